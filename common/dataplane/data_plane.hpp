@@ -1,0 +1,57 @@
+// The interface behind which packets are carried: the endpoint and the client know only this.
+//
+// Implementations: tun (here), later bpf and kernel, and in tests the reference model. What each
+// must do with a packet is written once, in tunnel/reference_model.hpp.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/result.hpp"
+#include "common/tunnel/spec.hpp"
+
+namespace dstm::dataplane {
+
+// Up is from the client (decapsulated here), down is towards it (encapsulated here), as seen by
+// the endpoint; a client's own plane counts with the same words.
+struct TunnelCounters {
+    std::uint64_t packets_up = 0;
+    std::uint64_t bytes_up = 0;  // inner bytes
+    std::uint64_t packets_down = 0;
+    std::uint64_t bytes_down = 0;
+    WallTime last_seen_up;  // 1970 when nothing has come yet
+};
+
+struct InstalledTunnel {
+    TunnelSpec spec;
+    TunnelCounters counters;
+};
+
+// Name of the counter (docs/counters.md) to its value.
+using DropCounters = std::map<std::string, std::uint64_t, std::less<>>;
+
+class DataPlane {
+public:
+    virtual ~DataPlane() = default;
+
+    // "tun", "bpf", "kernel"
+    [[nodiscard]] virtual std::string_view name() const = 0;
+
+    // Installs, or replaces in one step what stands for the same inner address: there is no moment
+    // at which neither the old nor the new carries. Counters live on over a replacement.
+    // conflict: what is installed has a higher generation. The same generation again is no error.
+    [[nodiscard]] virtual Result<void> add(const TunnelSpec& spec) = 0;
+
+    // not_found: nothing stands for this inner address. conflict: what stands has a generation
+    // higher than `up_to`, so this removal is late.
+    [[nodiscard]] virtual Result<void> remove(const IpAddress& inner, Generation up_to) = 0;
+
+    [[nodiscard]] virtual std::vector<InstalledTunnel> list() const = 0;
+    [[nodiscard]] virtual DropCounters drops() const = 0;
+};
+
+}  // namespace dstm::dataplane

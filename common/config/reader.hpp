@@ -1,12 +1,12 @@
 // Reads a daemon's configuration: JSON with // # and /* */ comments, in the style of Kea's.
 //
 // A daemon declares what it wants field by field; every mistake is collected with the line and the
-// path of the value ("dstm-server.conf:14: tsp.listen[0].port: 70000 is not a port (1-65535)"), and
-// all are reported at once. Keys nobody asked for are errors too.
+// path of the value ("dstm-server.conf:14: tsp.listen[0].port: 70000 is not an integer from 1 to
+// 65535"), and all are reported at once. Keys nobody asked for are errors too.
 //
 //   auto document = config::Document::load(path);          // Result: file missing, JSON broken
-//   config::Reader root = document->root();
-//   settings.port = root.object("tsp").integer("port", 1, 65535, 3653);
+//   config::Reader server = document->root().object("dstm-server");
+//   settings.port = server.object("tsp").integer("port", 1, 65535, 3653);
 //   auto errors = document->finish();                       // unknown keys are added here
 #pragma once
 
@@ -64,7 +64,6 @@ public:
                        std::optional<std::size_t> fallback);
     Ipv4Address ipv4(std::string_view key);
     Ipv6Address ipv6(std::string_view key);
-    std::optional<Ipv4Prefix> ipv4_prefix(std::string_view key);
     // An absent object reads as an empty one, so that its fields take their fallbacks.
     Reader object(std::string_view key);
     std::vector<Reader> objects(std::string_view key);  // an array of objects, absent = empty
@@ -75,6 +74,15 @@ public:
 private:
     friend class Document;
     Reader(Document::State* state, const void* node, std::string path);
+
+    // nullptr when the key is absent (a mistake if required) or of another type (a mistake).
+    template <class Value>
+    const Value* find(std::string_view key, const char* expected, bool required);
+    template <class Value>
+    Value parsed(std::string_view key, const char* expected);
+    std::int64_t integer_or(std::string_view key, std::int64_t min, std::int64_t max,
+                            std::optional<std::int64_t> fallback);
+
     Document::State* state_;
     const void* node_;
     std::string path_;

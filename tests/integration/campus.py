@@ -422,7 +422,8 @@ class Campus:
     def leases(self):
         """Kea's own view, through its control socket: address to lease."""
         answer = unix_request(self.path("kea4.sock"), {"command": "dstm4-lease-list"})
-        return {lease["ip-address"]: lease for lease in answer.get("arguments", {}).get("leases", [])}
+        leases = answer.get("arguments", {}).get("leases", [])
+        return {lease["ip-address"]: lease for lease in leases}
 
     def lease_file(self):
         """Addresses that Kea's lease file says are leased: the last row of each counts."""

@@ -37,7 +37,7 @@ std::optional<StatusLine> parse_status_line(std::string_view line) {
     if (!std::ranges::all_of(digits, is_digit)) return std::nullopt;
     int code = 0;
     for (const char digit : digits) code = code * 10 + (digit - '0');
-    if (code < 100 || code > 1599) return std::nullopt;
+    if (code < (digits.size() == 4 ? redirect_offset : 100) || code > 1599) return std::nullopt;
     const auto text = has_text ? line.substr(space + 1) : std::string_view{};
     return StatusLine{static_cast<std::uint16_t>(code), printable(text, '?')};
 }

@@ -18,8 +18,14 @@ enum class RequestType { v4v6, v6v4, v6udpv4, v6anyv4, broker };
 
 [[nodiscard]] std::string_view to_string(Action action);
 [[nodiscard]] std::string_view to_string(RequestType type);
+// Exactly the wire's words, lower case; nullopt for anything else.
+[[nodiscard]] std::optional<Action> parse_action(std::string_view text);
+[[nodiscard]] std::optional<RequestType> parse_request_type(std::string_view text);
 
 enum class AddressType { ipv4, ipv6, dn };
+
+[[nodiscard]] std::string_view to_string(AddressType type);
+[[nodiscard]] std::optional<AddressType> parse_address_type(std::string_view text);
 
 struct Address {
     AddressType type = AddressType::ipv6;

@@ -114,12 +114,12 @@ struct List {
 };
 
 struct ListedTunnel {
-    TunnelSpec spec;
+    TunnelSpec spec = {};
     std::uint64_t packets_up = 0;
     std::uint64_t bytes_up = 0;
     std::uint64_t packets_down = 0;
     std::uint64_t bytes_down = 0;
-    WallTime last_seen_up;  // 1970 when nothing has come yet
+    WallTime last_seen_up = {};  // 1970 when nothing has come yet
 
     bool operator==(const ListedTunnel&) const = default;
 };

@@ -16,13 +16,18 @@ LinkOptions endpoint_link_options() {
 PeerLink::PeerLink(asio::io_context& context, const Clock& clock, LinkPtr link)
     : context_(context), clock_(clock), link_(std::move(link)), timer_(context) {}
 
+PeerLink::~PeerLink() { link_->close("not wanted any more"); }
+
 void PeerLink::start(Handlers handlers) {
     handlers_ = std::move(handlers);
-    // The link holds us for as long as it lives, not the other way round alone.
-    link_->start([self = shared_from_this()](const std::string& frame) {
-                     self->run(self->peer_.receive(frame));
-                 },
-                 [self = shared_from_this()](Error why) { self->on_closed(std::move(why)); });
+    const auto weak = weak_from_this();
+    link_->start(
+        [weak](const std::string& frame) {
+            if (const auto self = weak.lock()) self->run(self->peer_.receive(frame));
+        },
+        [weak](Error why) {
+            if (const auto self = weak.lock()) self->on_closed(std::move(why));
+        });
 }
 
 void PeerLink::call(const teplink::Request& request, Duration wait, OnAnswer done) {
@@ -46,7 +51,10 @@ void PeerLink::notify(const teplink::Notification& notification) {
 }
 
 void PeerLink::close(std::string why) {
-    is_closing_ = true;
+    if (std::exchange(is_closing_, true)) return;
+    asio::post(context_, [weak = weak_from_this(), why] {
+        if (const auto self = weak.lock()) self->run(self->peer_.gone(why));
+    });
     link_->close(std::move(why));
 }
 

@@ -29,14 +29,19 @@ public:
 
     // `clock` must outlive the link.
     PeerLink(asio::io_context& context, const Clock& clock, LinkPtr link);
+    // Closes the link; calls that wait are dropped.
+    ~PeerLink();
+    PeerLink(const PeerLink&) = delete;
+    PeerLink& operator=(const PeerLink&) = delete;
 
-    // Once. Needs to be owned by a shared_ptr. The handlers are kept until the link is gone.
+    // Once. Needs to be owned by a shared_ptr. The handlers are kept until the link is gone: they
+    // hold their owner weakly.
     void start(Handlers handlers);
     // `done` runs once, never from inside call(): with the answer, the other side's refusal,
     // timed_out, or unavailable when the link goes or is too full.
     void call(const teplink::Request& request, Duration wait, OnAnswer done);
     void notify(const teplink::Notification& notification);
-    // No handler but on_gone runs after this, and calls that wait end with on_gone.
+    // Calls that wait end soon, as unavailable. No handler but on_gone runs after this.
     void close(std::string why);
 
     [[nodiscard]] const std::string& peer_name() const { return link_->peer_name(); }

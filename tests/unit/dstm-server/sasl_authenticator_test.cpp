@@ -163,7 +163,8 @@ TEST_F(SaslAuthenticatorTest, NonsenseFailsInEveryStep) {
                                     std::string(4000, '"'), std::string("a=b,c=d,e")}) {
         for (const std::string mechanism : {"SCRAM-SHA-256", "DIGEST-MD5", "PLAIN"}) {
             SCOPED_TRACE(mechanism + " " + data.substr(0, 10));
-            const bool client_first = mechanism != "DIGEST-MD5";
+            // An empty first message of SCRAM is the same as none: the server asks for one.
+            const bool client_first = mechanism == "PLAIN" || (mechanism[0] == 'S' && !data.empty());
             if (client_first) {
                 EXPECT_EQ(begin(mechanism, data).outcome, Outcome::failure);
             } else {

@@ -75,8 +75,8 @@ int run(int argc, char** argv) {
     std::string path = "/etc/dstm/dstm-server.conf";
     bool check_only = false;
     CLI::App app("dstm-server: TSP broker (RFC 5572) and DSTM server.\n"
-                 "Signals: SIGTERM and SIGINT stop it (tunnels stay), SIGHUP reads limits, lifetimes\n"
-                 "and the log level again and opens the audit log anew.\n"
+                 "Signals: SIGTERM and SIGINT stop it (tunnels stay), SIGHUP reads limits,\n"
+                 "lifetimes and the log level again and opens the audit log anew.\n"
                  "Exit codes: 0 ended in order, 1 failed while running, 2 bad usage or "
                  "configuration.");
     app.add_option("-c,--config", path, "configuration file")->capture_default_str();

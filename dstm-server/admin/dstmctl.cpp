@@ -10,13 +10,10 @@
 #include <nlohmann/json.hpp>
 
 #include "dstm-server/admin/line_client.hpp"
+#include "dstm-server/admin/pki.hpp"
 #include "dstm-server/admin/rfc3339.hpp"
 #include "dstm-server/admin/table.hpp"
 #include "dstm-server/admin/who_had.hpp"
-#if __has_include("dstm-server/admin/pki.hpp")
-#include "dstm-server/admin/pki.hpp"
-#define DSTM_HAS_PKI 1
-#endif
 
 namespace {
 
@@ -127,15 +124,16 @@ int show_status(const Options& options) {
 
 int show_bindings(const Options& options) {
     return show_list(options, list(options.server_socket, "bindings", "bindings"),
-                     {"ADDRESS", "USER", "HOST", "TYPE", "OUTER", "ENDPOINT", "EXPIRES", "ACCEPTED"},
+                     {"ADDRESS", "USER", "HOST", "TYPE", "OUTER", "ENDPOINT", "EXPIRES",
+                      "ACCEPTED"},
                      {"address", "user", "host", "type", "outer", "endpoint", "expires",
                       "accepted"});
 }
 
 int show_endpoints(const Options& options) {
     return show_list(options, list(options.server_socket, "endpoints", "endpoints"),
-                     {"NAME", "GROUP", "CONNECTED", "IN-SYNC", "BINDINGS", "POOLS", "OUTER", "INNER",
-                      "DATA-PLANE"},
+                     {"NAME", "GROUP", "CONNECTED", "IN-SYNC", "BINDINGS", "POOLS", "OUTER",
+                      "INNER", "DATA-PLANE"},
                      {"name", "group", "connected", "in-sync", "bindings", "pools", "outer-ipv6",
                       "inner-ipv4", "data-plane"});
 }
@@ -186,7 +184,9 @@ int who_had(const Options& options) {
     WallTime time = from_unix(std::time(nullptr));
     if (!options.at.empty()) {
         const auto given = parse_rfc3339(options.at);
-        if (!given) return complain(options.at + " is not a time like 2026-11-03T14:00", exit_usage);
+        if (!given) {
+            return complain(options.at + " is not a time like 2026-11-03T14:00", exit_usage);
+        }
         time = *given;
     }
     WhoHad log(*address);
@@ -215,6 +215,7 @@ int run(int argc, char** argv) {
     CLI::App app("Shows what the DSTM daemons do and answers who had which address.\n"
                  "Exit codes: 0 done, 1 failed or nobody had it, 2 bad usage.");
     app.require_subcommand(1);
+    app.set_version_flag("--version", DSTM_VERSION);
     const auto add = [&](const char* name, const char* what, std::string& socket) {
         auto* const sub = app.add_subcommand(name, what);
         sub->add_option("--socket", socket, "the daemon's admin socket")->capture_default_str();
@@ -233,11 +234,9 @@ int run(int argc, char** argv) {
     who->add_option("--audit-log", options.audit_logs, "files to read, oldest first")
         ->capture_default_str();
     who->add_flag("--json", options.json, "print JSON");
-#ifdef DSTM_HAS_PKI
     auto* const pki = app.add_subcommand("pki", "a private CA for a first installation");
     pki->prefix_command();
     pki->set_help_flag();
-#endif
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {
@@ -248,9 +247,7 @@ int run(int argc, char** argv) {
     if (endpoints->parsed()) return show_endpoints(options);
     if (tunnels->parsed()) return show_tep_tunnels(options);
     if (who->parsed()) return who_had(options);
-#ifdef DSTM_HAS_PKI
     if (pki->parsed()) return run_pki(pki->remaining());
-#endif
     return exit_usage;
 }
 

@@ -151,7 +151,7 @@ private:
         waiting_.clear();
         dialogue_.disconnected(why);
         if (!std::exchange(reported_lost_, true)) {
-            log_error("KEA_LOST", "socket={} why={} (new requests are answered 530 until it is back)",
+            log_error("KEA_LOST", "socket={} why={} (requests are answered 530 until it is back)",
                       config_.socket_path, log::quoted(why));
         }
         pump();

@@ -19,7 +19,8 @@ class FakeHook {
 public:
     using Socket = asio::local::stream_protocol::socket;
 
-    FakeHook(asio::io_context& events, std::string path) : events_(events), path_(std::move(path)) {}
+    FakeHook(asio::io_context& events, std::string path)
+        : events_(events), path_(std::move(path)) {}
     ~FakeHook() { stop(); }
 
     void start() {

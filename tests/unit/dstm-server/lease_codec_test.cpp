@@ -108,8 +108,8 @@ TEST(LeaseCodec, ALeaseThatIsNotOursIsPassedOver) {
 
 TEST(LeaseCodec, OneDamagedLeaseDoesNotHideTheOthers) {
     const std::string damaged = R"({"ip-address":"192.0.2.9","user-context":{"dstm":{"user":1}}})";
-    const auto page =
-        decode_page("{\"leases\":[" + damaged + "," + lease_json(7, 1) + R"(],"next":"192.0.2.9"})");
+    const auto page = decode_page("{\"leases\":[" + damaged + "," + lease_json(7, 1) +
+                                  R"(],"next":"192.0.2.9"})");
     ASSERT_TRUE(page.has_value());
     EXPECT_EQ(page->leases.size(), 1u);
     EXPECT_EQ(page->unreadable, 1u);

@@ -164,7 +164,8 @@ TEST_F(SaslAuthenticatorTest, NonsenseFailsInEveryStep) {
         for (const std::string mechanism : {"SCRAM-SHA-256", "DIGEST-MD5", "PLAIN"}) {
             SCOPED_TRACE(mechanism + " " + data.substr(0, 10));
             // An empty first message of SCRAM is the same as none: the server asks for one.
-            const bool client_first = mechanism == "PLAIN" || (mechanism[0] == 'S' && !data.empty());
+            const bool client_first =
+                mechanism == "PLAIN" || (mechanism == "SCRAM-SHA-256" && !data.empty());
             if (client_first) {
                 EXPECT_EQ(begin(mechanism, data).outcome, Outcome::failure);
             } else {

@@ -57,7 +57,8 @@ private:
         FakeAuthenticator& owner;
         std::shared_ptr<bool> alive = std::make_shared<bool>(true);
     };
-    void answer(std::shared_ptr<bool> alive_flag, Conversation::Done done, AuthenticationStep step) {
+    void answer(std::shared_ptr<bool> alive_flag, Conversation::Done done,
+                AuthenticationStep step) {
         asio::post(events_, [alive_flag, done = std::move(done), step = std::move(step)] {
             if (*alive_flag) done(step);
         });

@@ -1,4 +1,4 @@
-// What is said on one connection after the other to the hook (docs/wire/kea-stream.md), as a machine:
+// What is said to the hook on one connection after the other (docs/wire/kea-stream.md), a machine:
 // events and the time go in, bytes to send and completions come out. It knows no socket and no
 // clock; kea_stream.cpp is its body.
 //

@@ -1,4 +1,4 @@
-// One TCP connection of a TSP client: feeds bytes and time to the tsp::ServerSession and carries out
+// One TCP connection of a TSP client: feeds bytes and time to the tsp::ServerSession, carries out
 // its actions by the authenticator, the tunnel service and the socket (RFC 5572 s4.4.1.1). It
 // decides nothing about the protocol.
 #pragma once

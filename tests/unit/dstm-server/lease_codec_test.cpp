@@ -1,4 +1,4 @@
-// Messages of the hook's stream socket: what goes out byte for byte, and what comes in, good or bad.
+// Messages of the hook's stream socket: what goes out byte for byte, what comes in, good or bad.
 #include "dstm-server/lease/codec.hpp"
 
 #include <gtest/gtest.h>

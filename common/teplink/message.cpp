@@ -17,6 +17,14 @@ bool is_valid_name(std::string_view name) {
     return !name.empty() && name.size() <= name_size_max && std::ranges::all_of(name, is_name_character);
 }
 
+// By hand: tl::expected<void, E> has no comparison that compiles.
+bool BatchAnswer::operator==(const BatchAnswer& other) const {
+    const auto same = [](const Result<void>& a, const Result<void>& b) {
+        return a.has_value() == b.has_value() && (a.has_value() || a.error() == b.error());
+    };
+    return std::ranges::equal(results, other.results, same);
+}
+
 int wire_code(ErrorCode code) {
     switch (code) {
         case ErrorCode::invalid: return code_invalid_params;

@@ -78,7 +78,7 @@ struct Remove {
 struct BatchAnswer {
     std::vector<Result<void>> results;
 
-    bool operator==(const BatchAnswer&) const = default;
+    bool operator==(const BatchAnswer& other) const;
 };
 
 // One part of the whole table; what no part names and is not newer than `as_of` goes at the end.

@@ -105,7 +105,9 @@ public:
 
 private:
     class Machine;
-    std::shared_ptr<Machine> machine_;
+    LeaseStore& leases_;
+    EndpointLinks& links_;
+    std::unique_ptr<Machine> machine_;
 };
 
 }  // namespace dstm::server

@@ -1,0 +1,186 @@
+// See the header.
+#include "kea-hook/kea_values.hpp"
+
+#include <array>
+#include <utility>
+
+#include <boost/make_shared.hpp>
+
+#include <dhcpsrv/cfg_globals.h>
+
+#include "kea-hook/reply.hpp"
+
+namespace dstm::kea {
+
+using isc::data::ConstElementPtr;
+using isc::data::Element;
+using isc::data::ElementPtr;
+using isc::dhcp::CfgGlobals;
+using isc::dhcp::HWAddr;
+using isc::dhcp::HWAddrPtr;
+using isc::dhcp::Lease;
+using isc::dhcp::Lease4;
+
+namespace {
+
+std::optional<std::uint8_t> hex_digit(char c) {
+    if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0');
+    if (c >= 'a' && c <= 'f') return static_cast<std::uint8_t>(c - 'a' + 10);
+    if (c >= 'A' && c <= 'F') return static_cast<std::uint8_t>(c - 'A' + 10);
+    return std::nullopt;
+}
+
+std::string hex_with_colons(const Bytes& bytes) {
+    constexpr std::string_view digits = "0123456789abcdef";
+    std::string text;
+    for (const std::uint8_t byte : bytes) {
+        if (!text.empty()) text.push_back(':');
+        text.push_back(digits[byte >> 4]);
+        text.push_back(digits[byte & 15]);
+    }
+    return text;
+}
+
+ConstElementPtr mark_in(const ConstElementPtr& context) {
+    if (!context || context->getType() != Element::map) return nullptr;
+    auto mark = context->get("dstm");
+    return mark && mark->getType() == Element::map ? mark : nullptr;
+}
+
+const char* reason_text(Reason reason) {
+    switch (reason) {
+        case Reason::pool_exhausted: return "pool-exhausted";
+        case Reason::bad_request: return "bad-request";
+        case Reason::not_serving: return "not-serving";
+        case Reason::not_found: return "not-found";
+        case Reason::not_owner: return "not-owner";
+        case Reason::stale: return "stale";
+        case Reason::internal: return "internal";
+    }
+    return "internal";
+}
+
+}  // namespace
+
+std::optional<Bytes> parse_hex_bytes(std::string_view text) {
+    Bytes bytes;
+    for (std::size_t at = 0; at < text.size(); at += 3) {
+        if (at + 2 > text.size()) return std::nullopt;
+        const auto high = hex_digit(text[at]);
+        const auto low = hex_digit(text[at + 1]);
+        if (!high || !low) return std::nullopt;
+        bytes.push_back(static_cast<std::uint8_t>(*high << 4 | *low));
+        const bool last = at + 2 == text.size();
+        if (!last && (text[at + 2] != ':' || at + 3 == text.size())) return std::nullopt;
+    }
+    return bytes;
+}
+
+HWAddrPtr hardware_address_of(const Bytes& client_id) {
+    std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, 64 bits
+    for (const std::uint8_t byte : client_id) hash = (hash ^ byte) * 0x100000001b3;
+    hash ^= hash >> 32;  // mixes the upper bits into the 46 that are used
+    Bytes address(6);
+    for (std::size_t i = 0; i < address.size(); ++i) {
+        address[i] = static_cast<std::uint8_t>(hash >> (8 * i));
+    }
+    address[0] = static_cast<std::uint8_t>((address[0] & 0xFC) | 0x02);
+    return boost::make_shared<HWAddr>(address, isc::dhcp::HTYPE_ETHER);
+}
+
+bool is_live(const Lease4& lease) { return lease.state_ == Lease::STATE_DEFAULT && !lease.expired(); }
+
+bool is_ours(const Lease4& lease) { return mark_in(lease.getContext()) != nullptr; }
+
+bool has_client_id(const Lease4& lease, const Bytes& client_id) {
+    return lease.client_id_ && lease.client_id_->getClientId() == client_id;
+}
+
+std::int64_t generation_of(const ConstElementPtr& user_context) {
+    const auto mark = mark_in(user_context);
+    const auto generation = mark ? mark->get("generation") : nullptr;
+    return generation && generation->getType() == Element::integer ? generation->intValue() : 0;
+}
+
+ElementPtr merged_context(const ConstElementPtr& old, const ConstElementPtr& changes) {
+    ElementPtr merged = Element::createMap();
+    for (const auto& context : {old, changes}) {
+        if (!context || context->getType() != Element::map) continue;
+        for (const auto& [name, value] : context->mapValue()) merged->set(name, value);
+    }
+    if (!mark_in(merged)) merged->set("dstm", Element::createMap());
+    return merged;
+}
+
+ElementPtr without_our_mark(const ConstElementPtr& context) {
+    ElementPtr rest = Element::createMap();
+    if (context && context->getType() == Element::map) {
+        for (const auto& [name, value] : context->mapValue()) {
+            if (name != "dstm") rest->set(name, value);
+        }
+    }
+    return rest->size() == 0 ? nullptr : rest;
+}
+
+ElementPtr lease_to_element(const Lease4& lease) {
+    ElementPtr map = Element::createMap();
+    map->set("ip-address", Element::create(lease.addr_.toText()));
+    map->set("subnet-id", Element::create(static_cast<long long>(lease.subnet_id_)));
+    map->set("client-id", Element::create(lease.client_id_
+                                              ? hex_with_colons(lease.client_id_->getClientId())
+                                              : std::string()));
+    map->set("hw-address", Element::create(lease.hwaddr_ ? lease.hwaddr_->toText(false) : ""));
+    map->set("hostname", Element::create(lease.hostname_));
+    map->set("valid-lifetime", Element::create(static_cast<long long>(lease.valid_lft_)));
+    map->set("cltt", Element::create(static_cast<long long>(lease.cltt_)));
+    map->set("expires-at", Element::create(static_cast<long long>(lease.cltt_) + lease.valid_lft_));
+    const auto context = lease.getContext();
+    map->set("user-context", context ? context : ConstElementPtr(Element::createMap()));
+    return map;
+}
+
+Result<void> check_library_tables() {
+    // Every number that a Kea header passes into the library when this hook calls it.
+    static const std::array<std::pair<const char*, int>, 13> expected{{
+        {"valid-lifetime", CfgGlobals::VALID_LIFETIME},
+        {"max-valid-lifetime", CfgGlobals::MAX_VALID_LIFETIME},
+        {"renew-timer", CfgGlobals::RENEW_TIMER},
+        {"reservations-global", CfgGlobals::RESERVATIONS_GLOBAL},
+        {"reservations-in-subnet", CfgGlobals::RESERVATIONS_IN_SUBNET},
+        {"reservations-out-of-pool", CfgGlobals::RESERVATIONS_OUT_OF_POOL},
+        {"ddns-send-updates", CfgGlobals::DDNS_SEND_UPDATES},
+        {"ddns-qualifying-suffix", CfgGlobals::DDNS_QUALIFYING_SUFFIX},
+        {"store-extended-info", CfgGlobals::STORE_EXTENDED_INFO},
+        {"cache-threshold", CfgGlobals::CACHE_THRESHOLD},
+        {"ddns-update-on-renew", CfgGlobals::DDNS_UPDATE_ON_RENEW},
+        {"match-client-id", CfgGlobals::MATCH_CLIENT_ID},
+        {"authoritative", CfgGlobals::AUTHORITATIVE},
+    }};
+    for (const auto& [name, index] : expected) {
+        const auto found = CfgGlobals::nameToIndex.find(name);
+        if (found != CfgGlobals::nameToIndex.end() && found->second == index) continue;
+        return fail(ErrorCode::invalid,
+                    std::string("this hook was built for another version of Kea: the number of "
+                                "global '") + name + "' differs from the library's");
+    }
+    return {};
+}
+
+Reply to_reply(const Refusal& refusal) {
+    Reply reply;
+    reply.result = refusal.reason == Reason::not_found ? 3 : 1;
+    reply.text = refusal.text;
+    reply.arguments = Element::createMap();
+    reply.arguments->set("reason", Element::create(std::string(reason_text(refusal.reason))));
+    return reply;
+}
+
+ElementPtr to_element(const Reply& reply) {
+    ElementPtr map = Element::createMap();
+    map->set("result", Element::create(static_cast<long long>(reply.result)));
+    map->set("text", Element::create(reply.text));
+    if (reply.arguments) map->set("arguments", reply.arguments);
+    return map;
+}
+
+}  // namespace dstm::kea

@@ -109,7 +109,7 @@ Result<SaslClient> SaslClient::create(const Identity& identity, const std::strin
         sasl_callback_t{SASL_CB_LOG, any_function(&swallow_log), nullptr},
         sasl_callback_t{SASL_CB_LIST_END, nullptr, nullptr}};
     int code = sasl_client_new("tsp", server_name.c_str(), nullptr, nullptr,
-                               state->callbacks.data(), 0, &state->connection);
+                               state->callbacks.data(), SASL_SUCCESS_DATA, &state->connection);
     if (code != SASL_OK) return tl::unexpected(error_from_sasl(nullptr, code, "SASL"));
     // No security layer: TSP has no place for one. Which mechanisms are good enough is the
     // configuration's choice.

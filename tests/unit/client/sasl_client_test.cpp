@@ -63,7 +63,8 @@ protected:
             GTEST_SKIP() << "saslpasswd2 (Debian package sasl2-bin) is not installed";
         }
         ASSERT_TRUE(ready_);
-        ASSERT_EQ(sasl_server_new("tsp", realm, realm, nullptr, nullptr, nullptr, 0, &server_),
+        ASSERT_EQ(sasl_server_new("tsp", realm, realm, nullptr, nullptr, nullptr, SASL_SUCCESS_DATA,
+                                  &server_),
                   SASL_OK);
         sasl_security_properties_t properties{};
         ASSERT_EQ(sasl_setprop(server_, SASL_SEC_PROPS, &properties), SASL_OK);

@@ -1,3 +1,4 @@
+// Every number of RFC 5572 Appendix B has words for the user.
 #include "client/advice.hpp"
 
 #include <vector>
@@ -28,7 +29,9 @@ TEST(ClientAdvice, EveryKnownCodeHasAMeaningAndARemedy) {
 TEST(ClientAdvice, TemporaryCodesOfTheRfcAreNotPermanent) {
     EXPECT_FALSE(is_permanent(521));
     EXPECT_FALSE(is_permanent(530));
-    for (const auto code : std::vector<std::uint16_t>{300, 302, 303, 501, 502}) EXPECT_TRUE(is_permanent(code));
+    for (const auto code : std::vector<std::uint16_t>{300, 302, 303, 501, 502}) {
+        EXPECT_TRUE(is_permanent(code)) << code;
+    }
 }
 
 TEST(ClientAdvice, UnknownCodeIsSaidToBeUnknownAndMayPass) {

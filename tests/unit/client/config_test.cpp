@@ -1,3 +1,4 @@
+// A table of mistakes in the configuration, and what the good ones mean.
 #include "client/config.hpp"
 
 #include <gtest/gtest.h>

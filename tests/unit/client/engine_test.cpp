@@ -395,6 +395,18 @@ TEST(ClientEngine, StopEndsInFiveSecondsWhenTheServerIsSilent) {
     EXPECT_EQ(world.count(What::lease_not_returned), 1U);
 }
 
+TEST(ClientEngine, DeleteThatFindsTheServerBusyIsRepeatedWithinTheBound) {
+    World world;
+    world.tell(StartRequested{});
+    world.fault_step = world.step + 1;
+    world.fault = World::Fault::temporary;
+    world.tell(StopRequested{});
+    EXPECT_TRUE(world.leased);
+    world.pass(5s, [&world] { return world.engine.state() == State::stopped; });
+    EXPECT_FALSE(world.leased);
+    EXPECT_EQ(world.count(What::lease_not_returned), 0U);
+}
+
 TEST(ClientEngine, StopWhileWaitingOrConnectingIsImmediate) {
     World world;
     world.reachable = false;

@@ -1,3 +1,4 @@
+// Echo packets: cut, damaged, turned round.
 #include "client/net/icmp_probe.hpp"
 
 #include <gtest/gtest.h>

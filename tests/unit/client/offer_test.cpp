@@ -1,3 +1,4 @@
+// Offers good and bad, and the two readings of `lifetime`.
 #include "client/offer.hpp"
 
 #include <gtest/gtest.h>

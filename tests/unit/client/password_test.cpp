@@ -1,3 +1,4 @@
+// Where the password may come from, and which files are refused.
 #include "client/auth/password.hpp"
 
 #include <cstdlib>

@@ -1,3 +1,4 @@
+// The table behind advice.hpp: RFC 5572 Appendix B in the user's words.
 #include "client/advice.hpp"
 
 #include <algorithm>
@@ -22,7 +23,8 @@ constexpr std::array advices{
            "it is tried again; the reason is in the server's log"},
     Advice{500, true, "the server could not read the request",
            "one of the two programs is wrong or too old: report this with both versions"},
-    Advice{501, true, "the server does not accept the IPv4 address of this request", "ask the operator of the server"},
+    Advice{501, true, "the server does not accept the IPv4 address of this request",
+           "ask the operator of the server"},
     Advice{502, true, "the server does not accept this host's IPv6 address",
            "something between this host and the server may rewrite addresses, or the server serves "
            "other networks only: ask its operator"},

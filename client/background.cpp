@@ -1,3 +1,4 @@
+// fork, setsid and a pipe, as background.hpp says.
 #include "client/background.hpp"
 
 #include <array>
@@ -24,7 +25,8 @@ void tell(int pipe_end, const Result<void>& started) {
                                 const std::function<ExitCode(Started)>& body) {
     setsid();
     const int null = open("/dev/null", O_RDWR);
-    const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY, 0600);
+    const int log =
+        open(log_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_APPEND | O_NOCTTY, 0600);
     dup2(null, STDIN_FILENO);
     dup2(null, STDOUT_FILENO);
     dup2(log >= 0 ? log : null, STDERR_FILENO);

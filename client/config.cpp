@@ -1,3 +1,4 @@
+// Which keys there are, and what is a mistake in each.
 #include "client/config.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Who waits for what, and which announcement answers whom.
 #include "client/control.hpp"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// Lines over a UNIX socket; does not know what is in a line.
 #include "client/control_socket.hpp"
 
 #include <algorithm>

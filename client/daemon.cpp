@@ -1,3 +1,4 @@
+// Joins the parts of the process and their lives; decides nothing about tunnels.
 #include "client/daemon.hpp"
 
 #include <algorithm>
@@ -88,7 +89,7 @@ public:
         }
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
-        signals_.emplace(context_, std::initializer_list<int>{SIGTERM, SIGINT},
+        signals_.emplace(context_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP},
                          [this](int) { stop(); });
         return {};
     }
@@ -135,6 +136,7 @@ private:
         const auto& binding = driver_.engine().binding();
         if (announcement.what == What::up) {
             has_been_up_ = true;
+            failure_.clear();
             if (!options_.waits_for_request) give_up_.cancel();
             io::sd_notify("READY=1");
             if (options_.prints) say(stdout, describe(*binding));
@@ -186,7 +188,9 @@ private:
     void wind_up() {
         if (std::exchange(wound_up_, true)) return;
         if (timed_out_) exit_code_ = ExitCode::timed_out;
-        control_.stopped(failure_.empty() ? "the client was stopped" : failure_, exit_code_);
+        // To whoever waited for something else than the end.
+        control_.stopped(failure_.empty() ? "the client was stopped" : failure_,
+                         exit_code_ == ExitCode::success ? ExitCode::failed : exit_code_);
         control_socket_.reset();
         monitor_.reset();
         signals_.reset();

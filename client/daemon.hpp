@@ -24,7 +24,7 @@ struct RunOptions {
     std::function<void(const Result<void>&)> started;
 };
 
-// SIGTERM and SIGINT stop it in order, a second one at once.
+// SIGTERM, SIGINT and SIGHUP stop it in order, a second one at once.
 [[nodiscard]] ExitCode run_client(const Settings& settings, const RunOptions& options);
 
 }  // namespace dstm::client

@@ -1,3 +1,4 @@
+// One action after another, then the events that came of them.
 #include "client/driver.hpp"
 
 #include <utility>

@@ -135,7 +135,13 @@ void Engine::on(const TimePassed&) {
     }
     if (passed(echo_at_)) keepalive_due();
     if (binding_ && !pending_ && now_.at >= binding_->ends_at) lease_ended();
-    if (passed(retry_at_)) begin_attempt();
+    if (passed(retry_at_)) {
+        if (state_ == State::tearing_down) {
+            connect(Target(current_));
+        } else {
+            begin_attempt();
+        }
+    }
     if (state_ == State::up && now_.at >= binding_->renew_at) renew();
 }
 
@@ -308,6 +314,11 @@ void Engine::on(const Answered& event) {
             attempt_failed(*std::exchange(giving_back_, std::nullopt));
             return;
         }
+        if (tsp::is_temporary(event.status)) {
+            // The server may still be busy with a renewal that this stop cut short.
+            retry_at_ = now_.at + config_.limits.delete_retry;
+            return;
+        }
         if (event.status != status_success) {
             announce(Announce::What::lease_not_returned, explain(event.status, event.text));
         }
@@ -406,6 +417,7 @@ void Engine::retry_after(Duration base) {
 void Engine::finish_stop() {
     disconnect();
     stop_by_.reset();
+    retry_at_.reset();
     giving_back_.reset();
     failures_ = 0;
     state_ = State::stopped;

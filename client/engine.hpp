@@ -41,6 +41,7 @@ struct EngineLimits {
     Duration retry_refused = std::chrono::minutes(5);   // after a refusal that will stand
     Duration attempt_timeout = std::chrono::seconds(60);  // connect, authenticate, one command
     Duration stop_timeout = std::chrono::seconds(5);
+    Duration delete_retry = std::chrono::milliseconds(500);  // after 521 or 530 while stopping
     Duration session_idle = std::chrono::seconds(30);  // then the signalling connection is closed
     Duration echo_timeout = std::chrono::seconds(5);
     Duration move_interval = std::chrono::seconds(1);  // at most one move in this time

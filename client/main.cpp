@@ -46,14 +46,18 @@ int ask(const Settings& settings, const char* command, std::optional<Duration> t
         const std::function<std::string(const nlohmann::json&)>& show) {
     const auto reply = ask_running_client(settings.control_socket, request(command), timeout);
     if (!reply) {
+        auto code = ExitCode::failed;
         switch (reply.error().code) {
-            case ErrorCode::not_found: return complain(reply.error().context, ExitCode::not_running);
-            case ErrorCode::timed_out: return complain(reply.error().context, ExitCode::timed_out);
-            default: return complain(reply.error().context, ExitCode::failed);
+            case ErrorCode::not_found: code = ExitCode::not_running; break;
+            case ErrorCode::timed_out: code = ExitCode::timed_out; break;
+            default: break;
         }
+        return complain(reply.error().context, code);
     }
     const auto document = nlohmann::json::parse(*reply, nullptr, false);
-    if (!document.is_object()) return complain("the client's answer is unreadable", ExitCode::failed);
+    if (!document.is_object()) {
+        return complain("the client's answer is unreadable", ExitCode::failed);
+    }
     if (!document.value("ok", false)) {
         return complain(document.value("error", "failed"),
                         static_cast<ExitCode>(document.value("exit", to_int(ExitCode::failed))));

@@ -1,3 +1,4 @@
+// From the text of an offer to values, or why it cannot be used (RFC 5572 s4.7, s5.3).
 #include "client/offer.hpp"
 
 #include "common/log/log.hpp"

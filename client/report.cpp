@@ -1,3 +1,4 @@
+// Words and JSON for what engine and ports know.
 #include "client/report.hpp"
 
 #include <algorithm>

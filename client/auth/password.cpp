@@ -1,3 +1,4 @@
+// Reads at most one small file, and says nothing about what is in it.
 #include "client/auth/password.hpp"
 
 #include <cerrno>

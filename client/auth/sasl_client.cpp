@@ -1,3 +1,4 @@
+// Cyrus SASL's C interface turned into values; its codes and callbacks stop here.
 #include "client/auth/sasl_client.hpp"
 
 #include <algorithm>
@@ -24,7 +25,8 @@ using SaslSecret = std::unique_ptr<sasl_secret_t, SecretDeleter>;
 
 SaslSecret to_sasl(const Secret& password) {
     const auto text = password.reveal();
-    auto* raw = static_cast<sasl_secret_t*>(std::calloc(1, sizeof(sasl_secret_t) + text.size() + 1));
+    auto* raw =
+        static_cast<sasl_secret_t*>(std::calloc(1, sizeof(sasl_secret_t) + text.size() + 1));
     if (raw == nullptr) std::abort();
     raw->len = text.size();
     std::memcpy(raw->data, text.data(), text.size());
@@ -109,7 +111,7 @@ Result<SaslClient> SaslClient::create(const Identity& identity, const std::strin
         sasl_callback_t{SASL_CB_LOG, any_function(&swallow_log), nullptr},
         sasl_callback_t{SASL_CB_LIST_END, nullptr, nullptr}};
     int code = sasl_client_new("tsp", server_name.c_str(), nullptr, nullptr,
-                               state->callbacks.data(), 0, &state->connection);
+                               state->callbacks.data(), SASL_SUCCESS_DATA, &state->connection);
     if (code != SASL_OK) return tl::unexpected(error_from_sasl(nullptr, code, "SASL"));
     // No security layer: TSP has no place for one. Which mechanisms are good enough is the
     // configuration's choice.
@@ -154,8 +156,9 @@ Result<std::string> SaslClient::step(const std::string& challenge) {
     }
     const char* out = nullptr;
     unsigned size = 0;
-    const int code = sasl_client_step(state_->connection, challenge.data(),
-                                      static_cast<unsigned>(challenge.size()), nullptr, &out, &size);
+    const int code =
+        sasl_client_step(state_->connection, challenge.data(),
+                         static_cast<unsigned>(challenge.size()), nullptr, &out, &size);
     if (code != SASL_OK && code != SASL_CONTINUE) {
         state_->complete = false;
         return tl::unexpected(

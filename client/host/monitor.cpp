@@ -1,3 +1,4 @@
+// A raw rtnetlink socket: one call for any number of reports.
 #include "client/host/monitor.hpp"
 
 #include <array>

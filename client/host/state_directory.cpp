@@ -1,3 +1,4 @@
+// Small files, written whole or not at all.
 #include "client/host/state_directory.hpp"
 
 #include <algorithm>

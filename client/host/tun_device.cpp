@@ -1,3 +1,4 @@
+// The TUN ioctls (Linux, Documentation/networking/tuntap).
 #include "client/host/tun_device.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Record first, then change; undo in the reverse order.
 #include "client/host/tunnel_host.hpp"
 
 #include <limits>

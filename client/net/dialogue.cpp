@@ -1,3 +1,4 @@
+// The sockets, timers and the other thread around tsp::ClientSession (RFC 5572 s4.3, s4.4).
 #include "client/net/dialogue.hpp"
 
 #include <utility>

@@ -1,3 +1,4 @@
+// Echo packets as bytes, and the raw socket that carries them (RFC 792).
 #include "client/net/icmp_probe.hpp"
 
 #include <array>

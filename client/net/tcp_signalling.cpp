@@ -1,3 +1,4 @@
+// Keeps one dialogue at a time; the work is in dialogue.cpp.
 #include "client/net/tcp_signalling.hpp"
 
 #include <utility>

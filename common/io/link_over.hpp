@@ -124,7 +124,7 @@ private:
     }
 
     void say_goodbye() {
-        const auto size = std::min(why_.size(), websocket::reason_string::static_capacity);
+        const auto size = std::min(why_.size(), websocket::reason_string::max_size_n);
         const websocket::close_reason reason(websocket::close_code::normal,
                                              beast::string_view(why_.data(), size));
         stream_->async_close(reason, [self = this->shared_from_this()](const ErrorCodeOfAsio&) {

@@ -35,7 +35,10 @@ public:
         on_frame_ = std::move(on_frame);
         on_closed_ = std::move(on_closed);
         heard();
-        stream_->control_callback([this](websocket::frame_type, beast::string_view) { heard(); });
+        stream_->control_callback([this](websocket::frame_type kind, beast::string_view text) {
+            heard();
+            if (kind == websocket::frame_type::close) their_why_.assign(text.data(), text.size());
+        });
         watch();
         read();
     }
@@ -82,9 +85,8 @@ private:
 
     void on_read(const ErrorCodeOfAsio& error) {
         if (state_ == State::closed) return;
-        if (error == websocket::error::closed && state_ == State::open) {
-            const auto& reason = stream_->reason().reason;
-            return finish({ErrorCode::closed, std::string(reason.data(), reason.size())});
+        if (error == websocket::error::closed) {
+            return finish({ErrorCode::closed, state_ == State::open ? their_why_ : why_});
         }
         if (error) return finish(link_error(error, "read"));
         heard();
@@ -122,8 +124,9 @@ private:
     }
 
     void say_goodbye() {
-        websocket::close_reason reason(websocket::close_code::normal);
-        reason.reason.assign(why_.data(), std::min(why_.size(), reason.reason.max_size()));
+        const auto size = std::min(why_.size(), websocket::reason_string::max_size_n);
+        const websocket::close_reason reason(websocket::close_code::normal,
+                                             beast::string_view(why_.data(), size));
         stream_->async_close(reason, [self = this->shared_from_this()](const ErrorCodeOfAsio&) {
             self->finish({ErrorCode::closed, self->why_});
         });
@@ -170,7 +173,8 @@ private:
     OnClosed on_closed_;
 
     State state_ = State::open;
-    std::string why_;  // of our own close
+    std::string why_;        // of our own close
+    std::string their_why_;  // of the other side's
     beast::flat_buffer buffer_;
     std::deque<std::string> queue_;
     std::size_t queued_ = 0;  // bytes in queue_

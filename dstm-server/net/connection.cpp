@@ -8,6 +8,11 @@
 #include "common/log/log.hpp"
 
 namespace dstm::server::net {
+namespace {
+
+constexpr int kernel_buffer_size = 32 * 1024;
+
+}  // namespace
 
 Connection::Connection(Socket socket, IpEndpoint peer, const tsp::ServerSessionConfig& config,
                        OutputLimits limits, const Surroundings& around, Gone gone)
@@ -23,6 +28,8 @@ void Connection::start() {
     ErrorCodeOfAsio ignored;
     socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
     socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+    // Else the kernel would hold megabytes for a peer that does not read.
+    socket_.set_option(asio::socket_base::send_buffer_size(kernel_buffer_size), ignored);
     id_ = around_.tunnels.open(peer_);
     log_debug("TSP_CONNECTED", "peer={} session={}", to_string(peer_), id_);
     arm_timer();

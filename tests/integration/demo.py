@@ -29,8 +29,8 @@ def say(text):
     print(f"\n{paint('1', text)}", flush=True)
 
 
-def show(command, output):
-    print(f"  {paint('36', '$ ' + command)}")
+def show(title, output):
+    print(f"  {paint('36', title)}")
     for line in output.rstrip().splitlines():
         print(f"    {line}")
     sys.stdout.flush()
@@ -86,7 +86,7 @@ def tour(campus):
 
     say("2. The client has IPv6 only: no way to the web server")
     done = campus.client.run("curl", "-sS", "-m", "3", f"http://{c.WEB}/", check=False)
-    show(f"curl http://{c.WEB}/", done.stdout + done.stderr)
+    show(f"client$ curl http://{c.WEB}/", done.stdout + done.stderr)
 
     say("3. dstm-client asks as alice (SCRAM-SHA-256), Kea leases, the endpoint builds the tunnel")
     started = time.monotonic()
@@ -96,11 +96,11 @@ def tour(campus):
     print(f"  up after {1000 * (time.monotonic() - started):.0f} ms, program start included")
 
     say("4. The host has IPv4")
-    show("ip -4 address show dev dstm0",
+    show("client$ ip -4 address show dev dstm0",
          campus.client.run("ip", "-4", "address", "show", "dev", "dstm0").stdout)
-    show(f"ping -c 3 {c.WEB}",
+    show(f"client$ ping -c 3 {c.WEB}",
          campus.client.run("ping", "-c", "3", "-i", "0.2", c.WEB).stdout)
-    show(f"curl http://{c.WEB}/", campus.client.run("curl", "-sS", f"http://{c.WEB}/").stdout)
+    show(f"client$ curl http://{c.WEB}/", campus.client.run("curl", "-sS", f"http://{c.WEB}/").stdout)
 
     say("5. And IPv4 reaches the host: a connection from the web server to the client")
     address = next(iter(campus.leases()))
@@ -110,7 +110,7 @@ def tour(campus):
     server = threading.Thread(target=echo_once, args=(listener,))
     server.start()
     with campus.web.connect(address, 8080) as connection:
-        show(f"nc {address} 8080    (on the web server)", connection.recv(200).decode())
+        show(f"a TCP connection from {c.WEB} to {address} port 8080", connection.recv(200).decode())
     server.join()
 
     say("6. What the operator sees")

@@ -79,7 +79,8 @@ std::optional<Bytes> parse_hex_bytes(std::string_view text) {
 HWAddrPtr hardware_address_of(const Bytes& client_id) {
     std::uint64_t hash = 0xcbf29ce484222325;  // FNV-1a, 64 bits
     for (const std::uint8_t byte : client_id) hash = (hash ^ byte) * 0x100000001b3;
-    hash ^= hash >> 32;  // mixes the upper bits into the 46 that are used
+    hash = (hash ^ (hash >> 33)) * 0xff51afd7ed558ccd;  // so that 46 of its bits are as good as any
+    hash ^= hash >> 33;
     Bytes address(6);
     for (std::size_t i = 0; i < address.size(); ++i) {
         address[i] = static_cast<std::uint8_t>(hash >> (8 * i));

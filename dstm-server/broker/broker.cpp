@@ -208,7 +208,9 @@ void Broker::Machine::begin_delete(SessionId session, const ClientId& id, Answer
         answer(TunnelAnswered{Status::success, {}, {}, {}});  // as the client wants it
         return;
     }
-    auto exchange = std::make_shared<DeleteExchange>(ledger, *active, std::move(answer));
+    Lease binding = *active;
+    binding.context.generation = ledger.newest_generation(binding);
+    auto exchange = std::make_shared<DeleteExchange>(ledger, binding, std::move(answer));
     own(session, id, exchange);
     exchange->start();
 }

@@ -44,6 +44,12 @@ CreateExchange::CreateExchange(Ledger& ledger, CreateTerms terms, Answer answer)
     wish_.type = terms_.context.type;
 }
 
+std::function<void()> CreateExchange::then(void (CreateExchange::*handler)()) {
+    return [weak = weak_from_this(), handler] {
+        if (const auto self = weak.lock()) ((*self).*handler)();
+    };
+}
+
 template <class T>
 Done<T> CreateExchange::then(void (CreateExchange::*handler)(Result<T>)) {
     return [weak = weak_from_this(), handler](Result<T> result) {
@@ -144,13 +150,15 @@ void CreateExchange::on_rehomed(Result<Lease> result) {
         continue_at_endpoint();
         return;
     }
-    if (!may_have_happened(result.error())) {
+    const ErrorCode code = result.error().code;
+    if (code == ErrorCode::not_found || code == ErrorCode::conflict) {
         // Gone, or somebody else's: nothing of it is ours to give back.
         lost_up_to_ = lease_.context.generation;
-        if (result.error().code == ErrorCode::not_found) {
-            ledger_.end_active(terms_.client_id, "lease gone", Ledger::AtEndpoint::remove);
-        }
         ledger_.leases.doubt();
+    }
+    if (code == ErrorCode::not_found) {
+        ledger_.end_active(terms_.client_id, "lease gone", Ledger::AtEndpoint::remove,
+                           lease_.context.generation);
     }
     refusal_ = answer_to(result.error());
     go_back();
@@ -179,7 +187,6 @@ void CreateExchange::on_installed(Result<void> result) {
         // It may carry the old or the new outer address now. Acceptance elsewhere removes both,
         // going back puts the old one in.
         at_endpoint_ = false;
-        renew_previous();
         continue_at_endpoint();
     } else {
         remove_then(&CreateExchange::continue_at_endpoint);
@@ -203,7 +210,11 @@ void CreateExchange::accept() {
     if (const Lease* active = previous()) old = *active;
     ledger_.table.set_active(lease_);
     step_ = Step::over;
-    if (old && old->context.endpoint != endpoint_.name) ledger_.remove_at_endpoint(*old);
+    if (old && old->context.endpoint != endpoint_.name) {
+        // It may hold one of this exchange's generations, from an install that failed.
+        old->context.generation = lease_.context.generation;
+        ledger_.remove_at_endpoint(*old);
+    }
     log_info("BROKER_BINDING_ACCEPTED", "user={} address={} outer={} endpoint={}",
              log::quoted(lease_.context.user), lease_.address.to_string(),
              to_string(lease_.context.outer_client.address), log::quoted(endpoint_.name));
@@ -230,7 +241,6 @@ void CreateExchange::refuse(Status status, std::string text) {
 
 void CreateExchange::go_back() {
     step_ = Step::going_back;
-    if (previous() != nullptr) renew_previous();
     // What replaced the previous tunnel in one step is replaced by it in one step.
     if (previous_is_at(endpoint_.name)) at_endpoint_ = false;
     remove_then(&CreateExchange::return_lease);
@@ -253,55 +263,12 @@ void CreateExchange::remove_then(void (CreateExchange::*next)()) {
 void CreateExchange::return_lease() {
     audit_return();
     if (previous() != nullptr) {
-        restore_lease();
+        ledger_.restore(terms_.client_id, then(&CreateExchange::finish));
     } else if (has_lease_ && !is_lost()) {
-        ledger_.leases.release(lease_, then(&CreateExchange::on_returned));
+        ledger_.leases.give_back(lease_, then(&CreateExchange::finish));
     } else {
         finish();
     }
-}
-
-void CreateExchange::on_returned(Result<void> result) {
-    if (!result && may_have_happened(result.error())) {
-        ledger_.leases.owe(terms_.client_id, lease_.context.generation);
-    }
-    finish();
-}
-
-void CreateExchange::restore_lease() {
-    ledger_.leases.renew(*previous(), then(&CreateExchange::on_restored));
-}
-
-void CreateExchange::on_restored(Result<Lease> result) {
-    const Lease* active = previous();
-    if (active == nullptr) {  // ended while we asked
-        finish();
-        return;
-    }
-    if (result) {
-        result->context = active->context;
-        ledger_.table.set_active(*result);
-        restore_tunnel();
-    } else if (result.error().code == ErrorCode::not_found) {
-        ledger_.end_active(terms_.client_id, "lease gone", Ledger::AtEndpoint::remove);
-        finish();
-    } else {
-        // The list that follows tells what Kea has; until then the tunnel is as it was.
-        ledger_.leases.doubt();
-        restore_tunnel();
-    }
-}
-
-void CreateExchange::restore_tunnel() {
-    const auto spec = ledger_.spec_of(*previous());
-    if (spec == nullptr) {
-        finish();  // the sync when it comes back restores it
-        return;
-    }
-    ledger_.endpoints.install(previous()->context.endpoint, *spec,
-                              [weak = weak_from_this()](const Result<void>&) {
-                                  if (const auto self = weak.lock()) self->finish();
-                              });
 }
 
 void CreateExchange::finish() {
@@ -327,14 +294,6 @@ const Lease* CreateExchange::previous() const {
 bool CreateExchange::previous_is_at(const std::string& endpoint) const {
     const Lease* active = previous();
     return active != nullptr && active->context.endpoint == endpoint;
-}
-
-void CreateExchange::renew_previous() {
-    Lease renewed = *previous();
-    renewed.context.generation = ledger_.next_generation();
-    // Kea has the longer life from us already, and the endpoint must not end before it.
-    if (has_lease_) renewed.expires_at = std::max(renewed.expires_at, lease_.expires_at);
-    ledger_.table.set_active(renewed);
 }
 
 void CreateExchange::audit_offer() {

@@ -50,23 +50,18 @@ private:
     void go_back();
     void remove_then(void (CreateExchange::*next)());
     void return_lease();
-    void on_returned(Result<void> result);
-    void restore_lease();
-    void on_restored(Result<Lease> result);
-    void restore_tunnel();
     void finish();
 
     // The binding that this create updates; nullptr when there is none, or for another address.
     [[nodiscard]] const Lease* previous() const;
     [[nodiscard]] bool previous_is_at(const std::string& endpoint) const;
-    // Makes it newer than anything this exchange has sent, so that it wins wherever it goes.
-    void renew_previous();
     void choose(const EndpointInfo& endpoint);
     [[nodiscard]] bool is_lost() const { return lost_up_to_ >= lease_.context.generation; }
     [[nodiscard]] LeaseRequest lease_request() const;
     void audit_offer();
     void audit_return();
     // A completion that comes when the exchange is gone (the server went down) is dropped.
+    std::function<void()> then(void (CreateExchange::*handler)());
     template <class T>
     Done<T> then(void (CreateExchange::*handler)(Result<T>));
 

@@ -11,18 +11,24 @@ namespace dstm::server {
 
 class Generations {
 public:
+    // last() is at once above all that a server before us gave out in this very second: a sync
+    // as of it takes from an endpoint what Kea has no lease for any more.
+    explicit Generations(WallTime now) : last_(by_clock(now + std::chrono::seconds(1))) {}
+
     [[nodiscard]] Generation next(WallTime now) {
-        constexpr std::int64_t micros = 1'000'000;
-        const auto by_clock = static_cast<Generation>(std::max<std::int64_t>(0, to_unix(now))) *
-                              static_cast<Generation>(micros);
-        last_ = std::max(last_ + 1, by_clock);
+        last_ = std::max(last_ + 1, by_clock(now));
         return last_;
     }
     void saw(Generation other) { last_ = std::max(last_, other); }
     [[nodiscard]] Generation last() const { return last_; }
 
 private:
-    Generation last_ = 0;
+    [[nodiscard]] static Generation by_clock(WallTime time) {
+        constexpr Generation micros = 1'000'000;
+        return static_cast<Generation>(std::max<std::int64_t>(0, to_unix(time))) * micros;
+    }
+
+    Generation last_;
 };
 
 }  // namespace dstm::server

@@ -58,6 +58,20 @@ void LeaseDesk::release(const Lease& lease, Done<void> done) {
                    guard(alive_, std::move(done)));
 }
 
+void LeaseDesk::give_back(const Lease& lease, std::function<void()> done) {
+    release(lease, [this, lease, done = std::move(done)](const Result<void>& released) {
+        const ClientId& id = lease.client_id;
+        const bool is_gone = released || released.error().code == ErrorCode::not_found;
+        if (is_gone || released.error().code == ErrorCode::conflict) {
+            settle(id, lease.context.generation);
+            if (!is_gone) doubt();  // somebody renewed it
+        } else {
+            owe(id, lease.context.generation);
+        }
+        done();
+    });
+}
+
 LeaseRequest LeaseDesk::request_of(const Lease& lease) const {
     return LeaseRequest{.client_id = lease.client_id,
                         .context = lease.context,
@@ -82,8 +96,12 @@ void LeaseDesk::settle(const ClientId& id, Generation up_to) {
 }
 
 bool LeaseDesk::owes(const ClientId& id, Generation generation) const {
+    return generation <= owed(id);
+}
+
+Generation LeaseDesk::owed(const ClientId& id) const {
     const auto at = debts_.find(id);
-    return at != debts_.end() && generation <= at->second;
+    return at == debts_.end() ? 0 : at->second;
 }
 
 void LeaseDesk::forgive(const LeaseList& list) {
@@ -108,6 +126,12 @@ void LeaseDesk::ready() {
     wants_list_ = true;
     wants_all_ = true;
     list_not_before_ = clock_.now();
+    list_if_wanted();
+}
+
+// A list may say nothing of a debtor (it was touched meanwhile), so they go on until none is left.
+void LeaseDesk::tick() {
+    if (!debts_.empty()) wants_list_ = true;
     list_if_wanted();
 }
 

@@ -37,12 +37,17 @@ public:
     void allocate(const LeaseRequest& request, Done<Lease> done);
     void renew(const Lease& lease, Done<Lease> done);  // with the lease's context
     void release(const Lease& lease, Done<void> done);  // up to the lease's generation
+    // A release whose failure becomes a debt.
+    void give_back(const Lease& lease, std::function<void()> done);
 
-    // The client's leases with a generation of at most `up_to` are to go back, when possible.
+    // What the client has in Kea with a generation of at most `up_to` was never accepted: it is to
+    // go back, or to be replaced by the binding that was.
     void owe(const ClientId& id, Generation up_to);
     // What was owed up to this generation is gone, or a newer lease stands for it.
     void settle(const ClientId& id, Generation up_to);
     [[nodiscard]] bool owes(const ClientId& id, Generation generation) const;
+    // 0: nothing.
+    [[nodiscard]] Generation owed(const ClientId& id) const;
     [[nodiscard]] bool owes_any(const ClientId& id) const { return debts_.contains(id); }
     [[nodiscard]] std::size_t debt_count() const { return debts_.size(); }
     // Forgets the debts that a list has shown to be void: Kea holds no such lease.
@@ -54,7 +59,7 @@ public:
 
     void ready();
     void lost() { is_up_ = false; }
-    void tick() { list_if_wanted(); }
+    void tick();
     [[nodiscard]] bool is_up() const { return is_up_; }
     // The first list has come: the table is what Kea holds.
     [[nodiscard]] bool has_listed() const { return has_listed_; }

@@ -1,6 +1,7 @@
 // Table, lease store and endpoints kept equal. See ledger.hpp.
 #include "dstm-server/broker/ledger.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -26,6 +27,7 @@ Ledger::Ledger(BrokerConfig config, LeaseStore& store, EndpointLinks& links, Aud
     : config_(std::move(config)),
       audit_(audit),
       clock_(clock),
+      generations_(clock.wall()),
       leases(config_, store, clock, [this](const LeaseList& list) { reconcile(list); }),
       endpoints(config_, links, clock, generations_,
                 [this](const EndpointInfo& endpoint) { return desired(endpoint); }),
@@ -90,22 +92,75 @@ void Ledger::audit(AuditRecord::Event event, const Lease& lease, const std::stri
                              .reason = reason});
 }
 
-void Ledger::end_active(const ClientId& id, const std::string& reason, AtEndpoint at_endpoint) {
+void Ledger::end_active(const ClientId& id, const std::string& reason, AtEndpoint at_endpoint,
+                        Generation up_to) {
     const Lease* active = table.active(id);
     if (active == nullptr) return;
-    const Lease ended = *active;
+    Lease ended = *active;
     table.clear_active(id);
     audit(AuditRecord::Event::ended, ended, reason);
     log_info("BROKER_BINDING_ENDED", "user={} address={} reason={}",
              log::quoted(ended.context.user), ended.address.to_string(), reason);
-    if (at_endpoint == AtEndpoint::remove) remove_at_endpoint(ended);
+    if (at_endpoint == AtEndpoint::is_removed) return;
+    ended.context.generation = std::max(newest_generation(ended), up_to);
+    remove_at_endpoint(ended);
 }
 
-// An endpoint that is away learns it from the sync when it comes back.
 void Ledger::remove_at_endpoint(const Lease& lease) {
     if (endpoints.find(lease.context.endpoint) == nullptr) return;
     endpoints.remove(lease.context.endpoint, lease.address, lease.context.generation,
                      [](const Result<void>&) {});
+}
+
+Generation Ledger::newest_generation(const Lease& active) const {
+    return std::max(active.context.generation, leases.owed(active.client_id));
+}
+
+void Ledger::restore(const ClientId& id, std::function<void()> done) {
+    const Lease* active = table.active(id);
+    DSTM_ASSERT(active != nullptr);
+    Lease sent = *active;
+    sent.context.generation = next_generation();
+    leases.renew(sent, [this, sent, done = std::move(done)](Result<Lease> result) {
+        on_restored(sent, std::move(result), done);
+    });
+}
+
+void Ledger::on_restored(const Lease& sent, Result<Lease> result, std::function<void()> done) {
+    const ClientId& id = sent.client_id;
+    const Generation generation = sent.context.generation;
+    const Lease* active = table.active(id);
+    const bool is_current = active != nullptr && active->address == sent.address &&
+                            active->context.generation < generation;
+    if (active == nullptr) {  // it ended while we asked: Kea may have it anew
+        leases.give_back(sent, std::move(done));
+        return;
+    }
+    if (!is_current) {  // a newer one stands for it
+        done();
+        return;
+    }
+    if (!result) {
+        switch (result.error().code) {
+            case ErrorCode::not_found:
+                end_active(id, "lease gone", AtEndpoint::remove, generation);
+                break;
+            case ErrorCode::conflict: leases.doubt(); break;
+            default: leases.owe(id, generation); break;
+        }
+        done();
+        return;
+    }
+    result->context = sent.context;
+    table.set_active(*result);
+    leases.settle(id, generation);
+    const auto spec = spec_of(*result);
+    if (spec == nullptr) {  // the sync at its return does it
+        done();
+        return;
+    }
+    endpoints.install(sent.context.endpoint, *spec,
+                      [done = std::move(done)](const Result<void>&) { done(); });
 }
 
 // --- exchanges -----------------------------------------------------------------------------------
@@ -139,7 +194,7 @@ void Ledger::on_lease_ended(const Lease& lease, LeaseEnd why) {
     // A newer generation is a newer binding, which this event, being late, says nothing about.
     if (active != nullptr && active->address == lease.address &&
         active->context.generation <= generation) {
-        end_active(lease.client_id, reason_of(why), AtEndpoint::remove);
+        end_active(lease.client_id, reason_of(why), AtEndpoint::remove, generation);
     }
     // Also where no binding of ours says so: an offer, or one from before our restart.
     remove_at_endpoint(lease);
@@ -168,7 +223,7 @@ void Ledger::reconcile(const LeaseList& list) {
         if (exchanges_.contains(lease.client_id)) {
             compare_later_.insert(lease.client_id);
         } else if (newest.at(lease.client_id) != &lease) {
-            give_back(lease);  // one client, one lease
+            leases.give_back(lease, [] {});  // one client, one lease
         } else if (const Lease* active = table.active(lease.client_id)) {
             compare(lease, *active);
         } else {
@@ -187,7 +242,7 @@ void Ledger::reconcile(const LeaseList& list) {
 
 void Ledger::adopt_or_return(const Lease& held) {
     if (leases.owes(held.client_id, held.context.generation)) {
-        give_back(held);
+        leases.give_back(held, [] {});
         return;
     }
     if (held.expires_at <= clock_.wall()) return;  // Kea has not got to it yet
@@ -195,33 +250,20 @@ void Ledger::adopt_or_return(const Lease& held) {
     endpoints.mark(held.context.endpoint);
 }
 
-// Both say that the client has a binding: the higher generation is right.
+// Both say that the client has a binding. The higher generation is right, unless it was never
+// accepted.
 void Ledger::compare(const Lease& held, const Lease& active_now) {
     const Lease active = active_now;  // the table is changed below
-    const Generation ours = active.context.generation;
-    const Generation keas = held.context.generation;
-    if (held.address != active.address && keas < ours) {
-        // Ours is not in the list: it is gone, and this is an older one that may stay.
-        end_active(active.client_id, "lease gone", AtEndpoint::remove);
-        adopt_or_return(held);
-        return;
-    }
     if (held.address != active.address) {
         end_active(active.client_id, "replaced by " + held.address.to_string(),
                    AtEndpoint::remove);
+        adopt_or_return(held);
+        return;
     }
-    if (keas < ours) {
-        // Kea missed our last word, or was set back to an older lease file.
-        leases.renew(active, [this, id = active.client_id](const Result<Lease>& renewed) {
-            if (!renewed) {
-                leases.doubt();
-            } else if (const Lease* now = table.active(id);
-                       now != nullptr && now->context == renewed->context) {
-                table.set_active(*renewed);
-                endpoints.mark(renewed->context.endpoint);
-                endpoints.sync_marked();
-            }
-        });
+    const bool is_older = held.context.generation < active.context.generation;
+    if (is_older || leases.owes_any(active.client_id)) {
+        // Kea was set back to an older lease file, or holds what a failed exchange left.
+        restore(active.client_id, [] {});
         return;
     }
     if (held == active) return;
@@ -246,16 +288,6 @@ void Ledger::end_unlisted(const std::set<ClientId>& listed, const std::set<Clien
         if (!listed.contains(id) && !touched.contains(id)) compare_later_.insert(id);
     }
     for (const ClientId& id : gone) end_active(id, "lease gone", AtEndpoint::remove);
-}
-
-void Ledger::give_back(const Lease& lease) {
-    leases.release(lease, [this, lease](const Result<void>& released) {
-        if (!released && may_have_happened(released.error())) {
-            leases.owe(lease.client_id, lease.context.generation);
-        } else {
-            leases.settle(lease.client_id, lease.context.generation);
-        }
-    });
 }
 
 }  // namespace dstm::server

@@ -51,11 +51,17 @@ public:
 
     enum class AtEndpoint { remove, is_removed };
     // The binding is over: out of the table, off its endpoint, into the audit log. Nothing happens
-    // when there is none.
-    void end_active(const ClientId& id, const std::string& reason, AtEndpoint at_endpoint);
-
+    // when there is none. `up_to`: its endpoint may hold it in generations up to this.
+    void end_active(const ClientId& id, const std::string& reason, AtEndpoint at_endpoint,
+                    Generation up_to = 0);
     // Off its endpoint, if that is connected; else the sync at its return does it.
     void remove_at_endpoint(const Lease& lease);
+    // Makes Kea and the endpoint hold the active binding again, in a new generation, whatever they
+    // were told since. Kea first: an endpoint never holds a generation that Kea has not heard of,
+    // or a server started again could not tell what is right. What cannot be done now is owed.
+    void restore(const ClientId& id, std::function<void()> done);
+    // The highest generation in which Kea or the endpoint may know this binding.
+    [[nodiscard]] Generation newest_generation(const Lease& active) const;
 
     // --- exchanges -------------------------------------------------------------------------------
 
@@ -78,8 +84,8 @@ private:
     void reconcile(const LeaseList& list);
     void compare(const Lease& held, const Lease& active);
     void adopt_or_return(const Lease& held);
+    void on_restored(const Lease& sent, Result<Lease> result, std::function<void()> done);
     void end_unlisted(const std::set<ClientId>& listed, const std::set<ClientId>& touched);
-    void give_back(const Lease& lease);
 
     std::function<void(const ClientId&)> retired_;
     std::map<ClientId, std::shared_ptr<Exchange>> exchanges_;

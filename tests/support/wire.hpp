@@ -49,16 +49,15 @@ public:
         auto request = std::make_shared<Request>();
         auto outcome = std::make_shared<Result<T>>(fail(ErrorCode::timed_out, "no answer"));
         request->answer = [done](const Error& error) { done(tl::unexpected<Error>(error)); };
-        std::erase_if(requests_, [](const auto& old) { return old->is_answered; });
+        std::erase_if(requests_, [](const auto& old) { return old->is_answered && old->is_over; });
         requests_.push_back(request);
 
         const Duration now = scheduler_.clock.now().time_since_epoch();
         last_effect_ = std::max(last_effect_, now + fate.effect_after);
-        if (fate.happens) {
-            scheduler_.post(last_effect_ - now, [request, outcome, effect] {
-                if (!request->is_cancelled) *outcome = effect();
-            });
-        }
+        scheduler_.post(last_effect_ - now, [request, outcome, effect, happens = fate.happens] {
+            request->is_over = true;
+            if (happens && !request->is_cancelled) *outcome = effect();
+        });
         const Duration answered =
             fate.gives_up_first ? Duration(0) : last_effect_ - now + fate.answer_after;
         scheduler_.post(answered, [request, outcome, done, fate] {
@@ -89,6 +88,7 @@ private:
     struct Request {
         bool is_answered = false;
         bool is_cancelled = false;
+        bool is_over = false;  // its effect has happened, or never will
         std::function<void(const Error&)> answer;
     };
 

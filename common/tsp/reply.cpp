@@ -14,15 +14,16 @@ bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
 
 std::string printable(std::string_view text, char replacement) {
     std::string out(text.substr(0, detail_size_max));
-    std::ranges::replace_if(out, [](char c) { return !is_printable(c); }, replacement);
+    std::ranges::replace_if(
+        out, [](char c) { return !is_printable(c); }, replacement);
     return out;
 }
 
 }  // namespace
 
 std::string format_status_line(std::uint16_t code, std::string_view detail) {
-    const auto base = static_cast<std::uint16_t>(code >= redirect_offset ? code - redirect_offset
-                                                                         : code);
+    const auto base =
+        static_cast<std::uint16_t>(code >= redirect_offset ? code - redirect_offset : code);
     const auto text = detail.empty() ? std::string(title(base)) : printable(detail, ' ');
     return std::to_string(code) + " " + text + "\r\n";
 }
@@ -37,7 +38,7 @@ std::optional<StatusLine> parse_status_line(std::string_view line) {
     if (!std::ranges::all_of(digits, is_digit)) return std::nullopt;
     int code = 0;
     for (const char digit : digits) code = code * 10 + (digit - '0');
-    if (code < 100 || code > 1599) return std::nullopt;
+    if (code < (digits.size() == 4 ? redirect_offset : 100) || code > 1599) return std::nullopt;
     const auto text = has_text ? line.substr(space + 1) : std::string_view{};
     return StatusLine{static_cast<std::uint16_t>(code), printable(text, '?')};
 }

@@ -1,5 +1,7 @@
 #include "common/tsp/framing.hpp"
 
+#include <vector>
+
 #include <gtest/gtest.h>
 
 namespace dstm::tsp {

@@ -134,8 +134,7 @@ Actions ClientSession::handle(const client::CommandChosen& event, Instant now) {
     const bool is_answered = action != Action::accept && action != Action::reject;
     if (is_answered) command_ = action;
     if (action == Action::reject) reject_sent_ = true;
-    send(turn, frame(write_tunnel_xml(event.message)),
-         is_answered ? Phase::answer : Phase::ready);
+    send(turn, frame(write_tunnel_xml(event.message)), is_answered ? Phase::answer : Phase::ready);
     return std::move(turn.actions);
 }
 
@@ -157,8 +156,10 @@ Actions ClientSession::handle(const client::TimePassed&, Instant now) {
     const auto limit = deadline();
     if (!limit || now < *limit) return {};
     Turn turn{now, {}};
-    if (phase_ == Phase::broker_list) fail(turn, std::move(refusal_));
-    else fail(turn, Failed{Failed::Cause::timed_out, 0, "no answer from the server in time", {}});
+    if (phase_ == Phase::broker_list)
+        fail(turn, std::move(refusal_));
+    else
+        fail(turn, Failed{Failed::Cause::timed_out, 0, "no answer from the server in time", {}});
     return std::move(turn.actions);
 }
 
@@ -189,7 +190,7 @@ bool ClientSession::read_next(Turn& turn) {
         return false;
     }
     const bool is_framed = phase_ == Phase::ready || phase_ == Phase::answer;
-    auto piece = is_framed                     ? input_.next_body()
+    auto piece = is_framed                      ? input_.next_body()
                  : phase_ == Phase::broker_list ? input_.next_until(end_of_list)
                                                 : input_.next_line();
     if (!piece) {
@@ -197,10 +198,14 @@ bool ClientSession::read_next(Turn& turn) {
         return false;
     }
     if (!piece->has_value()) return false;
-    if (is_framed) read_reply(turn, **piece);
-    else if (phase_ == Phase::broker_list) read_broker_list(turn, **piece);
-    else if (phase_ == Phase::capability) read_capability(turn, **piece);
-    else read_authentication(turn, **piece);
+    if (is_framed)
+        read_reply(turn, **piece);
+    else if (phase_ == Phase::broker_list)
+        read_broker_list(turn, **piece);
+    else if (phase_ == Phase::capability)
+        read_capability(turn, **piece);
+    else
+        read_authentication(turn, **piece);
     return true;
 }
 
@@ -243,8 +248,10 @@ void ClientSession::read_refusal(Turn& turn, std::uint16_t code, std::string tex
         return fail(turn, Failed{Failed::Cause::refused, code, std::move(text), {}});
     }
     // Figure 9: the list follows without Content-length.
-    refusal_ = Failed{Failed::Cause::refused, static_cast<std::uint16_t>(code - redirect_offset),
-                      std::move(text), {}};
+    refusal_ = Failed{Failed::Cause::refused,
+                      static_cast<std::uint16_t>(code - redirect_offset),
+                      std::move(text),
+                      {}};
     enter(Phase::broker_list, turn.now);
 }
 

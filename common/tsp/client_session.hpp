@@ -66,9 +66,8 @@ struct Failed {
     std::vector<Broker> brokers;
 };
 
-using Action =
-    std::variant<Send, Close, ChooseMechanism, ContinueAuthentication, Authenticated,
-                 CommandAnswered, Failed>;
+using Action = std::variant<Send, Close, ChooseMechanism, ContinueAuthentication, Authenticated,
+                            CommandAnswered, Failed>;
 using Actions = std::vector<Action>;
 
 // --- events --------------------------------------------------------------------------------------
@@ -120,8 +119,8 @@ private:
         authentication,  // the server's line is awaited
         stepping,        // the owner works on a challenge
         ready,
-        answer,          // a command is sent
-        broker_list,     // a status above 1000 came, its list is awaited
+        answer,       // a command is sent
+        broker_list,  // a status above 1000 came, its list is awaited
         closed,
     };
     struct Turn {

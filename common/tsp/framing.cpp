@@ -74,8 +74,8 @@ Result<std::optional<std::string>> Framing::next_line() {
     const std::size_t ended_by_cr = !line.empty() && line.back() == '\r' ? 1 : 0;
     const auto size = line.size() - ended_by_cr;
     if (size > limits_.line_size_max) {
-        return fail(ErrorCode::invalid, "line is longer than " +
-                                            std::to_string(limits_.line_size_max) + " bytes");
+        return fail(ErrorCode::invalid,
+                    "line is longer than " + std::to_string(limits_.line_size_max) + " bytes");
     }
     if (end == std::string_view::npos) return std::nullopt;
     return take(size, ended_by_cr + 1);
@@ -126,8 +126,8 @@ Result<std::optional<std::string>> Framing::next_until(std::string_view end) {
     const auto found = unread().find(end);
     const auto size = found == std::string_view::npos ? buffered() : found + end.size();
     if (size > limits_.body_size_max) {
-        return fail(ErrorCode::invalid, "message is longer than " +
-                                            std::to_string(limits_.body_size_max) + " bytes");
+        return fail(ErrorCode::invalid,
+                    "message is longer than " + std::to_string(limits_.body_size_max) + " bytes");
     }
     if (found == std::string_view::npos) return std::nullopt;
     return take(size, 0);

@@ -49,9 +49,9 @@ private:
 
     FramingLimits limits_;
     std::string buffer_;
-    std::size_t consumed_ = 0;                // bytes of buffer_ already given out
-    std::optional<std::size_t> body_size_;    // Content-length was read, the body was not
-    std::size_t empty_lines_ = 0;             // since the last body
+    std::size_t consumed_ = 0;              // bytes of buffer_ already given out
+    std::optional<std::size_t> body_size_;  // Content-length was read, the body was not
+    std::size_t empty_lines_ = 0;           // since the last body
     bool nul_tolerated_ = false;
 };
 

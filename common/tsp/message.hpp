@@ -29,8 +29,8 @@ enum class AddressType { ipv4, ipv6, dn };
 
 struct Address {
     AddressType type = AddressType::ipv6;
-    std::string text;                      // without white space around it
-    std::optional<std::uint32_t> length;   // attribute `length`, a prefix length
+    std::string text;                     // without white space around it
+    std::optional<std::uint32_t> length;  // attribute `length`, a prefix length
 
     bool operator==(const Address&) const = default;
 };
@@ -75,10 +75,10 @@ struct Broker {
 
 struct TunnelMessage {
     Action action = Action::create;
-    std::optional<RequestType> type;             // clients leave it out of accept (D4)
+    std::optional<RequestType> type;  // clients leave it out of accept (D4)
     // `type` was present but names nothing we know; kept so that the answer is 303, not 500.
     std::optional<std::string> unknown_type;
-    std::optional<std::uint32_t> lifetime_min;   // minutes (s4.7.1)
+    std::optional<std::uint32_t> lifetime_min;  // minutes (s4.7.1)
     std::optional<Party> server;
     std::optional<Party> client;
     std::vector<Broker> brokers;

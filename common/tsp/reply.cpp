@@ -14,15 +14,16 @@ bool is_printable(char c) { return c >= 0x20 && c < 0x7f; }
 
 std::string printable(std::string_view text, char replacement) {
     std::string out(text.substr(0, detail_size_max));
-    std::ranges::replace_if(out, [](char c) { return !is_printable(c); }, replacement);
+    std::ranges::replace_if(
+        out, [](char c) { return !is_printable(c); }, replacement);
     return out;
 }
 
 }  // namespace
 
 std::string format_status_line(std::uint16_t code, std::string_view detail) {
-    const auto base = static_cast<std::uint16_t>(code >= redirect_offset ? code - redirect_offset
-                                                                         : code);
+    const auto base =
+        static_cast<std::uint16_t>(code >= redirect_offset ? code - redirect_offset : code);
     const auto text = detail.empty() ? std::string(title(base)) : printable(detail, ' ');
     return std::to_string(code) + " " + text + "\r\n";
 }

@@ -23,9 +23,9 @@ struct AuthenticateLine {
 
 // Who sends the first SASL message after the AUTHENTICATE line.
 enum class FirstSpeaker {
-    client,   // PLAIN, SCRAM, GSSAPI, EXTERNAL and all we do not know
-    server,   // DIGEST-MD5, CRAM-MD5: a challenge
-    nobody,   // ANONYMOUS: deployed clients send no trace information, and wait for the status
+    client,  // PLAIN, SCRAM, GSSAPI, EXTERNAL and all we do not know
+    server,  // DIGEST-MD5, CRAM-MD5: a challenge
+    nobody,  // ANONYMOUS: deployed clients send no trace information, and wait for the status
 };
 [[nodiscard]] FirstSpeaker first_speaker(std::string_view mechanism);
 

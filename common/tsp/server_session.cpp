@@ -157,7 +157,8 @@ std::optional<Instant> ServerSession::deadline() const {
         case Phase::mechanism:
         case Phase::authentication: consider(phase_started_, limits.phase_timeout); break;
         case Phase::command:
-            if (!command_done_) consider(phase_started_, limits.phase_timeout);
+            if (!command_done_)
+                consider(phase_started_, limits.phase_timeout);
             else if (!message_started_ && limits.idle_timeout > Duration::zero())
                 consider(phase_started_, limits.idle_timeout);
             break;
@@ -179,8 +180,10 @@ void ServerSession::process(Turn& turn) {
         }
         return;
     }
-    if (!input_.has_partial()) message_started_.reset();
-    else if (!message_started_) message_started_ = turn.now;
+    if (!input_.has_partial())
+        message_started_.reset();
+    else if (!message_started_)
+        message_started_ = turn.now;
 
     if (!peer_closed_) return;
     if (input_.has_partial()) {

@@ -35,12 +35,12 @@
 namespace dstm::tsp {
 
 struct ServerSessionLimits {
-    Duration phase_timeout = std::chrono::seconds(30);  // per step until the first command is done
+    Duration phase_timeout = std::chrono::seconds(30);   // per step until the first command is done
     Duration accept_timeout = std::chrono::seconds(30);  // from our 200 to the client's accept
     Duration idle_timeout = std::chrono::minutes(5);     // between commands, 0 = none
-    std::size_t line_size_max = 4096;     // bytes without CR LF; SASL responses are lines too
-    std::size_t body_size_max = 8192;     // Content-length
-    std::size_t commands_max = 1000;      // in one session
+    std::size_t line_size_max = 4096;  // bytes without CR LF; SASL responses are lines too
+    std::size_t body_size_max = 8192;  // Content-length
+    std::size_t commands_max = 1000;   // in one session
     std::size_t authentication_steps_max = 10;
 };
 

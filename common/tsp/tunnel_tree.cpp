@@ -62,15 +62,15 @@ bool is_host_id(std::string_view text) {
         return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') ||
                c == '_' || c == '-';
     };
-    return !text.empty() && text.size() <= host_id_size_max && std::ranges::all_of(text, is_allowed);
+    return !text.empty() && text.size() <= host_id_size_max &&
+           std::ranges::all_of(text, is_allowed);
 }
 
 }  // namespace
 
 TunnelTree::Element TunnelTree::classify(Element parent, std::string_view name) {
     switch (parent) {
-        case Element::none:
-            return name == "tunnel" ? Element::tunnel : Element::unknown;
+        case Element::none: return name == "tunnel" ? Element::tunnel : Element::unknown;
         case Element::tunnel:
             if (name == "server") return Element::server;
             if (name == "client") return Element::client;
@@ -90,10 +90,8 @@ TunnelTree::Element TunnelTree::classify(Element parent, std::string_view name) 
             return Element::unknown;
         case Element::broker:
         case Element::dns_server:
-        case Element::keepalive:
-            return name == "address" ? Element::address : Element::unknown;
-        default:
-            return Element::unknown;
+        case Element::keepalive: return name == "address" ? Element::address : Element::unknown;
+        default: return Element::unknown;
     }
 }
 

@@ -27,7 +27,17 @@ private:
     enum class Element {
         none,     // above the root
         unknown,  // and all that is in it: ignored
-        tunnel, server, client, broker, address, router, prefix, dns_server, keepalive, lease, host,
+        tunnel,
+        server,
+        client,
+        broker,
+        address,
+        router,
+        prefix,
+        dns_server,
+        keepalive,
+        lease,
+        host,
     };
 
     [[nodiscard]] static Element classify(Element parent, std::string_view name);

@@ -97,8 +97,10 @@ void write_party(Writer& writer, std::string_view name, const Party& party) {
 
 std::string tunnel_attributes(const TunnelMessage& message) {
     auto attributes = attribute("action", to_string(message.action));
-    if (message.type) attributes += attribute("type", to_string(*message.type));
-    else if (message.unknown_type) attributes += attribute("type", *message.unknown_type);
+    if (message.type)
+        attributes += attribute("type", to_string(*message.type));
+    else if (message.unknown_type)
+        attributes += attribute("type", *message.unknown_type);
     if (message.lifetime_min) attributes += attribute("lifetime", *message.lifetime_min);
     return attributes;
 }

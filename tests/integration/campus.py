@@ -335,7 +335,9 @@ class Campus:
         self.write("dstm-server.conf", {"dstm-server": {
             "name": "dstm1",
             "tsp": {"listen": [{"address": "::", "port": 3653}], "tunnel-types": ["v4v6"],
-                    "mechanisms": self.mechanisms, "lifetime": self.lifetime,
+                    "mechanisms": self.mechanisms,
+                    # Shorter ones than TSP's minute can only come from the subnet.
+                    "lifetime": self.lifetime if self.lifetime >= 60 else 0,
                     "limits": self.server_limits},
             "sasl": {"realm": REALM, "sasldb": self.path("sasldb2"),
                      "plain-without-tls": self.plain},

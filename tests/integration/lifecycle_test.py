@@ -14,7 +14,8 @@ BATCH = 50
 class ThousandTunnels(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.campus = c.Campus(server_limits={"sessions-per-address": 2 * BATCH})
+        cls.campus = c.Campus(server_limits={"sessions-per-address": 2 * BATCH,
+                                             "tunnels-per-address": 0})
         cls.addClassCleanup(cls.campus.close)
         cls.campus.start_daemons()
 

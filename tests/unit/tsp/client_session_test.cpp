@@ -130,9 +130,9 @@ TEST_F(ClientSessionTest, BareRedirectIsReadToItsEnd) {
         session = ClientSession({});
         static_cast<void>(session.handle(client::Connected{}, at(0)));
         EXPECT_EQ(receive(std::string_view(list).substr(0, cut)), Lines{});
-        EXPECT_EQ(receive(std::string_view(list).substr(cut)),
-                  (Lines{"Failed refused 302 Unsupported client version 1.2.3.4 ts1.isp1.com",
-                         "Close"}));
+        EXPECT_EQ(
+            receive(std::string_view(list).substr(cut)),
+            (Lines{"Failed refused 302 Unsupported client version 1.2.3.4 ts1.isp1.com", "Close"}));
     }
 }
 
@@ -205,7 +205,8 @@ TEST_F(ClientSessionTest, MalformedAnswersFail) {
     EXPECT_TRUE(fails("%%%\r\n"));
     EXPECT_EQ(receive("200 Success\r\n").size(), 1u);
     EXPECT_TRUE(fails(script::framed("200 Success\r\n" + info))) << "nobody asked";
-    EXPECT_EQ(feed(client::CommandChosen{message_of(Action::create, RequestType::v4v6)}).size(), 1u);
+    EXPECT_EQ(feed(client::CommandChosen{message_of(Action::create, RequestType::v4v6)}).size(),
+              1u);
     EXPECT_TRUE(fails("200 Success\r\n"));
     EXPECT_TRUE(fails(script::framed("Success\r\n")));
     EXPECT_TRUE(fails(script::framed("")));

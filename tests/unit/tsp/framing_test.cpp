@@ -1,5 +1,7 @@
 #include "common/tsp/framing.hpp"
 
+#include <vector>
+
 #include <gtest/gtest.h>
 
 namespace dstm::tsp {
@@ -58,7 +60,8 @@ TEST(TspFraming, HeaderIsReadLiberally) {
 
 TEST(TspFraming, LengthOverLimitIsAnErrorBeforeTheBodyArrives) {
     EXPECT_EQ(shown(filled("Content-length: 32\n", {64, 32}).next_body()), "more");
-    for (const auto* length : {"33", "4294967296", "18446744073709551616", "99999999999999999999"}) {
+    for (const auto* length :
+         {"33", "4294967296", "18446744073709551616", "99999999999999999999"}) {
         EXPECT_EQ(shown(filled("Content-length: "s + length + "\n", {64, 32}).next_body()),
                   "error: Content-length is over the limit of 32")
             << length;
@@ -74,7 +77,8 @@ TEST(TspFraming, LengthThatIsNoPlainNumberIsAnError) {
 }
 
 TEST(TspFraming, OtherLinesAreAnErrorWhereABodyIsExpected) {
-    for (const auto* line : {"<tunnel action=\"create\">", "Content-type: 3", "Content-length 3", ":"}) {
+    for (const auto* line :
+         {"<tunnel action=\"create\">", "Content-type: 3", "Content-length 3", ":"}) {
         EXPECT_EQ(shown(filled(line + "\r\n"s, {64, 64}).next_body()),
                   "error: expected a Content-length line")
             << line;

@@ -52,13 +52,36 @@ private:
 
 TEST(TspRandom, XmlReaderSurvives) {
     Noise noise(11);
-    const std::vector<std::string> parts{
-        "<tunnel action=\"create\" type=\"v4v6\">", "</tunnel>", "<client>", "</client>",
-        "<address type=\"ipv6\">2001:db8::1</address>", "<router>", "</router>",
-        "<prefix length=\"48\"/>", "<keepalive interval=\"30\">", "</keepalive>", "<dns_server>",
-        "</dns_server>", "<broker>", "</broker>", "<lease seconds=\"1\"></lease>", "&amp;", "&#65;",
-        "<![CDATA[", "]]>", "<!-- -->", "<?xml version=\"1.0\"?>", " ", "\r\n", "<", ">", "\"",
-        "<tunnel action=\"accept\"></tunnel>", "<!DOCTYPE tunnel [", "]>", "<host id=\"a\"/>"};
+    const std::vector<std::string> parts{"<tunnel action=\"create\" type=\"v4v6\">",
+                                         "</tunnel>",
+                                         "<client>",
+                                         "</client>",
+                                         "<address type=\"ipv6\">2001:db8::1</address>",
+                                         "<router>",
+                                         "</router>",
+                                         "<prefix length=\"48\"/>",
+                                         "<keepalive interval=\"30\">",
+                                         "</keepalive>",
+                                         "<dns_server>",
+                                         "</dns_server>",
+                                         "<broker>",
+                                         "</broker>",
+                                         "<lease seconds=\"1\"></lease>",
+                                         "&amp;",
+                                         "&#65;",
+                                         "<![CDATA[",
+                                         "]]>",
+                                         "<!-- -->",
+                                         "<?xml version=\"1.0\"?>",
+                                         " ",
+                                         "\r\n",
+                                         "<",
+                                         ">",
+                                         "\"",
+                                         "<tunnel action=\"accept\"></tunnel>",
+                                         "<!DOCTYPE tunnel [",
+                                         "]>",
+                                         "<host id=\"a\"/>"};
     int good = 0;
     for (int i = 0; i < rounds; ++i) {
         const auto xml = noise.below(10) == 0 ? noise.bytes(200) : noise.mixture(parts);
@@ -77,13 +100,24 @@ TEST(TspRandom, ServerSessionKeepsItsRules) {
     config.limits.line_size_max = 300;
     config.limits.body_size_max = 500;
     config.limits.commands_max = 20;
-    const std::vector<std::string> parts{
-        "VERSION=2.0.0\r\n", "AUTHENTICATE ANONYMOUS\r\n", "AUTHENTICATE PLAIN\r\n",
-        "\0alice\0secret\r\n"s, "AUTHENTICATE DIGEST-MD5\r\n", "AUTHENTICATE SCRAM-SHA-256 YQ==\r\n",
-        "YQ==\r\n", "\0"s, "\r\n", script::create_v4v6(), script::accept(), script::reject(),
-        script::create_v4v6(), script::accept(),
-        script::command("action=\"info\""), script::command("action=\"delete\""),
-        "Content-length: 10\r\n", "Content-length: 99999999999999999999\r\n"};
+    const std::vector<std::string> parts{"VERSION=2.0.0\r\n",
+                                         "AUTHENTICATE ANONYMOUS\r\n",
+                                         "AUTHENTICATE PLAIN\r\n",
+                                         "\0alice\0secret\r\n"s,
+                                         "AUTHENTICATE DIGEST-MD5\r\n",
+                                         "AUTHENTICATE SCRAM-SHA-256 YQ==\r\n",
+                                         "YQ==\r\n",
+                                         "\0"s,
+                                         "\r\n",
+                                         script::create_v4v6(),
+                                         script::accept(),
+                                         script::reject(),
+                                         script::create_v4v6(),
+                                         script::accept(),
+                                         script::command("action=\"info\""),
+                                         script::command("action=\"delete\""),
+                                         "Content-length: 10\r\n",
+                                         "Content-length: 99999999999999999999\r\n"};
     int confirmed = 0;
     for (int i = 0; i < rounds; ++i) {
         script::ObligingOwner owner(config);
@@ -149,12 +183,18 @@ private:
 TEST(TspRandom, ClientSessionKeepsItsRules) {
     Noise noise(13);
     const auto info = write_tunnel_xml(*script::tunnel_granted().message);
-    const std::vector<std::string> parts{
-        "CAPABILITY TUNNEL=V4V6 AUTH=SCRAM-SHA-256\r\n", "YQ==\r\n", "200 Success\r\n",
-        "300 Authentication failed\r\n", "1302 Unsupported client version\r\n", info,
-        script::framed("200 Success\r\n" + info), script::framed("200 Success\r\n"),
-        script::framed("301 No more tunnels available\r\n"), "\r\n", "Content-length: 10\r\n",
-        script::framed("1530 Server too busy\r\n" + info)};
+    const std::vector<std::string> parts{"CAPABILITY TUNNEL=V4V6 AUTH=SCRAM-SHA-256\r\n",
+                                         "YQ==\r\n",
+                                         "200 Success\r\n",
+                                         "300 Authentication failed\r\n",
+                                         "1302 Unsupported client version\r\n",
+                                         info,
+                                         script::framed("200 Success\r\n" + info),
+                                         script::framed("200 Success\r\n"),
+                                         script::framed("301 No more tunnels available\r\n"),
+                                         "\r\n",
+                                         "Content-length: 10\r\n",
+                                         script::framed("1530 Server too busy\r\n" + info)};
     int answered = 0;
     for (int i = 0; i < rounds; ++i) {
         WillingClient owner;

@@ -13,9 +13,9 @@ TEST(TspSaslWire, AuthenticateLineNamesAMechanism) {
     EXPECT_EQ(parse_authenticate_line("AUTHENTICATE DIGEST-MD5").value(),
               (AuthenticateLine{"DIGEST-MD5", std::nullopt}));
     EXPECT_EQ(parse_authenticate_line("AUTHENTICATE plain ").value().mechanism, "PLAIN");
-    for (const auto& bad : {""s, "AUTHENTICATE"s, "AUTHENTICATE "s, "AUTHENTICATE  PLAIN"s,
-                            "authenticate PLAIN"s, "AUTHENTICATE PLAIN\0"s, "AUTHENTICATE A+B"s,
-                            "AUTHENTICATE " + std::string(21, 'A')}) {
+    for (const auto& bad :
+         {""s, "AUTHENTICATE"s, "AUTHENTICATE "s, "AUTHENTICATE  PLAIN"s, "authenticate PLAIN"s,
+          "AUTHENTICATE PLAIN\0"s, "AUTHENTICATE A+B"s, "AUTHENTICATE " + std::string(21, 'A')}) {
         EXPECT_FALSE(parse_authenticate_line(bad)) << bad;
     }
 }
@@ -44,7 +44,8 @@ TEST(TspSaslWire, PlainKeepsAnAuthorizationIdentity) {
 }
 
 TEST(TspSaslWire, PlainOfAnotherShapeIsAnError) {
-    for (const auto& bad : {"alice"s, "a\0b"s, "a\0b\0c\0d"s, "\0\0\0\0"s, "\0alice"s, "user secret"s}) {
+    for (const auto& bad :
+         {"alice"s, "a\0b"s, "a\0b\0c\0d"s, "\0\0\0\0"s, "\0alice"s, "user secret"s}) {
         EXPECT_FALSE(decode_plain_line(bad)) << bad;
     }
 }

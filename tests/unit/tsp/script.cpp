@@ -20,11 +20,16 @@ std::string printable(std::string_view bytes) {
     std::string out;
     for (const char raw : bytes) {
         const auto byte = static_cast<unsigned char>(raw);
-        if (byte == '\r') out += "\\r";
-        else if (byte == '\n') out += "\\n";
-        else if (byte == 0) out += "\\0";
-        else if (byte >= 0x20 && byte < 0x7f) out += raw;
-        else out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
+        if (byte == '\r')
+            out += "\\r";
+        else if (byte == '\n')
+            out += "\\n";
+        else if (byte == 0)
+            out += "\\0";
+        else if (byte >= 0x20 && byte < 0x7f)
+            out += raw;
+        else
+            out += {'\\', 'x', digits[byte >> 4], digits[byte & 15]};
     }
     return out;
 }
@@ -103,7 +108,8 @@ Lines shown(const client::Actions& actions) {
                            shown_brokers(answer.brokers);
                 },
                 [](const client::Failed& failed) {
-                    constexpr const char* causes[] = {"refused", "malformed", "timed_out", "closed"};
+                    constexpr const char* causes[] = {"refused", "malformed", "timed_out",
+                                                      "closed"};
                     return std::string("Failed ") + causes[static_cast<int>(failed.cause)] + " " +
                            std::to_string(failed.status) + " " + failed.text +
                            shown_brokers(failed.brokers);
@@ -139,10 +145,10 @@ TunnelAnswered tunnel_granted() {
     message.action = Action::info;
     message.type = RequestType::v4v6;
     message.lifetime_min = 1440;
-    message.server = Party{{{AddressType::ipv4, "192.0.2.2", 30}, {AddressType::ipv6, "2001:db8::2", {}}},
-                           {}, {}};
-    message.client = Party{{{AddressType::ipv4, "192.0.2.1", 30}, {AddressType::ipv6, "2001:db8::1", {}}},
-                           {}, {}};
+    message.server = Party{
+        {{AddressType::ipv4, "192.0.2.2", 30}, {AddressType::ipv6, "2001:db8::2", {}}}, {}, {}};
+    message.client = Party{
+        {{AddressType::ipv4, "192.0.2.1", 30}, {AddressType::ipv6, "2001:db8::1", {}}}, {}, {}};
     return {Status::success, message, {}, {}};
 }
 
@@ -176,12 +182,11 @@ std::string client_bytes(const Dialogue& dialogue) {
 }
 
 ServerActions feed(ServerSession& session, const Step::Event& event, Instant now) {
-    return std::visit(
-        Overloaded{[&](const std::string& bytes) {
-                       return session.handle(BytesReceived{bytes}, now);
-                   },
-                   [&](const auto& other) { return session.handle(other, now); }},
-        event);
+    return std::visit(Overloaded{[&](const std::string& bytes) {
+                                     return session.handle(BytesReceived{bytes}, now);
+                                 },
+                                 [&](const auto& other) { return session.handle(other, now); }},
+                      event);
 }
 
 void ObligingOwner::carry_out(const ServerActions& actions) {

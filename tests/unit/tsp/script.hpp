@@ -68,7 +68,9 @@ class ObligingOwner {
 public:
     explicit ObligingOwner(ServerSessionConfig config) : session_(std::move(config), at(0)) {}
 
-    void receive(std::string_view bytes) { carry_out(session_.handle(BytesReceived{bytes}, at(0))); }
+    void receive(std::string_view bytes) {
+        carry_out(session_.handle(BytesReceived{bytes}, at(0)));
+    }
     void end() { carry_out(session_.handle(PeerClosed{}, at(0))); }
     [[nodiscard]] bool is_closed() const { return is_closed_; }
     [[nodiscard]] int confirmed() const { return confirmed_; }

@@ -10,7 +10,9 @@ namespace {
 using script::Dialogue;
 using script::Lines;
 
-void append(Lines& lines, const Lines& more) { lines.insert(lines.end(), more.begin(), more.end()); }
+void append(Lines& lines, const Lines& more) {
+    lines.insert(lines.end(), more.begin(), more.end());
+}
 
 // Plays the dialogue; bytes of step `cut_step` come in pieces of `portion` after a first of `cut`.
 void play_in_pieces(const Dialogue& dialogue, std::size_t cut_step, std::size_t cut,

@@ -48,17 +48,17 @@ Lines in_frame(std::string what, std::string status = "500 "s + format_text) {
 }
 
 TEST(ServerSessionRefusal, OtherVersionsGet302) {
-    for (const auto* other : {"1.0", "1.0.1", "2.0", "2.0.", "2.1.0", "3.0.0", "2.0.x", "2.0.0a", "",
-                              "2.0.123456", "2.0.-1"}) {
+    for (const auto* other : {"1.0", "1.0.1", "2.0", "2.0.", "2.1.0", "3.0.0", "2.0.x", "2.0.0a",
+                              "", "2.0.123456", "2.0.-1"}) {
         EXPECT_EQ(after("", "VERSION="s + other + "\r\n"),
                   bare("version is not supported: "s + other, "302 Unsupported client version"));
     }
 }
 
 TEST(ServerSessionRefusal, AnythingButVersionFirstGets500Bare) {
-    for (const auto& first : {"AUTHENTICATE ANONYMOUS\r\n"s, "\r\n"s, "GET / HTTP/1.1\r\n"s,
-                              "Content-length: 35\r\n"s, "version=2.0.0\r\n"s, "\0\r\n"s,
-                              "\x16\x03\x01\x02\n"s}) {
+    for (const auto& first :
+         {"AUTHENTICATE ANONYMOUS\r\n"s, "\r\n"s, "GET / HTTP/1.1\r\n"s, "Content-length: 35\r\n"s,
+          "version=2.0.0\r\n"s, "\0\r\n"s, "\x16\x03\x01\x02\n"s}) {
         EXPECT_EQ(after("", first), bare("expected VERSION")) << first;
     }
 }
@@ -88,10 +88,12 @@ TEST(ServerSessionRefusal, MechanismThatIsNotOfferedGets300) {
 
 TEST(ServerSessionRefusal, BadBase64Gets500Bare) {
     const auto mechanism = "VERSION=2.0.0\r\nAUTHENTICATE SCRAM-SHA-256\r\n";
-    for (const auto& line : {"%%%\r\n"s, "abc\r\n"s, "a b=\r\n"s, "ab\0=\r\n"s, "VERSION=2.0.0\r\n"s}) {
+    for (const auto& line :
+         {"%%%\r\n"s, "abc\r\n"s, "a b=\r\n"s, "ab\0=\r\n"s, "VERSION=2.0.0\r\n"s}) {
         EXPECT_EQ(after(mechanism, line), bare("SASL line is not base64")) << line;
     }
-    EXPECT_EQ(after(version, "AUTHENTICATE SCRAM-SHA-256 abc\r\n"), bare("SASL line is not base64"));
+    EXPECT_EQ(after(version, "AUTHENTICATE SCRAM-SHA-256 abc\r\n"),
+              bare("SASL line is not base64"));
     EXPECT_EQ(after("VERSION=2.0.0\r\nAUTHENTICATE PLAIN\r\n", "a\0b\0c\0d\r\n"s),
               bare("PLAIN message is malformed"));
 }
@@ -126,7 +128,8 @@ TEST(ServerSessionRefusal, FloodDuringAnAuthenticationStepGets500) {
 TEST(ServerSessionRefusal, BadHeaderGets500Framed) {
     EXPECT_EQ(after(authenticated, "<tunnel action=\"create\">\r\n"),
               in_frame("expected a Content-length line"));
-    EXPECT_EQ(after(authenticated, "VERSION=2.0.0\r\n"), in_frame("expected a Content-length line"));
+    EXPECT_EQ(after(authenticated, "VERSION=2.0.0\r\n"),
+              in_frame("expected a Content-length line"));
     for (const auto* length : {"", "-1", "+35", "3 5", "0x23", "abc"}) {
         EXPECT_EQ(after(authenticated, "Content-length: "s + length + "\r\n"),
                   in_frame("Content-length is not a number"));
@@ -148,7 +151,8 @@ TEST(ServerSessionRefusal, BodyOfTheLimitIsReadAndOneMoreByteIsNot) {
     static_cast<void>(session.handle(script::success(), at(0)));
     EXPECT_EQ(script::shown(session.handle(BytesReceived{padded(8192)}, at(0))),
               Lines{"RequestTunnel info"});
-    EXPECT_EQ(after(authenticated, padded(8193)), in_frame("Content-length is over the limit of 8192"));
+    EXPECT_EQ(after(authenticated, padded(8193)),
+              in_frame("Content-length is over the limit of 8192"));
 }
 
 TEST(ServerSessionRefusal, BadXmlGets500Framed) {
@@ -186,8 +190,8 @@ TEST(ServerSessionRefusal, CreateThatLacksSomethingGets500Framed) {
 TEST(ServerSessionRefusal, UnknownTunnelTypeGets303Framed) {
     for (const auto* action : {"create", "info", "delete"}) {
         for (const auto* type : {"v6v6", "", "V4V6", "broker", "v4v6 "}) {
-            EXPECT_EQ(after(authenticated, script::command("action=\""s + action + "\" type=\"" +
-                                                           type + "\"")),
+            EXPECT_EQ(after(authenticated,
+                            script::command("action=\""s + action + "\" type=\"" + type + "\"")),
                       in_frame("unknown tunnel type", "303 Unsupported tunnel type"));
         }
     }
@@ -211,9 +215,9 @@ TEST(ServerSessionRefusal, BadMessageAfterTheOfferDeclinesIt) {
     static_cast<void>(session.handle(script::tunnel_granted(), at(0)));
     Lines expected{"DeclineTunnel"};
     for (const auto& line : in_frame("attribute action is unknown")) expected.push_back(line);
-    EXPECT_EQ(script::shown(session.handle(
-                  BytesReceived{script::command("action=\"agree\"")}, at(0))),
-              expected);
+    EXPECT_EQ(
+        script::shown(session.handle(BytesReceived{script::command("action=\"agree\"")}, at(0))),
+        expected);
 }
 
 TEST(ServerSessionRefusal, SecondAcceptGets500) {
@@ -235,8 +239,9 @@ TEST(ServerSessionRefusal, TooManyCommandsGet530) {
     static_cast<void>(session.handle(BytesReceived{authenticated}, at(0)));
     static_cast<void>(session.handle(script::success(), at(0)));
     for (int i = 0; i < 3; ++i) {
-        EXPECT_EQ(script::shown(session.handle(BytesReceived{script::command("action=\"info\"")}, at(0))),
-                  Lines{"RequestTunnel info"});
+        EXPECT_EQ(
+            script::shown(session.handle(BytesReceived{script::command("action=\"info\"")}, at(0))),
+            Lines{"RequestTunnel info"});
         static_cast<void>(session.handle(script::tunnel_granted(), at(0)));
     }
     EXPECT_EQ(script::shown(session.handle(BytesReceived{script::accept()}, at(0))),
@@ -244,8 +249,8 @@ TEST(ServerSessionRefusal, TooManyCommandsGet530) {
 }
 
 TEST(ServerSessionRefusal, ViolationsHoldNoSecrets) {
-    const auto lines = after("VERSION=2.0.0\r\nAUTHENTICATE PLAIN\r\n",
-                             "hunter2\0hunter2\0hunter2\0hunter2\r\n"s);
+    const auto lines =
+        after("VERSION=2.0.0\r\nAUTHENTICATE PLAIN\r\n", "hunter2\0hunter2\0hunter2\0hunter2\r\n"s);
     for (const auto& line : lines) EXPECT_EQ(line.find("hunter2"), std::string::npos) << line;
 }
 

@@ -54,8 +54,8 @@ TEST_F(ServerSessionTest, CapabilityNamesConcreteTypesInUpperCaseWithSingleSpace
 TEST_F(ServerSessionTest, EveryPatchOfVersion20IsAccepted) {
     for (const auto* version : {"2.0.0", "2.0.1", "2.0.2", "2.0.17", "2.0.0  "}) {
         ServerSession fresh(script::all_mechanisms(), at(0));
-        const auto lines = script::shown(
-            fresh.handle(BytesReceived{"VERSION="s + version + "\r\n"}, at(0)));
+        const auto lines =
+            script::shown(fresh.handle(BytesReceived{"VERSION="s + version + "\r\n"}, at(0)));
         ASSERT_EQ(lines.size(), 1u) << version;
         EXPECT_TRUE(lines[0].starts_with("Send CAPABILITY ")) << version;
     }
@@ -99,9 +99,9 @@ TEST_F(ServerSessionTest, BytesThatComeDuringAnAuthenticationStepWaitForIt) {
     to_mechanism();
     EXPECT_EQ(receive("AUTHENTICATE ANONYMOUS\r\n" + script::create_v4v6()),
               Lines{"StartAuthentication ANONYMOUS []"});
-    EXPECT_EQ(feed(script::success()),
-              (Lines{"Send 200 Success\\r\\n",
-                     "RequestTunnel create v4v6 2001:db8:1::5 keepalive=30"}));
+    EXPECT_EQ(
+        feed(script::success()),
+        (Lines{"Send 200 Success\\r\\n", "RequestTunnel create v4v6 2001:db8:1::5 keepalive=30"}));
 }
 
 TEST_F(ServerSessionTest, AnotherCommandWhileOneRunsIsAnswered521AndTheFirstGoesOn) {

@@ -44,15 +44,17 @@ TEST(TunnelXmlHostile, EntityBombIsRefusedBeforeItExpands) {
         const auto previous = "&a" + std::to_string(i - 1) + ";";
         bomb += "<!ENTITY a" + std::to_string(i) + " \"" + repeated(previous, 10) + "\">";
     }
-    bomb += "]><tunnel action=\"create\"><client><address type=\"dn\">&a11;</address></client></tunnel>";
+    bomb +=
+        "]><tunnel action=\"create\"><client><address "
+        "type=\"dn\">&a11;</address></client></tunnel>";
     const auto start = std::chrono::steady_clock::now();
     EXPECT_EQ(fault(bomb), "XML has a DTD");
     EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(1));
 }
 
 TEST(TunnelXmlHostile, ExternalEntityIsNeverRead) {
-    const auto path = std::filesystem::temp_directory_path() /
-                      ("dstm-xxe-" + std::to_string(::getpid()));
+    const auto path =
+        std::filesystem::temp_directory_path() / ("dstm-xxe-" + std::to_string(::getpid()));
     std::ofstream(path) << "192.0.2.66";
     const auto xml = "<!DOCTYPE tunnel [<!ENTITY x SYSTEM \"file://" + path.string() + "\">]>" +
                      "<tunnel action=\"create\"><client><address type=\"ipv6\">&x;</address>"
@@ -75,8 +77,9 @@ TEST(TunnelXmlHostile, OtherEncodingsAreRefused) {
     for (const char c : ascii) utf16 += {c, '\0'};
     EXPECT_NE(fault(utf16), "none");
     // UTF-7 spells "<!DOCTYPE" without either character.
-    EXPECT_NE(fault("<?xml version=\"1.0\" encoding=\"UTF-7\"?>+ADwAIQ-DOCTYPE tunnel+AD4-"s + accept),
-              "none");
+    EXPECT_NE(
+        fault("<?xml version=\"1.0\" encoding=\"UTF-7\"?>+ADwAIQ-DOCTYPE tunnel+AD4-"s + accept),
+        "none");
     EXPECT_NE(fault("<?xml version=\"1.0\" encoding=\"IBM037\"?>\x4c\x5a"s + accept), "none");
     EXPECT_NE(fault("<tunnel action=\"accept\">\xff\xfe</tunnel>"), "none") << "invalid UTF-8";
     EXPECT_NE(fault("<tunnel action=\"accept\">\xc0\xbc</tunnel>"), "none") << "overlong '<'";
@@ -127,19 +130,21 @@ TEST(TunnelXmlHostile, NulsAndEmptyDocumentsAreErrors) {
 TEST(TunnelXmlHostile, BrokenDocumentsAreErrors) {
     for (const auto& xml :
          {"<"s, "tunnel"s, "<tunnel"s, "<tunnel action=\"accept\">"s, "<tunnel action=accept/>"s,
-          "<tunnel action=\"accept\" action=\"reject\"/>"s, accept + "x"s, accept + std::string(accept),
-          "x"s + accept, "<tunnel action=\"accept\"></tunel>"s, "<tunnel action=\"<\"/>"s,
-          "<tunnel action=\"accept\">&#0;</tunnel>"s, "<tunnel action=\"accept\">\x01</tunnel>"s,
-          "<tunnel action=\"accept\"><![CDATA[</tunnel>"s, "<tunnel action=\"accept\"><!-- </tunnel>"s,
-          "<?xml version=\"1.0\"?>"s, "<!---->"s}) {
+          "<tunnel action=\"accept\" action=\"reject\"/>"s, accept + "x"s,
+          accept + std::string(accept), "x"s + accept, "<tunnel action=\"accept\"></tunel>"s,
+          "<tunnel action=\"<\"/>"s, "<tunnel action=\"accept\">&#0;</tunnel>"s,
+          "<tunnel action=\"accept\">\x01</tunnel>"s,
+          "<tunnel action=\"accept\"><![CDATA[</tunnel>"s,
+          "<tunnel action=\"accept\"><!-- </tunnel>"s, "<?xml version=\"1.0\"?>"s, "<!---->"s}) {
         EXPECT_NE(fault(xml), "none") << xml;
     }
 }
 
 // Every document that is cut short is an error, wherever it is cut.
 TEST(TunnelXmlHostile, TruncatedDocumentsAreErrors) {
-    const auto whole = "<tunnel action=\"create\" type=\"v4v6\"><client><address type=\"ipv6\">"
-                       "2001:db8::1</address><keepalive interval=\"30\"/></client></tunnel>"s;
+    const auto whole =
+        "<tunnel action=\"create\" type=\"v4v6\"><client><address type=\"ipv6\">"
+        "2001:db8::1</address><keepalive interval=\"30\"/></client></tunnel>"s;
     EXPECT_EQ(fault(whole), "none");
     for (std::size_t size = 0; size < whole.size(); ++size) {
         EXPECT_NE(fault(std::string_view(whole).substr(0, size)), "none") << size;

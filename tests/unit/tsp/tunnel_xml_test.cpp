@@ -74,9 +74,10 @@ TEST(TunnelXml, WhiteSpaceQuotesAttributeOrderPrologAndCommentsAreFree) {
 }
 
 TEST(TunnelXml, PrologMayFollowWhiteSpace) {
-    EXPECT_EQ(parsed("\r\n<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<tunnel action=\"accept\"/>")
-                  .action,
-              Action::accept);
+    EXPECT_EQ(
+        parsed("\r\n<?xml version=\"1.0\" encoding=\"UTF-8\"?>\r\n<tunnel action=\"accept\"/>")
+            .action,
+        Action::accept);
 }
 
 TEST(TunnelXml, ReadsAcceptWithoutAType) {
@@ -120,7 +121,8 @@ TEST(TunnelXml, ReadsTheReplyOfFigure18) {
       </client>
     </tunnel>)");
     EXPECT_EQ(message.lifetime_min, 1440u);
-    EXPECT_EQ(*message.server->find(AddressType::ipv4), address(AddressType::ipv4, "192.0.2.2", 30));
+    EXPECT_EQ(*message.server->find(AddressType::ipv4),
+              address(AddressType::ipv4, "192.0.2.2", 30));
     EXPECT_EQ(message.client->find(AddressType::ipv6)->text,
               "2001:db8:c18:ffff::0000:0000:0000:0001");
     EXPECT_EQ(message.client->find(AddressType::dn), nullptr);
@@ -129,13 +131,13 @@ TEST(TunnelXml, ReadsTheReplyOfFigure18) {
 // Figure 9, D2, D3.
 TEST(TunnelXml, ReadsABrokerList) {
     const auto message = parsed(R"(<tunnel action="list" type="broker"><broker>
-        <address type="ipv4">1.2.3.4</address></broker><broker><address type="dn">ts1.isp1.com</address>
+        <address type="ipv4">1.2.3.4</address></broker><broker>
+        <address type="dn">ts1.isp1.com</address>
         </broker></tunnel>)");
     EXPECT_EQ(message.action, Action::list);
     EXPECT_EQ(message.type, RequestType::broker);
-    EXPECT_EQ(message.brokers,
-              (std::vector<Broker>{{{address(AddressType::ipv4, "1.2.3.4")}},
-                                   {{address(AddressType::dn, "ts1.isp1.com")}}}));
+    EXPECT_EQ(message.brokers, (std::vector<Broker>{{{address(AddressType::ipv4, "1.2.3.4")}},
+                                                    {{address(AddressType::dn, "ts1.isp1.com")}}}));
 }
 
 TEST(TunnelXml, UnknownElementsAttributesAndAddressTypesAreIgnored) {
@@ -187,12 +189,14 @@ TEST(TunnelXml, MissingOrWrongAttributesAreErrors) {
 
 TEST(TunnelXml, ElementsThatStandOnceAreErrorsTwice) {
     const auto twice = [](std::string element, std::string before, std::string after) {
-        return fault("<tunnel action=\"create\">" + before + element + element + after + "</tunnel>");
+        return fault("<tunnel action=\"create\">" + before + element + element + after +
+                     "</tunnel>");
     };
     EXPECT_EQ(twice("<client/>", "", ""), "server or client stands twice");
     EXPECT_EQ(twice("<server/>", "", ""), "server or client stands twice");
     EXPECT_EQ(twice("<router/>", "<client>", "</client>"), "router stands twice");
-    EXPECT_EQ(twice("<keepalive interval=\"1\"/>", "<client>", "</client>"), "keepalive stands twice");
+    EXPECT_EQ(twice("<keepalive interval=\"1\"/>", "<client>", "</client>"),
+              "keepalive stands twice");
     EXPECT_EQ(twice("<prefix length=\"1\"/>", "<client><router>", "</router></client>"),
               "prefix stands twice");
 }
@@ -240,7 +244,7 @@ TEST(TunnelXml, WritesAcceptInThe35BytesThatEverybodySends) {
 TEST(TunnelXml, EscapesTextAndReplacesWhatXmlCannotHold) {
     TunnelMessage message;
     message.client.emplace();
-    message.client->addresses = {address(AddressType::dn, "<a b=\"c\">&\r\n\x01\xff'")};
+    message.client->addresses = {address(AddressType::dn, "<a b=\"c\">&\r\n\x01\xff.")};
     const auto xml = write_tunnel_xml(message);
     EXPECT_NE(xml.find(">&lt;a b=&quot;c&quot;&gt;&amp;????.</address>"), std::string::npos) << xml;
     EXPECT_EQ(parsed(xml).client->addresses[0].text, "<a b=\"c\">&????.");
@@ -254,8 +258,10 @@ public:
     TunnelMessage make() {
         TunnelMessage message;
         message.action = static_cast<Action>(below(6));
-        if (below(2)) message.type = static_cast<RequestType>(below(5));
-        else if (below(2)) message.unknown_type = "x" + text();
+        if (below(2))
+            message.type = static_cast<RequestType>(below(5));
+        else if (below(2))
+            message.unknown_type = "x" + text();
         if (below(2)) message.lifetime_min = number();
         if (below(2)) message.server = party();
         if (below(2)) message.client = party();

@@ -16,7 +16,8 @@ using script::at;
 class Wire {
 public:
     Wire(std::size_t portion, std::string mechanism, std::vector<Action> commands)
-        : portion_(portion), mechanism_(std::move(mechanism)),
+        : portion_(portion),
+          mechanism_(std::move(mechanism)),
           commands_(commands.begin(), commands.end()) {}
 
     void run() {
@@ -45,8 +46,10 @@ private:
     void act(const ServerActions& actions) {
         const auto lines = script::shown(actions);
         for (std::size_t i = 0; i < actions.size(); ++i) {
-            if (const auto* send = std::get_if<Send>(&actions[i])) to_client_ += send->bytes;
-            else log.push_back("server: " + lines[i]);
+            if (const auto* send = std::get_if<Send>(&actions[i]))
+                to_client_ += send->bytes;
+            else
+                log.push_back("server: " + lines[i]);
         }
         for (const auto& action : actions) {
             const auto* start = std::get_if<StartAuthentication>(&action);
@@ -58,9 +61,9 @@ private:
                 act(server_.handle(script::success("proof"), at(0)));
             } else if (const auto* request = std::get_if<RequestTunnel>(&action)) {
                 const bool is_delete = request->message.action == Action::delete_tunnel;
-                act(server_.handle(is_delete ? script::tunnel_refused(Status::success)
-                                             : script::tunnel_granted(),
-                                   at(0)));
+                act(server_.handle(
+                    is_delete ? script::tunnel_refused(Status::success) : script::tunnel_granted(),
+                    at(0)));
             }
         }
     }
@@ -68,8 +71,10 @@ private:
     void act(const client::Actions& actions) {
         const auto lines = script::shown(actions);
         for (std::size_t i = 0; i < actions.size(); ++i) {
-            if (const auto* send = std::get_if<client::Send>(&actions[i])) to_server_ += send->bytes;
-            else log.push_back("client: " + lines[i]);
+            if (const auto* send = std::get_if<client::Send>(&actions[i]))
+                to_server_ += send->bytes;
+            else
+                log.push_back("client: " + lines[i]);
         }
         for (const auto& action : actions) {
             if (std::holds_alternative<client::ChooseMechanism>(action)) {
@@ -110,31 +115,44 @@ private:
 };
 
 std::vector<std::string> talk(std::size_t portion, const std::string& mechanism) {
-    Wire wire(portion, mechanism,
-              {Action::create, Action::accept, Action::create, Action::accept, Action::info,
-               Action::create, Action::reject, Action::create, Action::accept, Action::delete_tunnel});
+    Wire wire(
+        portion, mechanism,
+        {Action::create, Action::accept, Action::create, Action::accept, Action::info,
+         Action::create, Action::reject, Action::create, Action::accept, Action::delete_tunnel});
     wire.run();
     return wire.log;
 }
 
 TEST(TwoSessions, WholeLifeOfATunnelOverEveryMechanism) {
-    const std::string answered = "client: CommandAnswered 200 Success info v4v6 192.0.2.1 2001:db8::1";
+    const std::string answered =
+        "client: CommandAnswered 200 Success info v4v6 192.0.2.1 2001:db8::1";
     const std::string created = "server: RequestTunnel create v4v6 2001:db8::1";
     const auto log = talk(1, "SCRAM-SHA-256");
-    EXPECT_EQ(log, (std::vector<std::string>{
-                       "client: ChooseMechanism ANONYMOUS PLAIN DIGEST-MD5 SCRAM-SHA-256 v4v6 v6v4 v6udpv4",
-                       "server: StartAuthentication SCRAM-SHA-256 [\\0alice\\0secret]",
-                       "client: ContinueAuthentication [server-first]",
-                       "server: ContinueAuthentication [response]",
-                       "client: ContinueAuthentication [proof] final",
-                       "client: Authenticated",
-                       created, answered, "server: ConfirmTunnel",
-                       created, answered, "server: ConfirmTunnel",
-                       "server: RequestTunnel info v4v6 2001:db8::1", answered,
-                       created, answered, "server: DeclineTunnel",
-                       created, answered, "server: ConfirmTunnel",
-                       "server: RequestTunnel delete v4v6 2001:db8::1",
-                       "client: CommandAnswered 200 Success"}));
+    EXPECT_EQ(
+        log,
+        (std::vector<std::string>{
+            "client: ChooseMechanism ANONYMOUS PLAIN DIGEST-MD5 SCRAM-SHA-256 v4v6 v6v4 v6udpv4",
+            "server: StartAuthentication SCRAM-SHA-256 [\\0alice\\0secret]",
+            "client: ContinueAuthentication [server-first]",
+            "server: ContinueAuthentication [response]",
+            "client: ContinueAuthentication [proof] final",
+            "client: Authenticated",
+            created,
+            answered,
+            "server: ConfirmTunnel",
+            created,
+            answered,
+            "server: ConfirmTunnel",
+            "server: RequestTunnel info v4v6 2001:db8::1",
+            answered,
+            created,
+            answered,
+            "server: DeclineTunnel",
+            created,
+            answered,
+            "server: ConfirmTunnel",
+            "server: RequestTunnel delete v4v6 2001:db8::1",
+            "client: CommandAnswered 200 Success"}));
 }
 
 TEST(TwoSessions, PortionsDoNotMatter) {

@@ -49,7 +49,9 @@ TEST_F(AdminCommands, StatusSaysWhetherRequestsAreServed) {
 }
 
 TEST_F(AdminCommands, BindingsComeInPagesInTheOrderOfTheirAddresses) {
-    for (const std::uint8_t last : {9, 7, 8}) bindings_.push_back({test::lease_of(last, 1), true});
+    for (const std::uint8_t last : std::vector<std::uint8_t>{9, 7, 8}) {
+        bindings_.push_back({test::lease_of(last, 1), true});
+    }
     Json page = ask(R"({"command": "bindings", "arguments": {"limit": 2}})")["arguments"];
     EXPECT_EQ(page["total"], 3);
     ASSERT_EQ(page["bindings"].size(), 2u);

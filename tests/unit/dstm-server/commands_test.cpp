@@ -49,11 +49,7 @@ TEST_F(AdminCommands, StatusSaysWhetherRequestsAreServed) {
 }
 
 TEST_F(AdminCommands, BindingsComeInPagesInTheOrderOfTheirAddresses) {
-<<<<<<< HEAD
-    for (const auto last : std::initializer_list<std::uint8_t>{9, 7, 8}) {
-=======
     for (const std::uint8_t last : std::vector<std::uint8_t>{9, 7, 8}) {
->>>>>>> 62d841f065bb63dd112fe0f19fd9013e5cd9c224
         bindings_.push_back({test::lease_of(last, 1), true});
     }
     Json page = ask(R"({"command": "bindings", "arguments": {"limit": 2}})")["arguments"];

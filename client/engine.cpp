@@ -148,7 +148,12 @@ void Engine::on(const TimePassed&) {
 // RFC 5572 s2.3: a client signals again when its outer address changes.
 void Engine::on(const OuterAddressChanged& event) {
     if (state_ == State::stopped || state_ == State::tearing_down || giving_back_) return;
-    if (binding_ && binding_->outer == event.source) return;
+    if (binding_ && binding_->outer == event.source) {
+        // Back where it was. In any other state than up the timer is a retry's.
+        if (moving_to_ && state_ == State::up) retry_at_.reset();
+        moving_to_.reset();
+        return;
+    }
     if (dialogue_ != Dialogue::none && dialogue_ != Dialogue::connecting &&
         local_ == event.source) {
         return;  // what is running runs from there already
@@ -158,6 +163,7 @@ void Engine::on(const OuterAddressChanged& event) {
     if (too_soon) {
         const auto again = now_.at + config_.limits.move_interval;
         if (!retry_at_ || again < *retry_at_) retry_at_ = again;
+        moving_to_ = event.source;
         return;
     }
     moved_at_ = now_.at;

@@ -259,6 +259,7 @@ private:
     std::optional<Instant> stop_by_;
     std::optional<Instant> session_idle_at_;
     std::optional<Instant> moved_at_;
+    std::optional<Ipv6Address> moving_to_;  // a move that waits, for it came too soon
 
     // The tunnel.
     std::optional<Pending> pending_;

@@ -90,6 +90,9 @@ void Engine::become_up() {
     failures_ = 0;
     last_error_.clear();
     targets_.clear();
+    // The kernel reports one move in several pieces; what waits may be done by now.
+    if (moving_to_ == pending.outer) retry_at_.reset();
+    moving_to_.reset();
     if (dialogue_ == Dialogue::open) session_idle_at_ = now_.at + config_.limits.session_idle;
     state_ = State::up;
     announce(what);

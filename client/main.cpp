@@ -71,6 +71,15 @@ std::string show_summary(const nlohmann::json& status) {
     return status.value("summary", "") + '\n';
 }
 
+// Why the tunnel is not up yet, as the running client sees it.
+std::string last_error(const Settings& settings) {
+    const auto reply = ask_running_client(settings.control_socket, request("status"),
+                                          std::chrono::seconds(1));
+    const auto document = nlohmann::json::parse(reply.value_or("{}"), nullptr, false);
+    const auto state = document.is_object() ? document.value("state", "unknown") : "unknown";
+    return document.is_object() ? document.value("last-error", "still " + state) : state;
+}
+
 int run(const Settings& settings, bool for_a_person, std::optional<Duration> timeout) {
     RunOptions options;
     options.ends_on_refusal = for_a_person;
@@ -102,9 +111,10 @@ int up(const Settings& settings, const CommandLine& line) {
         is_ours = true;
     }
     const int code = ask(settings, "up", timeout, show_summary);
-    if (code == to_int(ExitCode::timed_out) && is_ours) {
+    if (code == to_int(ExitCode::timed_out)) {
+        complain(last_error(settings), ExitCode::timed_out);
         // A command that failed leaves nothing behind.
-        (void)ask_running_client(settings.control_socket, request("down"), timeout);
+        if (is_ours) (void)ask_running_client(settings.control_socket, request("down"), timeout);
     }
     return code;
 }

@@ -361,6 +361,20 @@ TEST(ClientEngine, FlappingAddressIsDamped) {
     EXPECT_EQ(world.engine.binding()->outer, world.source);
 }
 
+TEST(ClientEngine, OneMoveThatIsReportedInPiecesIsOneMove) {
+    World world;
+    world.tell(StartRequested{});
+    world.source = elsewhere;
+    world.on_connect = [](const Connect&) {};  // it takes its time
+    world.tell(OuterAddressChanged{elsewhere});
+    world.tell(OuterAddressChanged{elsewhere});
+    world.tell(SessionOpened{elsewhere, {*Ipv6Address::parse("2001:db8:3::1"), 3653}});
+    EXPECT_EQ(world.count(What::moved), 1U);
+    world.pass(10s);
+    EXPECT_EQ(world.connects.size(), 2U);
+    EXPECT_EQ(world.count(What::renewed), 0U);
+}
+
 TEST(ClientEngine, SameAddressIsNoMove) {
     World world;
     world.tell(StartRequested{});

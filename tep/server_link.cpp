@@ -107,7 +107,7 @@ void ServerLink::on_gone(const Error& why) {
         log_warning("TEP_LINK_DOWN", "server={} address={} why={} tunnels={}", server_,
                     to_string(address_), log::quoted(why.context), services_.table.size());
     }
-    // A link that was taken from us at once, by another endpoint of our name, is not dialled at once.
+    // Taken from us right away, by another endpoint of our name: then not dialled right away.
     if (is_up() && services_.clock.now() - up_since_ >= BackOff::last) back_off_.reset();
     peer_.reset();
     server_.clear();

@@ -1,3 +1,4 @@
+// JSON of the admin socket. Does not know the socket.
 #include "tep/admin.hpp"
 
 #include <nlohmann/json.hpp>

@@ -1,3 +1,4 @@
+// What each key may be. Mistakes go into the document, and reading goes on.
 #include "tep/config.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The links and the two clocks of the table: sweep and idle.
 #include "tep/control.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The order of start and stop. Objects are declared so that each outlives those that use it.
 #include "tep/daemon.hpp"
 
 #include <csignal>

@@ -1,3 +1,4 @@
+// Dial, hello, serve, dial again. At most one attempt, link or wait is under way at any time.
 #include "tep/server_link.hpp"
 
 #include <random>

@@ -1,3 +1,4 @@
+// entries_ is what the plane was told, ends_ is its index by the end of the lease.
 #include "tep/tunnel_table.hpp"
 
 #include <algorithm>

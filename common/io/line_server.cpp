@@ -1,3 +1,5 @@
+// Accepts, reads a line, answers it, reads the next. One connection is one object that lives by its
+// pending operation.
 #include "common/io/line_server.hpp"
 
 #include <unistd.h>

@@ -1,3 +1,4 @@
+// The datagram of sd_notify(3), by hand.
 #include "common/io/sd_notify.hpp"
 
 #include <sys/socket.h>

@@ -1,3 +1,4 @@
+// X.509 (RFC 5280) by OpenSSL's C interface; every object of it is owned by a unique_ptr.
 #include "dstm-server/admin/pki.hpp"
 
 #include <fcntl.h>

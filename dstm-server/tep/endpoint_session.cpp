@@ -1,3 +1,5 @@
+// Hello first, then calls; a sync goes part by part, each after the answer to the one before, so
+// that a million tunnels never wait in a queue.
 #include "dstm-server/tep/endpoint_session.hpp"
 
 #include <algorithm>

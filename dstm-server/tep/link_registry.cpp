@@ -1,3 +1,4 @@
+// Who is connected under which name. Sessions are owned here and nowhere else.
 #include "dstm-server/tep/link_registry.hpp"
 
 #include "common/io/asio.hpp"

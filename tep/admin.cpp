@@ -1,3 +1,4 @@
+// JSON of the admin socket. Does not know the socket.
 #include "tep/admin.hpp"
 
 #include <nlohmann/json.hpp>
@@ -8,8 +9,8 @@ namespace {
 using Json = nlohmann::json;
 
 std::string failed(int result, std::string text) {
-    return Json{{"result", result}, {"text", std::move(text)}}.dump(
-        -1, ' ', false, Json::error_handler_t::replace);
+    return Json{{"result", result}, {"text", std::move(text)}}.dump(-1, ' ', false,
+                                                                    Json::error_handler_t::replace);
 }
 
 std::string done(Json arguments) {

@@ -1,3 +1,4 @@
+// What each key may be. Mistakes go into the document, and reading goes on.
 #include "tep/config.hpp"
 
 #include <algorithm>
@@ -120,8 +121,7 @@ Config read_config(config::Document& document) {
     config.data_plane = read_data_plane(tep);
     config.hairpin = tep.boolean("hairpin", true);
     config.mss_clamp = tep.boolean("mss-clamp", true);
-    config.idle_timeout =
-        std::chrono::seconds(tep.integer("idle-timeout", 0, idle_timeout_max, 0));
+    config.idle_timeout = std::chrono::seconds(tep.integer("idle-timeout", 0, idle_timeout_max, 0));
     config.admin_socket = tep.string("admin-socket", "/run/dstm/tep.sock");
     return config;
 }

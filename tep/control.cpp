@@ -1,3 +1,4 @@
+// The links and the two clocks of the table: sweep and idle.
 #include "tep/control.hpp"
 
 #include <algorithm>
@@ -40,11 +41,17 @@ TunnelPolicy policy_of(const Config& config) {
 
 Control::Control(asio::io_context& context, const Clock& clock, const Config& config,
                  TunnelTable& table, const dataplane::DataPlane& plane, io::LinkOptions options)
-    : clock_(clock), table_(table),
-      services_{context, clock, table, plane,
+    : clock_(clock),
+      table_(table),
+      services_{context,
+                clock,
+                table,
+                plane,
                 [&config, &table, &plane] { return hello_of(config, table, plane); },
                 std::move(options)},
-      idle_timeout_(config.idle_timeout), sweep_(context), idle_(context) {
+      idle_timeout_(config.idle_timeout),
+      sweep_(context),
+      idle_(context) {
     for (const auto& server : config.servers) {
         links_.push_back(std::make_shared<ServerLink>(services_, server));
     }
@@ -77,8 +84,8 @@ void Control::sweep_later() {
 void Control::look_for_idle_later() {
     const auto wait = std::clamp(idle_timeout_ / 4, std::chrono::seconds(1), idle_look_max);
     idle_.after(wait, [this] {
-        const bool anyone = std::ranges::any_of(links_, &ServerLink::is_up,
-                                                [](const auto& link) -> ServerLink& { return *link; });
+        const bool anyone = std::ranges::any_of(
+            links_, &ServerLink::is_up, [](const auto& link) -> ServerLink& { return *link; });
         if (anyone) tell_idle(table_.find_idle(clock_.wall()));
         look_for_idle_later();
     });

@@ -16,12 +16,13 @@ namespace dstm::tep {
 class Control {
 public:
     // Everything passed by reference must outlive the control.
-    Control(asio::io_context& context, const Clock& clock, const Config& config,
-            TunnelTable& table, const dataplane::DataPlane& plane,
+    Control(asio::io_context& context, const Clock& clock, const Config& config, TunnelTable& table,
+            const dataplane::DataPlane& plane,
             io::LinkOptions options = io::endpoint_link_options());
 
     void start();
-    // Says `down` on every link and closes it; `done` runs when all are gone, within a second or so.
+    // Says `down` on every link and closes it; `done` runs when all are gone, within a second or
+    // so.
     void stop(std::function<void()> done);
 
     [[nodiscard]] const std::vector<std::shared_ptr<ServerLink>>& links() const { return links_; }

@@ -1,3 +1,4 @@
+// Configuration to data plane. A new plane gets its branch here and its name beside "tun".
 #include "tep/data_plane_choice.hpp"
 
 #include "common/base/assert.hpp"

@@ -21,8 +21,9 @@ int main(int argc, char** argv) {
     app.add_option("-c,--config", path, "configuration file")->capture_default_str();
     app.add_flag("--check-config", check_only, "read the configuration, say what is wrong, stop");
     app.set_version_flag("--version", std::string("dstm-tep ") + DSTM_VERSION);
-    app.footer("Exit codes: 0 stopped as asked, or the configuration is good; 1 could not start; "
-               "2 wrong command line or configuration.");
+    app.footer(
+        "Exit codes: 0 stopped as asked, or the configuration is good; 1 could not start; "
+        "2 wrong command line or configuration.");
     try {
         app.parse(argc, argv);
     } catch (const CLI::ParseError& error) {

@@ -1,3 +1,4 @@
+// Dial, hello, serve, dial again. At most one attempt, link or wait is under way at any time.
 #include "tep/server_link.hpp"
 
 #include <random>
@@ -19,7 +20,9 @@ Result<void> outcome_of(const Result<T>& result) {
 }  // namespace
 
 ServerLink::ServerLink(Services& services, ServerAddress address)
-    : services_(services), address_(std::move(address)), back_off_(std::random_device{}()),
+    : services_(services),
+      address_(std::move(address)),
+      back_off_(std::random_device{}()),
       retry_(services.context) {}
 
 void ServerLink::start() { dial(); }
@@ -48,8 +51,8 @@ void ServerLink::dial() {
         io::connect_unix(services_.context, local->path, services_.options, std::move(done));
     } else {
         const auto& remote = std::get<TlsServer>(address_);
-        io::connect_tls(services_.context, remote.host, remote.port, remote.tls,
-                        services_.options, std::move(done));
+        io::connect_tls(services_.context, remote.host, remote.port, remote.tls, services_.options,
+                        std::move(done));
     }
 }
 
@@ -72,9 +75,10 @@ void ServerLink::on_connected(Result<io::LinkPtr> link) {
             return fail(ErrorCode::unavailable, "the endpoint stops");
         },
         .on_notification = [](const teplink::Notification&) {},
-        .on_gone = [weak](const Error& why) {
-            if (const auto self = weak.lock()) self->on_gone(why);
-        },
+        .on_gone =
+            [weak](const Error& why) {
+                if (const auto self = weak.lock()) self->on_gone(why);
+            },
     });
     peer_->call(services_.hello(), hello_wait, [weak](const Result<teplink::Answer>& answer) {
         if (const auto self = weak.lock()) self->on_hello_answered(answer);
@@ -94,7 +98,7 @@ void ServerLink::on_hello_answered(const Result<teplink::Answer>& answer) {
         return peer_->close("another protocol");
     }
     server_ = welcome.server;
-    back_off_.reset();
+    up_since_ = services_.clock.now();
     last_failure_.clear();
     log_info("TEP_LINK_UP", "server={} address={}", server_, to_string(address_));
 }
@@ -104,6 +108,8 @@ void ServerLink::on_gone(const Error& why) {
         log_warning("TEP_LINK_DOWN", "server={} address={} why={} tunnels={}", server_,
                     to_string(address_), log::quoted(why.context), services_.table.size());
     }
+    // Taken from us right away, by another endpoint of our name: then not dialled right away.
+    if (is_up() && services_.clock.now() - up_since_ >= BackOff::last) back_off_.reset();
     peer_.reset();
     server_.clear();
     sync_ = {};
@@ -128,8 +134,7 @@ Result<teplink::Answer> ServerLink::serve(const teplink::Request& request) {
         if (!answer) return tl::unexpected<Error>(answer.error());
         if (answer->totals) {
             log_info("TEP_SYNCED", "server={} installed={} unchanged={} removed={}", server_,
-                     answer->totals->installed, answer->totals->unchanged,
-                     answer->totals->removed);
+                     answer->totals->installed, answer->totals->unchanged, answer->totals->removed);
         }
         return *answer;
     }
@@ -147,9 +152,8 @@ Result<teplink::Answer> ServerLink::install(const teplink::Install& request) {
     for (const auto& spec : request.tunnels) {
         auto installed = services_.table.install(spec, services_.clock.wall());
         if (!installed) {
-            log_warning("TEP_INSTALL_REFUSED", "server={} inner={} generation={} error={}",
-                        server_, to_string(spec.inner), spec.generation,
-                        to_string(installed.error()));
+            log_warning("TEP_INSTALL_REFUSED", "server={} inner={} generation={} error={}", server_,
+                        to_string(spec.inner), spec.generation, to_string(installed.error()));
         }
         answer.results.push_back(outcome_of(installed));
     }
@@ -159,8 +163,7 @@ Result<teplink::Answer> ServerLink::install(const teplink::Install& request) {
 Result<teplink::Answer> ServerLink::remove(const teplink::Remove& request) {
     teplink::BatchAnswer answer;
     for (const auto& removal : request.tunnels) {
-        answer.results.push_back(
-            outcome_of(services_.table.remove(removal.inner, removal.up_to)));
+        answer.results.push_back(outcome_of(services_.table.remove(removal.inner, removal.up_to)));
     }
     return answer;
 }

@@ -55,6 +55,7 @@ private:
     io::Timer retry_;
     std::shared_ptr<io::PeerLink> peer_;
     std::string server_;
+    Instant up_since_;
     SyncProgress sync_;
     std::string last_failure_;  // logged once, not at every try
     std::function<void()> stopped_;

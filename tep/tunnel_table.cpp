@@ -1,3 +1,4 @@
+// entries_ is what the plane was told, ends_ is its index by the end of the lease.
 #include "tep/tunnel_table.hpp"
 
 #include <algorithm>
@@ -115,8 +116,7 @@ std::uint64_t TunnelTable::remove_unnamed(const SyncProgress& progress) {
 
 std::size_t TunnelTable::sweep(WallTime now, std::size_t limit) {
     std::size_t swept = 0;
-    while (swept < limit && !ends_.empty() &&
-           ends_.begin()->first + policy_.expired_kept <= now) {
+    while (swept < limit && !ends_.empty() && ends_.begin()->first + policy_.expired_kept <= now) {
         const auto at = entries_.find(ends_.begin()->second);
         const auto& spec = at->second.spec;
         auto removed = plane_.remove(spec.inner, spec.generation);
@@ -168,8 +168,7 @@ teplink::ListAnswer TunnelTable::list(const teplink::List& request) const {
 Result<void> TunnelTable::check(const TunnelSpec& spec, WallTime now) const {
     if (spec.generation == 0) return fail(ErrorCode::invalid, "the generation is 0");
     if (std::ranges::find(policy_.types, spec.type) == policy_.types.end()) {
-        return fail(ErrorCode::refused,
-                    std::string(to_string(spec.type)) + " is not carried here");
+        return fail(ErrorCode::refused, std::string(to_string(spec.type)) + " is not carried here");
     }
     if (auto good = check_addresses(spec); !good) return good;
     if (spec.expires_at <= now) return fail(ErrorCode::refused, "the lease is over");
@@ -186,7 +185,8 @@ Result<void> TunnelTable::check_addresses(const TunnelSpec& spec) const {
     }
     const bool in_pool = std::ranges::any_of(
         policy_.pools, [&](const Ipv4Prefix& pool) { return pool.contains(*inner); });
-    if (!in_pool) return fail(ErrorCode::refused, "the inner address is in no pool of this endpoint");
+    if (!in_pool)
+        return fail(ErrorCode::refused, "the inner address is in no pool of this endpoint");
     if (*inner == policy_.inner_ipv4) {
         return fail(ErrorCode::refused, "the inner address is the endpoint's own");
     }

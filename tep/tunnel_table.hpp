@@ -73,7 +73,7 @@ public:
 private:
     struct Entry {
         TunnelSpec spec;
-        WallTime installed_at;  // idleness counts from here while nothing has come
+        WallTime installed_at;                  // idleness counts from here while nothing has come
         std::optional<WallTime> idle_told_for;  // the last packet's time when we told
     };
     using Entries = std::map<IpAddress, Entry>;

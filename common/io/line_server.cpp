@@ -1,3 +1,5 @@
+// Accepts, reads a line, answers it, reads the next. One connection is one object that lives by its
+// pending operation.
 #include "common/io/line_server.hpp"
 
 #include <unistd.h>
@@ -18,7 +20,10 @@ constexpr Duration accept_pause = std::chrono::milliseconds(100);
 
 struct LineServer::State : std::enable_shared_from_this<State> {
     State(asio::io_context& io, Unix::acceptor open, Answer function, LineServerLimits bounds)
-        : context(io), acceptor(std::move(open)), answer(std::move(function)), limits(bounds),
+        : context(io),
+          acceptor(std::move(open)),
+          answer(std::move(function)),
+          limits(bounds),
           pause(io) {}
 
     void accept();
@@ -64,12 +69,12 @@ private:
         buffer_.erase(0, size);
         if (!line.empty() && line.back() == '\r') line.pop_back();
         out_ = owner_->answer(line) + '\n';
-        asio::async_write(socket_, asio::buffer(out_),
-                          [self = this->shared_from_this()](const ErrorCodeOfAsio& error,
-                                                            std::size_t) {
-                              if (error || self->owner_->is_stopped) return self->close();
-                              self->read();
-                          });
+        asio::async_write(
+            socket_, asio::buffer(out_),
+            [self = this->shared_from_this()](const ErrorCodeOfAsio& error, std::size_t) {
+                if (error || self->owner_->is_stopped) return self->close();
+                self->read();
+            });
     }
 
     void close() {
@@ -88,20 +93,20 @@ private:
 }  // namespace
 
 void LineServer::State::accept() {
-    acceptor.async_accept([self = shared_from_this()](const ErrorCodeOfAsio& error,
-                                                      Unix::socket socket) {
-        if (self->is_stopped) return;
-        if (error) {
-            self->pause.after(accept_pause, [weak = self->weak_from_this()] {
-                if (auto again = weak.lock(); again && !again->is_stopped) again->accept();
-            });
-            return;
-        }
-        if (self->connections < self->limits.connections_max) {
-            std::make_shared<Connection<State>>(self, std::move(socket))->read();
-        }
-        self->accept();
-    });
+    acceptor.async_accept(
+        [self = shared_from_this()](const ErrorCodeOfAsio& error, Unix::socket socket) {
+            if (self->is_stopped) return;
+            if (error) {
+                self->pause.after(accept_pause, [weak = self->weak_from_this()] {
+                    if (auto again = weak.lock(); again && !again->is_stopped) again->accept();
+                });
+                return;
+            }
+            if (self->connections < self->limits.connections_max) {
+                std::make_shared<Connection<State>>(self, std::move(socket))->read();
+            }
+            self->accept();
+        });
 }
 
 Result<std::unique_ptr<LineServer>> LineServer::listen(asio::io_context& context,

@@ -38,8 +38,11 @@ public:
 
     Handshake(const std::shared_ptr<Shared>& shared, std::unique_ptr<Stream> stream,
               std::string peer_address)
-        : shared_(shared), context_(shared->context), stream_(std::move(stream)),
-          peer_address_(std::move(peer_address)), limit_(shared->context) {
+        : shared_(shared),
+          context_(shared->context),
+          stream_(std::move(stream)),
+          peer_address_(std::move(peer_address)),
+          limit_(shared->context) {
         ++shared->handshakes;
     }
     ~Handshake() {
@@ -71,12 +74,12 @@ private:
     void read_upgrade() {
         parser_.header_limit(upgrade_size_max);
         parser_.body_limit(0);
-        http::async_read(stream_->next_layer(), buffer_, parser_,
-                         [self = this->shared_from_this()](const ErrorCodeOfAsio& error,
-                                                           std::size_t) {
-                             if (error) return self->reject(link_error(error, "HTTP request"));
-                             self->accept_upgrade();
-                         });
+        http::async_read(
+            stream_->next_layer(), buffer_, parser_,
+            [self = this->shared_from_this()](const ErrorCodeOfAsio& error, std::size_t) {
+                if (error) return self->reject(link_error(error, "HTTP request"));
+                self->accept_upgrade();
+            });
     }
 
     void accept_upgrade() {
@@ -92,11 +95,12 @@ private:
             websocket::stream_base::decorator([protocol](websocket::response_type& response) {
                 response.set(http::field::sec_websocket_protocol, protocol);
             }));
-        stream_->async_accept(request, [self = this->shared_from_this()](
-                                           const ErrorCodeOfAsio& error) {
-            if (error) return self->reject(link_error(error, "WebSocket handshake"));
-            self->succeed();
-        });
+        stream_->async_accept(request,
+                              [self = this->shared_from_this()](const ErrorCodeOfAsio& error) {
+                                  if (error)
+                                      return self->reject(link_error(error, "WebSocket handshake"));
+                                  self->succeed();
+                              });
     }
 
     void succeed() {
@@ -165,15 +169,15 @@ private:
             : acceptor(std::move(open)), pause(context) {}
 
         void accept() {
-            acceptor.async_accept([self = this->shared_from_this()](const ErrorCodeOfAsio& error,
-                                                                    Socket socket) {
-                if (self->owner == nullptr) return;
-                if (error) return self->accept_later();
-                if (self->owner->shared_->handshakes < handshakes_max) {
-                    self->owner->begin(std::move(socket));
-                }
-                self->accept();
-            });
+            acceptor.async_accept(
+                [self = this->shared_from_this()](const ErrorCodeOfAsio& error, Socket socket) {
+                    if (self->owner == nullptr) return;
+                    if (error) return self->accept_later();
+                    if (self->owner->shared_->handshakes < handshakes_max) {
+                        self->owner->begin(std::move(socket));
+                    }
+                    self->accept();
+                });
         }
         // Out of descriptors, most likely: at once would spin.
         void accept_later() {
@@ -261,7 +265,8 @@ Result<Tcp::acceptor> open_tcp_listener(asio::io_context& context, const IpEndpo
     if (!error) acceptor.bind(local, error);
     if (!error) acceptor.listen(asio::socket_base::max_listen_connections, error);
     if (error) {
-        return tl::unexpected<Error>(error_from_errno(error.value(), "listen " + to_string(address)));
+        return tl::unexpected<Error>(
+            error_from_errno(error.value(), "listen " + to_string(address)));
     }
     return acceptor;
 }

@@ -14,8 +14,11 @@ public:
     using Stream = websocket::stream<Next>;
 
     Dial(asio::io_context& context, std::string host, LinkOptions options, OnConnected done)
-        : context_(context), host_(std::move(host)), options_(std::move(options)),
-          done_(std::move(done)), limit_(context) {}
+        : context_(context),
+          host_(std::move(host)),
+          options_(std::move(options)),
+          done_(std::move(done)),
+          limit_(context) {}
     virtual ~Dial() = default;
 
     void run() {
@@ -37,13 +40,13 @@ protected:
     bool is_over() const { return !done_; }
 
     void upgrade() {
-        stream_->set_option(websocket::stream_base::decorator([this](websocket::request_type& head) {
-            head.set(http::field::sec_websocket_protocol, options_.subprotocol);
-        }));
-        stream_->async_handshake(response_, host_, options_.target,
-                                 [self = self()](const ErrorCodeOfAsio& error) {
-                                     self->on_upgraded(error);
-                                 });
+        stream_->set_option(
+            websocket::stream_base::decorator([this](websocket::request_type& head) {
+                head.set(http::field::sec_websocket_protocol, options_.subprotocol);
+            }));
+        stream_->async_handshake(
+            response_, host_, options_.target,
+            [self = self()](const ErrorCodeOfAsio& error) { self->on_upgraded(error); });
     }
 
     void give_up(Error error) {
@@ -107,7 +110,9 @@ public:
     TlsDial(asio::io_context& context, std::string host, std::uint16_t port, ssl::context tls,
             LinkOptions options, OnConnected done)
         : Dial(context, std::move(host), std::move(options), std::move(done)),
-          port_(port), tls_(std::move(tls)), resolver_(context) {}
+          port_(port),
+          tls_(std::move(tls)),
+          resolver_(context) {}
 
 private:
     void connect() override {
@@ -122,13 +127,13 @@ private:
     }
 
     void connect_to(const Tcp::resolver::results_type& found) {
-        asio::async_connect(beast::get_lowest_layer(*stream_), found,
-                            [this, self = self()](const ErrorCodeOfAsio& error,
-                                                  const Tcp::endpoint&) {
-                                if (is_over()) return;
-                                if (error) return give_up(link_error(error, "connect " + host()));
-                                start_tls();
-                            });
+        asio::async_connect(
+            beast::get_lowest_layer(*stream_), found,
+            [this, self = self()](const ErrorCodeOfAsio& error, const Tcp::endpoint&) {
+                if (is_over()) return;
+                if (error) return give_up(link_error(error, "connect " + host()));
+                start_tls();
+            });
     }
 
     void start_tls() {
@@ -191,7 +196,8 @@ void connect_tls(asio::io_context& context, const std::string& host, std::uint16
         return;
     }
     std::make_shared<TlsDial>(context, host, port, std::move(*loaded), std::move(options),
-                              std::move(done))->run();
+                              std::move(done))
+        ->run();
 }
 
 }  // namespace dstm::io

@@ -16,16 +16,18 @@ namespace dstm::io {
 [[nodiscard]] Error link_error(const ErrorCodeOfAsio& error, std::string_view doing);
 
 template <class Next>
-class LinkOver final : public WebSocketLink,
-                       public std::enable_shared_from_this<LinkOver<Next>> {
+class LinkOver final : public WebSocketLink, public std::enable_shared_from_this<LinkOver<Next>> {
 public:
     using Stream = websocket::stream<Next>;
 
     LinkOver(asio::io_context& context, std::unique_ptr<Stream> stream, LinkOptions options,
              std::string peer_name, std::string peer_address)
-        : stream_(std::move(stream)), options_(std::move(options)),
-          peer_name_(std::move(peer_name)), peer_address_(std::move(peer_address)),
-          watch_(context), close_timer_(context) {
+        : stream_(std::move(stream)),
+          options_(std::move(options)),
+          peer_name_(std::move(peer_name)),
+          peer_address_(std::move(peer_address)),
+          watch_(context),
+          close_timer_(context) {
         stream_->text(true);
         stream_->read_message_max(options_.frame_size_max);
         stream_->write_buffer_bytes(write_buffer_size);
@@ -77,10 +79,10 @@ private:
     void heard() { last_heard_ = now(); }
 
     void read() {
-        stream_->async_read(buffer_, [self = this->shared_from_this()](
-                                         const ErrorCodeOfAsio& error, std::size_t) {
-            self->on_read(error);
-        });
+        stream_->async_read(
+            buffer_, [self = this->shared_from_this()](const ErrorCodeOfAsio& error, std::size_t) {
+                self->on_read(error);
+            });
     }
 
     void on_read(const ErrorCodeOfAsio& error) {
@@ -106,11 +108,11 @@ private:
 
     void write() {
         writing_ = true;
-        stream_->async_write(asio::buffer(queue_.front()),
-                             [self = this->shared_from_this()](const ErrorCodeOfAsio& error,
-                                                               std::size_t) {
-                                 self->on_written(error);
-                             });
+        stream_->async_write(
+            asio::buffer(queue_.front()),
+            [self = this->shared_from_this()](const ErrorCodeOfAsio& error, std::size_t) {
+                self->on_written(error);
+            });
     }
 
     void on_written(const ErrorCodeOfAsio& error) {

@@ -1,3 +1,4 @@
+// Runs the peer's actions on a link, and the link's events through the peer.
 #include "common/io/peer_link.hpp"
 
 #include "common/io/asio.hpp"

@@ -1,3 +1,4 @@
+// Asio's signal set, with a handler that may destroy it.
 #include "common/io/signals.hpp"
 
 #include "common/io/asio.hpp"

@@ -1,3 +1,4 @@
+// Asio's timer, made safe against expiries that were queued before a cancel.
 #include "common/io/timer.hpp"
 
 #include <algorithm>

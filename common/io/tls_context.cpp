@@ -1,3 +1,4 @@
+// OpenSSL as links need it: TLS 1.3 (RFC 8446), both certificates, names by RFC 6125.
 #include "common/io/tls_context.hpp"
 
 #include <openssl/ssl.h>

@@ -10,7 +10,8 @@
 
 namespace dstm::io {
 
-// invalid: a file is missing or broken, or the key is not the certificate's; the context says which.
+// invalid: a file is missing or broken, or the key is not the certificate's; the context says
+// which.
 [[nodiscard]] Result<ssl::context> make_tls_context(const TlsFiles& files);
 
 // The server's certificate must be for `host`, a DNS name or an address.

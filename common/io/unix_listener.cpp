@@ -1,3 +1,4 @@
+// Finds out whether a socket file is anybody's before it takes its place.
 #include "common/io/unix_listener.hpp"
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
-// JSON-RPC 2.0 frames of the endpoint link to values and back (docs/wire/endpoint-link.md). The
-// only file with codec.cpp that knows the JSON of the link; nlohmann stays inside codec.cpp.
+// JSON-RPC 2.0 frames of the endpoint link to values and back (docs/wire/endpoint-link.md). Who
+// includes this sees no JSON: that stays inside this folder.
 //
 // Strict on every member that is needed, blind to members that are not known. Does not know what
 // was asked before: the caller tells the method of an answer's id.

@@ -14,7 +14,8 @@ bool is_name_character(char c) {
 }  // namespace
 
 bool is_valid_name(std::string_view name) {
-    return !name.empty() && name.size() <= name_size_max && std::ranges::all_of(name, is_name_character);
+    return !name.empty() && name.size() <= name_size_max &&
+           std::ranges::all_of(name, is_name_character);
 }
 
 // By hand: tl::expected<void, E> has no comparison that compiles.

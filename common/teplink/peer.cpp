@@ -1,3 +1,4 @@
+// Matches answers to calls (JSON-RPC 2.0 s4, s5). An id is in calls_ and deadlines_, or in neither.
 #include "common/teplink/peer.hpp"
 
 #include <utility>

@@ -45,8 +45,8 @@ struct FrameRejected {
     std::string why;
 };
 
-using Action = std::variant<SendFrame, RequestReceived, NotificationReceived, CallEnded,
-                            FrameRejected>;
+using Action =
+    std::variant<SendFrame, RequestReceived, NotificationReceived, CallEnded, FrameRejected>;
 
 class Peer {
 public:

@@ -1,3 +1,4 @@
+// X.509 (RFC 5280) by OpenSSL's C interface; every object of it is owned by a unique_ptr.
 #include "dstm-server/admin/pki.hpp"
 
 #include <fcntl.h>
@@ -59,8 +60,8 @@ Result<void> write_new(const std::string& path, mode_t mode, BIO* content) {
     if (fd < 0) return tl::unexpected<Error>(error_from_errno(errno, path));
     char* data = nullptr;
     const long size = BIO_get_mem_data(content, &data);
-    const bool written = ::write(fd, data, static_cast<std::size_t>(size)) == size &&
-                         ::fsync(fd) == 0;
+    const bool written =
+        ::write(fd, data, static_cast<std::size_t>(size)) == size && ::fsync(fd) == 0;
     const int error = errno;
     ::close(fd);
     if (written) return {};
@@ -108,14 +109,15 @@ bool set_serial(X509* certificate) {
     if (RAND_bytes(bytes.data(), bytes.size()) != 1) return false;
     bytes[0] &= 0x7f;  // RFC 5280 s4.1.2.2: positive
     const BigNumber number(BN_bin2bn(bytes.data(), bytes.size(), nullptr));
-    return number && BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr;
+    return number &&
+           BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate)) != nullptr;
 }
 
 bool set_subject(X509* certificate, const std::string& common_name) {
-    return X509_NAME_add_entry_by_NID(
-               X509_get_subject_name(certificate), NID_commonName, MBSTRING_UTF8,
-               reinterpret_cast<const unsigned char*>(common_name.data()),
-               static_cast<int>(common_name.size()), -1, 0) == 1;
+    return X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), NID_commonName,
+                                      MBSTRING_UTF8,
+                                      reinterpret_cast<const unsigned char*>(common_name.data()),
+                                      static_cast<int>(common_name.size()), -1, 0) == 1;
 }
 
 bool set_times(X509* certificate, const CertificateTimes& times) {
@@ -149,14 +151,13 @@ Result<void> make_pair(const std::string& stem, const std::string& common_name,
     if (!key || !certificate) return openssl_failed("make a key");
     X509* issuer = authority != nullptr ? authority->certificate.get() : certificate.get();
     EVP_PKEY* signer = authority != nullptr ? authority->key.get() : key.get();
-    const bool made = X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
-                      set_serial(certificate.get()) &&
-                      set_subject(certificate.get(), common_name) &&
-                      X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer)) == 1 &&
-                      set_times(certificate.get(), times) &&
-                      X509_set_pubkey(certificate.get(), key.get()) == 1 &&
-                      add_extensions(certificate.get(), issuer, extensions) &&
-                      X509_sign(certificate.get(), signer, EVP_sha256()) > 0;
+    const bool made =
+        X509_set_version(certificate.get(), X509_VERSION_3) == 1 && set_serial(certificate.get()) &&
+        set_subject(certificate.get(), common_name) &&
+        X509_set_issuer_name(certificate.get(), X509_get_subject_name(issuer)) == 1 &&
+        set_times(certificate.get(), times) && X509_set_pubkey(certificate.get(), key.get()) == 1 &&
+        add_extensions(certificate.get(), issuer, extensions) &&
+        X509_sign(certificate.get(), signer, EVP_sha256()) > 0;
     if (!made) return openssl_failed("make the certificate of " + common_name);
     return write_pair(stem, key.get(), certificate.get());
 }
@@ -179,7 +180,8 @@ Result<void> pki_init(const std::string& directory, const std::string& common_na
 Result<void> pki_issue(const std::string& directory, const std::string& name,
                        const std::vector<std::string>& hosts, CertificateTimes times) {
     if (!is_plain(name, ".-_") || name == "ca") {
-        return fail(ErrorCode::invalid, "a name is 1-64 letters, digits, '.', '-', '_'; not \"ca\"");
+        return fail(ErrorCode::invalid,
+                    "a name is 1-64 letters, digits, '.', '-', '_'; not \"ca\"");
     }
     std::string alternatives = "DNS:" + name;
     for (const auto& host : hosts) {

@@ -46,8 +46,9 @@ int run_pki(const std::vector<std::string>& arguments) {
         }
     }
     if (words.size() == 1 && words[0] == "init") {
-        return report(pki_init(directory, "DSTM private CA"),
-                      "made " + directory + "/ca.crt and ca.key; keep ca.key here and nowhere else");
+        return report(
+            pki_init(directory, "DSTM private CA"),
+            "made " + directory + "/ca.crt and ca.key; keep ca.key here and nowhere else");
     }
     if (words.size() >= 2 && words[0] == "issue") {
         const std::vector<std::string> hosts(words.begin() + 2, words.end());

@@ -1,3 +1,5 @@
+// Hello first, then calls; a sync goes part by part, each after the answer to the one before, so
+// that a million tunnels never wait in a queue.
 #include "dstm-server/tep/endpoint_session.hpp"
 
 #include <algorithm>
@@ -38,11 +40,13 @@ EndpointSession::EndpointSession(asio::io_context& context, const Clock& clock, 
                                  std::string server_name, EndpointTimes times)
     : context_(context),
       peer_(std::make_shared<io::PeerLink>(context, clock, std::move(link))),
-      server_name_(std::move(server_name)), times_(times), hello_timer_(context) {}
+      server_name_(std::move(server_name)),
+      times_(times),
+      patience_(context) {}
 
 void EndpointSession::start(Handlers handlers) {
     handlers_ = std::move(handlers);
-    hello_timer_.after(times_.hello_wait, [this] { close("no hello"); });
+    patience_.after(times_.hello_wait, [this] { close("no hello"); });
     const auto weak = weak_from_this();
     peer_->start({
         .on_request = [weak](const teplink::Request& request) -> Result<teplink::Answer> {
@@ -61,24 +65,22 @@ void EndpointSession::start(Handlers handlers) {
 }
 
 void EndpointSession::install(const TunnelSpec& spec, Done<void> done) {
-    peer_->call(teplink::Install{{spec}}, times_.call_wait,
-                [done = std::move(done)](const Result<teplink::Answer>& answer) {
-                    done(single(answer));
-                });
+    peer_->call(
+        teplink::Install{{spec}}, times_.call_wait,
+        [done = std::move(done)](const Result<teplink::Answer>& answer) { done(single(answer)); });
 }
 
 void EndpointSession::remove(const IpAddress& inner, Generation up_to, Done<void> done) {
-    peer_->call(teplink::Remove{{{inner, up_to}}}, times_.call_wait,
-                [done = std::move(done)](const Result<teplink::Answer>& answer) {
-                    done(single(answer));
-                });
+    peer_->call(
+        teplink::Remove{{{inner, up_to}}}, times_.call_wait,
+        [done = std::move(done)](const Result<teplink::Answer>& answer) { done(single(answer)); });
 }
 
 void EndpointSession::sync(std::vector<TunnelSpec> tunnels, Generation as_of,
                            Done<SyncOutcome> done) {
     const auto earlier = std::exchange(
-        sync_, std::make_shared<RunningSync>(++last_sync_, std::move(tunnels), 0, as_of,
-                                             std::move(done)));
+        sync_,
+        std::make_shared<RunningSync>(++last_sync_, std::move(tunnels), 0, as_of, std::move(done)));
     send_part(sync_);
     if (!earlier) return;
     asio::post(context_, [self = shared_from_this(), earlier] {
@@ -101,7 +103,7 @@ Result<teplink::Answer> EndpointSession::on_request(const teplink::Request& requ
                     hello->name, log::quoted(certified));
         return fail(ErrorCode::refused, "the certificate is for another name");
     }
-    hello_timer_.cancel();
+    patience_.cancel();
     info_ = info_of(*hello);
     // After the answer: the endpoint must know that it is welcome before it is told anything.
     asio::post(context_, [self = shared_from_this()] {
@@ -116,12 +118,13 @@ void EndpointSession::on_notification(const teplink::Notification& notification)
         handlers_.on_idle(idle->inner);
     } else {
         log_info("TEP_ENDPOINT_STOPS", "endpoint={}", info_.name);
-        close("bye");
+        // It closes the link itself, right behind this; two closes that cross would take longer.
+        patience_.after(times_.hello_wait, [this] { close("bye"); });
     }
 }
 
 void EndpointSession::on_gone(const Error& why) {
-    hello_timer_.cancel();
+    patience_.cancel();
     log_debug("TEP_SESSION_GONE", "peer={} endpoint={} why={}", peer_address(), info_.name,
               log::quoted(to_string(why)));
     if (const auto on_gone = std::exchange(handlers_, {}).on_gone) on_gone();
@@ -139,8 +142,8 @@ void EndpointSession::send_part(const std::shared_ptr<RunningSync>& sync) {
     part.tunnels.assign(begin, begin + static_cast<std::ptrdiff_t>(count));
     sync->sent += count;
     peer_->call(part, times_.sync_part_wait,
-                [weak = weak_from_this(), sync, was_last = part.last](
-                    const Result<teplink::Answer>& answer) {
+                [weak = weak_from_this(), sync,
+                 was_last = part.last](const Result<teplink::Answer>& answer) {
                     if (const auto self = weak.lock()) {
                         self->on_part_answered(sync, was_last, answer);
                     }

@@ -12,7 +12,8 @@
 namespace dstm::server {
 
 struct EndpointTimes {
-    Duration hello_wait = std::chrono::seconds(5);  // from the link to its hello
+    // From the link to its hello, and from its `down` to the end of the link.
+    Duration hello_wait = std::chrono::seconds(5);
     Duration call_wait = std::chrono::seconds(5);
     // For each part of a sync: the last one may take down a whole table.
     Duration sync_part_wait = std::chrono::seconds(30);
@@ -64,7 +65,7 @@ private:
     std::shared_ptr<io::PeerLink> peer_;
     std::string server_name_;
     EndpointTimes times_;
-    io::Timer hello_timer_;
+    io::Timer patience_;  // for its hello, and after its `down`
     Handlers handlers_;
     EndpointInfo info_;
     std::uint64_t last_sync_ = 0;

@@ -1,3 +1,4 @@
+// Who is connected under which name. Sessions are owned here and nowhere else.
 #include "dstm-server/tep/link_registry.hpp"
 
 #include "common/io/asio.hpp"
@@ -7,16 +8,18 @@ namespace dstm::server {
 namespace {
 
 void log_rejected(const std::string& peer, const Error& error) {
-    log_warning("TEP_CONNECTION_REJECTED", "peer={} error={}", peer,
-                log::quoted(to_string(error)));
+    log_warning("TEP_CONNECTION_REJECTED", "peer={} error={}", peer, log::quoted(to_string(error)));
 }
 
 }  // namespace
 
 LinkRegistry::LinkRegistry(asio::io_context& context, const Clock& clock, std::string server_name,
                            io::LinkOptions options, EndpointTimes times)
-    : context_(context), clock_(clock), server_name_(std::move(server_name)),
-      options_(std::move(options)), times_(times) {}
+    : context_(context),
+      clock_(clock),
+      server_name_(std::move(server_name)),
+      options_(std::move(options)),
+      times_(times) {}
 
 LinkRegistry::~LinkRegistry() {
     *alive_ = false;
@@ -33,8 +36,7 @@ Result<void> LinkRegistry::listen_unix(const std::string& path) {
     return {};
 }
 
-Result<std::uint16_t> LinkRegistry::listen_tls(const IpEndpoint& address,
-                                               const io::TlsFiles& tls) {
+Result<std::uint16_t> LinkRegistry::listen_tls(const IpEndpoint& address, const io::TlsFiles& tls) {
     auto acceptor = io::listen_tls(
         context_, address, tls, options_, [this](io::LinkPtr link) { take(std::move(link)); },
         log_rejected);
@@ -75,8 +77,8 @@ void LinkRegistry::take(io::LinkPtr link) {
         log_warning("TEP_LINKS_FULL", "peer={} links={}", link->peer_address(), sessions_.size());
         return;  // the link closes with its last owner
     }
-    auto session = std::make_shared<EndpointSession>(context_, clock_, std::move(link),
-                                                     server_name_, times_);
+    auto session =
+        std::make_shared<EndpointSession>(context_, clock_, std::move(link), server_name_, times_);
     sessions_.insert(session);
     const std::weak_ptr<EndpointSession> weak = session;
     const auto alive = alive_;

@@ -24,7 +24,9 @@ public:
     TempDir& operator=(const TempDir&) = delete;
 
     [[nodiscard]] std::string path() const { return path_; }
-    [[nodiscard]] std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+    [[nodiscard]] std::string operator/(const std::string& name) const {
+        return path_ + "/" + name;
+    }
 
 private:
     std::string path_;

@@ -20,8 +20,8 @@
 namespace dstm::io {
 namespace {
 
-using test::run_until;
 using std::chrono::milliseconds;
+using test::run_until;
 using Unix = asio::local::stream_protocol;
 
 TEST(IoTimer, RunsOnce) {
@@ -66,8 +66,10 @@ TEST(IoTimer, MayBeRearmedAndDestroyedFromItsOwnFunction) {
     auto timer = std::make_unique<Timer>(context);
     int runs = 0;
     std::function<void()> again = [&] {
-        if (++runs < 3) timer->after(milliseconds(0), again);
-        else timer.reset();
+        if (++runs < 3)
+            timer->after(milliseconds(0), again);
+        else
+            timer.reset();
     };
     timer->after(milliseconds(0), again);
     ASSERT_TRUE(run_until(context, [&] { return timer == nullptr; }));

@@ -17,8 +17,8 @@
 namespace dstm::io {
 namespace {
 
-using test::run_until;
 using std::chrono::milliseconds;
+using test::run_until;
 
 LinkOptions quick_options() {
     LinkOptions options;
@@ -54,8 +54,10 @@ protected:
     }
     OnConnected answer() {
         return [this](Result<LinkPtr> link) {
-            if (link) client.link = *link;
-            else failed = link.error();
+            if (link)
+                client.link = *link;
+            else
+                failed = link.error();
         };
     }
     void open(LinkOptions client_options, LinkOptions server_options) {
@@ -71,6 +73,18 @@ protected:
         auto made = listen_unix(context, path, std::move(options), keep(), note());
         ASSERT_TRUE(made) << to_string(made.error());
         acceptor = std::move(*made);
+    }
+
+    // The dialling end by hand, for what our own would never do.
+    void shake_hands(websocket::stream<Unix::socket>& stream) {
+        stream.next_layer().connect(Unix::endpoint(path));
+        stream.set_option(websocket::stream_base::decorator([](websocket::request_type& head) {
+            head.set(http::field::sec_websocket_protocol, "test.1");
+        }));
+        bool is_done = false;
+        stream.async_handshake("localhost", "/test",
+                               [&](const ErrorCodeOfAsio&) { is_done = true; });
+        ASSERT_TRUE(run_until(context, [&] { return is_done && server.link != nullptr; }));
     }
 
     asio::io_context context;
@@ -111,12 +125,7 @@ TEST_F(LinkTest, SilentPeerIsClosed) {
     // A client that completes the handshake and then neither reads nor answers pings.
     listen(quick_options());
     websocket::stream<Unix::socket> dead(context);
-    dead.next_layer().connect(Unix::endpoint(path));
-    dead.set_option(websocket::stream_base::decorator([](websocket::request_type& head) {
-        head.set(http::field::sec_websocket_protocol, "test.1");
-    }));
-    dead.async_handshake("localhost", "/test", [](const ErrorCodeOfAsio&) {});
-    ASSERT_TRUE(run_until(context, [&] { return server.link != nullptr; }));
+    shake_hands(dead);
     server.start();
     ASSERT_TRUE(run_until(context, [&] { return !server.closed.empty(); }));
     EXPECT_EQ(server.closed[0].code, ErrorCode::timed_out);
@@ -127,26 +136,53 @@ TEST_F(LinkTest, OrderlyCloseSendsWhatIsQueuedAndSaysWhy) {
     ASSERT_TRUE(client.link->send("last words"));
     client.link->close("good bye");
     EXPECT_EQ(client.link->send("more").error().code, ErrorCode::closed);
-    ASSERT_TRUE(run_until(
-        context, [&] { return !client.closed.empty() && !server.closed.empty(); }));
+    ASSERT_TRUE(
+        run_until(context, [&] { return !client.closed.empty() && !server.closed.empty(); }));
     EXPECT_EQ(server.frames, std::vector<std::string>{"last words"});
     EXPECT_EQ(server.closed, (std::vector<Error>{{ErrorCode::closed, "good bye"}}));
     EXPECT_EQ(client.closed, (std::vector<Error>{{ErrorCode::closed, "good bye"}}));
 }
 
-TEST_F(LinkTest, CutIsSeenOnceByTheOtherSide) {
+TEST_F(LinkTest, ClosesThatCrossEndBothSidesOnce) {
     open();
-    client.link->close("never sent");  // and the process dies: the context of the client is ours
+    client.link->close("mine");
+    server.link->close("no, mine");
+    ASSERT_TRUE(
+        run_until(context, [&] { return !client.closed.empty() && !server.closed.empty(); }));
+    test::run_ready(context);
+    EXPECT_EQ(client.closed, (std::vector<Error>{{ErrorCode::closed, "mine"}}));
+    EXPECT_EQ(server.closed, (std::vector<Error>{{ErrorCode::closed, "no, mine"}}));
+}
+
+TEST_F(LinkTest, CutIsSeenOnceAsUnavailable) {
+    listen(quick_options());
+    auto dead = std::make_unique<websocket::stream<Unix::socket>>(context);
+    shake_hands(*dead);
+    server.start();
+    dead.reset();  // no close frame: the process was killed
     ASSERT_TRUE(run_until(context, [&] { return !server.closed.empty(); }));
     test::run_ready(context);
-    EXPECT_EQ(server.closed.size(), 1u);
+    ASSERT_EQ(server.closed.size(), 1u);
+    EXPECT_EQ(server.closed[0].code, ErrorCode::unavailable);
+    EXPECT_EQ(server.link->send("x").error().code, ErrorCode::closed);
+}
+
+TEST_F(LinkTest, BinaryFrameClosesTheLink) {
+    listen(quick_options());
+    websocket::stream<Unix::socket> other(context);
+    shake_hands(other);
+    server.start();
+    other.binary(true);
+    other.write(asio::buffer("xyz", 3));
+    ASSERT_TRUE(run_until(context, [&] { return !server.closed.empty(); }));
+    EXPECT_TRUE(server.frames.empty());
 }
 
 TEST_F(LinkTest, OversizedFrameClosesTheLink) {
     open();
     ASSERT_TRUE(client.link->send(std::string(quick_options().frame_size_max + 1, 'x')));
-    ASSERT_TRUE(run_until(
-        context, [&] { return !client.closed.empty() && !server.closed.empty(); }));
+    ASSERT_TRUE(
+        run_until(context, [&] { return !client.closed.empty() && !server.closed.empty(); }));
     EXPECT_EQ(server.closed[0].code, ErrorCode::invalid);
     EXPECT_TRUE(server.frames.empty());
 }

@@ -92,8 +92,8 @@ TEST_F(PkiTest, SerialNumbersDiffer) {
     ASSERT_TRUE(pki_issue(pki, "tep2"));
     const auto one = read_certificate(pki + "/tep1.crt");
     const auto two = read_certificate(pki + "/tep2.crt");
-    EXPECT_NE(ASN1_INTEGER_cmp(X509_get0_serialNumber(one.get()),
-                               X509_get0_serialNumber(two.get())), 0);
+    EXPECT_NE(
+        ASN1_INTEGER_cmp(X509_get0_serialNumber(one.get()), X509_get0_serialNumber(two.get())), 0);
 }
 
 TEST_F(PkiTest, NothingIsOverwritten) {
@@ -135,8 +135,12 @@ TEST_F(PkiTest, CommandLineDoesWhatItSays) {
     EXPECT_TRUE(std::filesystem::exists(pki + "/dstm1.crt"));
     EXPECT_EQ(run_pki({"issue", "dstm1", "--directory", pki}), 1);
     EXPECT_EQ(run_pki({"--help"}), 0);
-    for (const auto& bad : std::vector<std::vector<std::string>>{
-             {}, {"issue"}, {"init", "x"}, {"revoke", "x"}, {"init", "--directory"}, {"init", "-x"}}) {
+    for (const auto& bad : std::vector<std::vector<std::string>>{{},
+                                                                 {"issue"},
+                                                                 {"init", "x"},
+                                                                 {"revoke", "x"},
+                                                                 {"init", "--directory"},
+                                                                 {"init", "-x"}}) {
         EXPECT_EQ(run_pki(bad), 2);
     }
 }

@@ -51,7 +51,8 @@ tep::Config endpoint_config(tep::ServerAddress server) {
 struct Endpoint {
     Endpoint(asio::io_context& context, const Clock& clock, tep::Config configured,
              test::MemoryPlane& memory)
-        : config(std::move(configured)), plane(memory),
+        : config(std::move(configured)),
+          plane(memory),
           table(tep::policy_of(config), plane, clock.wall()),
           control(context, clock, config, table, plane) {
         control.start();
@@ -86,8 +87,8 @@ protected:
         EXPECT_TRUE(listening) << to_string(listening.error());
     }
     void start_endpoint() {
-        endpoint = std::make_unique<Endpoint>(
-            context, clock, endpoint_config(tep::UnixServer{path}), plane);
+        endpoint = std::make_unique<Endpoint>(context, clock,
+                                              endpoint_config(tep::UnixServer{path}), plane);
         ASSERT_TRUE(run_until(context, [&] { return !listener.up.empty() && endpoint->is_up(); }));
     }
     template <class T>
@@ -180,7 +181,8 @@ TEST_F(LinkRegistryTest, SyncGoesInPartsAndCounts) {
     // More than two messages hold. The endpoint's pool is a /24, so the tail is asked again.
     std::vector<TunnelSpec> wanted;
     for (int round = 0; round < 10; ++round) {
-        for (int i = 10; i < 250; ++i) wanted.push_back(live_tunnel("192.0.2." + std::to_string(i)));
+        for (int i = 10; i < 250; ++i)
+            wanted.push_back(live_tunnel("192.0.2." + std::to_string(i)));
     }
     wanted.push_back(live_tunnel("192.0.2.7", 1));
     wanted.back().expires_at = plane.tunnels.at(wanted.back().inner).spec.expires_at;
@@ -197,7 +199,8 @@ TEST_F(LinkRegistryTest, SyncGoesInPartsAndCounts) {
 TEST_F(LinkRegistryTest, LaterSyncEndsTheOneUnderWay) {
     start_endpoint();
     std::vector<TunnelSpec> many;
-    for (int i = 0; i < 1500; ++i) many.push_back(live_tunnel("192.0.2." + std::to_string(10 + i % 200)));
+    for (int i = 0; i < 1500; ++i)
+        many.push_back(live_tunnel("192.0.2." + std::to_string(10 + i % 200)));
     registry->sync("tep1", many, 10, into(syncs));
     registry->sync("tep1", {live_tunnel("192.0.2.7")}, 10, into(syncs));
     ASSERT_TRUE(run_until(context, [&] { return syncs.size() == 2; }));
@@ -270,7 +273,6 @@ TEST_F(LinkRegistryTest, NewerHelloTakesTheNameOver) {
     test::MemoryPlane second_plane;
     auto config = endpoint_config(tep::UnixServer{path});
     config.group = "second";
-    // The first is kept from dialling again, as a dead one would be.
     Endpoint second(context, clock, config, second_plane);
     ASSERT_TRUE(run_until(context, [&] { return listener.up.size() >= 2; }));
     EXPECT_EQ(listener.gone, std::vector<std::string>{"tep1"});
@@ -395,8 +397,7 @@ protected:
         ASSERT_TRUE(pki_issue(pki, "dstm1", {"::1"}));
         ASSERT_TRUE(pki_issue(pki, "tep1"));
         ASSERT_TRUE(pki_issue(pki, "tep2"));
-        const auto listening =
-            registry->listen_tls({*parse_ip_address("::1"), 0}, files("dstm1"));
+        const auto listening = registry->listen_tls({*parse_ip_address("::1"), 0}, files("dstm1"));
         if (!listening && listening.error().code == ErrorCode::unavailable) {
             GTEST_SKIP() << "no IPv6 on this host: " << to_string(listening.error());
         }
@@ -420,7 +421,6 @@ TEST_F(TlsRegistryTest, EndpointWithItsOwnCertificateIsWelcome) {
 }
 
 TEST_F(TlsRegistryTest, EndpointWithAnothersCertificateIsRefused) {
-    // The one under its own name is there to show when the other has had its chance.
     std::vector<std::string> frames;
     io::LinkPtr link;
     io::connect_tls(context, "::1", port, files("tep2"), io::endpoint_link_options(),

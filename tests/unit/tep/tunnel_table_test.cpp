@@ -12,9 +12,9 @@
 namespace dstm::tep {
 namespace {
 
+using std::chrono::seconds;
 using test::noon;
 using test::tunnel;
-using std::chrono::seconds;
 
 IpAddress address(const std::string& text) { return *parse_ip_address(text); }
 
@@ -32,8 +32,8 @@ protected:
     void must_install(const std::string& inner, Generation generation) {
         ASSERT_TRUE(table.install(tunnel(inner, generation), noon));
     }
-    Result<teplink::SyncAnswer> part(std::uint64_t session, bool first, bool last,
-                                     Generation as_of, std::vector<TunnelSpec> tunnels) {
+    Result<teplink::SyncAnswer> part(std::uint64_t session, bool first, bool last, Generation as_of,
+                                     std::vector<TunnelSpec> tunnels) {
         return table.sync(progress, {session, first, last, as_of, std::move(tunnels)}, noon);
     }
     std::vector<std::string> inners() {
@@ -111,7 +111,8 @@ TEST_F(TunnelTableTest, WhatIsNotForThisEndpointIsRefusedBeforeThePlaneHearsOfIt
         {"port", with([](auto& s) { s.outer_client.port = 1; }), ErrorCode::invalid},
         {"prefix", with([](auto& s) { s.inner_prefix = Ipv6Prefix::parse("2001:db8::/48"); }),
          ErrorCode::invalid},
-        {"another endpoint", with([](auto& s) { s.outer_server = *parse_ip_address("2001:db8::2"); }),
+        {"another endpoint",
+         with([](auto& s) { s.outer_server = *parse_ip_address("2001:db8::2"); }),
          ErrorCode::refused},
         {"over", with([](auto& s) { s.expires_at = noon; }), ErrorCode::refused},
     };
@@ -190,8 +191,8 @@ TEST_F(TunnelTableTest, EmptySyncRemovesAllThatIsNotNewer) {
 TEST_F(TunnelTableTest, InstallAndRemoveBetweenThePartsOfASyncHold) {
     must_install("192.0.2.7", 1);
     ASSERT_TRUE(part(1, true, false, 10, {tunnel("192.0.2.20", 9)}));
-    must_install("192.0.2.7", 12);                                       // renewed meanwhile
-    must_install("192.0.2.8", 11);                                       // new meanwhile
+    must_install("192.0.2.7", 12);                                           // renewed meanwhile
+    must_install("192.0.2.8", 11);                                           // new meanwhile
     const auto answer = part(1, false, true, 10, {tunnel("192.0.2.7", 1)});  // old news
     ASSERT_TRUE(answer);
     EXPECT_EQ(answer->totals, (teplink::SyncTotals{1, 1, 0}));
@@ -286,8 +287,7 @@ TEST_F(TunnelTableTest, ListComesInPagesWithCounters) {
     auto page = table.list({std::nullopt, 2});
     ASSERT_EQ(page.tunnels.size(), 2u);
     EXPECT_EQ(page.tunnels[0].spec.inner, address("192.0.2.7"));
-    EXPECT_EQ(page.tunnels[1],
-              (teplink::ListedTunnel{tunnel("192.0.2.8"), 1, 2, 3, 4, noon}));
+    EXPECT_EQ(page.tunnels[1], (teplink::ListedTunnel{tunnel("192.0.2.8"), 1, 2, 3, 4, noon}));
     EXPECT_EQ(page.next, address("192.0.2.9"));
     page = table.list({page.next, 2});
     ASSERT_EQ(page.tunnels.size(), 1u);
@@ -314,8 +314,8 @@ TEST_F(TunnelTableTest, RandomOrdersLeaveWhatTheHighestGenerationsSay) {
         for (int round = 0; round < 3000; ++round) {
             const auto inner = "192.0.2." + std::to_string(10 + random() % 8);
             const Generation generation = 1 + random() % 50;
-            const auto spec = tunnel(inner, generation,
-                                     "2001:db8:1::" + std::to_string(1 + random() % 4));
+            const auto spec =
+                tunnel(inner, generation, "2001:db8:1::" + std::to_string(1 + random() % 4));
             const auto at = model.find(spec.inner);
             const bool newer = at != model.end() && at->second.generation > generation;
             switch (random() % 3) {

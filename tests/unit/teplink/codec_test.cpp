@@ -148,9 +148,15 @@ TEST(TeplinkCodec, MissingMemberIsRefusedAsInvalidParameters) {
 }
 
 TEST(TeplinkCodec, MemberOfAnotherTypeIsRefusedAsInvalidParameters) {
-    const std::vector<Json> others{nullptr, true,          "nonsense",    Json::object(),
-                                   Json::array({nullptr}), -1,           1.5,
-                                   Json::parse("1e300"),   Json::parse("99999999999999999999")};
+    const std::vector<Json> others{nullptr,
+                                   true,
+                                   "nonsense",
+                                   Json::object(),
+                                   Json::array({nullptr}),
+                                   -1,
+                                   1.5,
+                                   Json::parse("1e300"),
+                                   Json::parse("99999999999999999999")};
     for (const auto& request : sample_requests()) {
         const auto whole = Json::parse(encode_request(3, request));
         for (const auto& member : members_of(whole, "/params")) {

@@ -46,13 +46,10 @@ void Connection::feed(const Event& event) {
         std::visit([this](auto& one) { carry_out(one); }, action);
     }
     if (over_ || closing_) return;
-    // Nobody can say accept any more, or anything else.
-    if (peer_closed_ && !awaiting_outcome_) return close_when_flushed();
     arm_timer();
 }
 
 void Connection::authentication_done(AuthenticationStep step) {
-    awaiting_outcome_ = false;
     tsp::AuthenticationStepDone event;
     event.data = std::move(step.data);
     using From = AuthenticationStep::Outcome;
@@ -86,7 +83,6 @@ void Connection::carry_out(tsp::Close&) { close_when_flushed(); }
 void Connection::carry_out(tsp::StartAuthentication& action) {
     std::optional<Secret> initial;
     if (action.initial_response) initial.emplace(std::move(*action.initial_response));
-    awaiting_outcome_ = true;
     conversation_ = around_.authenticator.start(
         action.mechanism, std::move(initial), peer_,
         [weak = weak_from_this()](AuthenticationStep step) {
@@ -96,7 +92,6 @@ void Connection::carry_out(tsp::StartAuthentication& action) {
 
 void Connection::carry_out(tsp::ContinueAuthentication& action) {
     DSTM_ASSERT(conversation_ != nullptr);
-    awaiting_outcome_ = true;
     conversation_->step(Secret(std::move(action.response)),
                         [weak = weak_from_this()](AuthenticationStep step) {
                             if (const auto self = weak.lock()) {
@@ -106,7 +101,6 @@ void Connection::carry_out(tsp::ContinueAuthentication& action) {
 }
 
 void Connection::carry_out(tsp::RequestTunnel& action) {
-    awaiting_outcome_ = true;
     // Posted, because the answer may come before request() returns and the session is not
     // reentrant.
     around_.tunnels.request(
@@ -115,7 +109,6 @@ void Connection::carry_out(tsp::RequestTunnel& action) {
             if (!self) return;
             asio::post(self->around_.events, [self, answer = std::move(answer)] {
                 if (self->over_ || self->closing_) return;
-                self->awaiting_outcome_ = false;
                 self->feed(answer);
             });
         });
@@ -135,9 +128,8 @@ void Connection::read() {
         asio::buffer(input_), [self = shared_from_this()](auto error, std::size_t size) {
             if (self->over_ || self->closing_) return;
             if (error == asio::error::eof) {
-                self->peer_closed_ = true;
-                if (!self->awaiting_outcome_) self->close_when_flushed();
-                return;
+                // It has said all it wants to say, but may still listen.
+                return self->feed(tsp::PeerClosed{});
             }
             if (error) return self->abort(error.message());
             self->feed(tsp::BytesReceived{{self->input_.data(), size}});
@@ -188,7 +180,6 @@ void Connection::timer_fired() {
 // What was not accepted goes back now, not when the peer has taken our last words.
 void Connection::end_dialogue() {
     conversation_.reset();
-    awaiting_outcome_ = false;
     if (const auto id = std::exchange(id_, 0); id != 0) around_.tunnels.close(id);
 }
 

@@ -74,8 +74,6 @@ private:
     tsp::ServerSession session_;
     std::uint64_t id_ = 0;
     std::unique_ptr<Conversation> conversation_;
-    bool awaiting_outcome_ = false;  // of an authentication step or a request
-    bool peer_closed_ = false;       // it has said all it wants to say, but may still listen
     bool closing_ = false;           // what is queued goes out, and then the connection
     bool over_ = false;
 

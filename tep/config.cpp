@@ -122,7 +122,7 @@ Config read_config(config::Document& document) {
     config.hairpin = tep.boolean("hairpin", true);
     config.mss_clamp = tep.boolean("mss-clamp", true);
     config.idle_timeout = std::chrono::seconds(tep.integer("idle-timeout", 0, idle_timeout_max, 0));
-    config.admin_socket = tep.string("admin-socket", "/run/dstm/tep.sock");
+    config.admin_socket = tep.string("admin-socket", "/run/dstm-tep/admin.sock");
     return config;
 }
 

@@ -28,7 +28,7 @@ constexpr int exit_usage = 2;
 
 struct Options {
     std::string server_socket = "/run/dstm/server.sock";
-    std::string tep_socket = "/run/dstm/tep.sock";
+    std::string tep_socket = "/run/dstm-tep/admin.sock";
     bool json = false;
     std::string address;
     std::string at;

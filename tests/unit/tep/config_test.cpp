@@ -47,7 +47,7 @@ TEST(TepConfig, ExampleIsRead) {
     ASSERT_EQ(config.servers.size(), 1u);
     EXPECT_EQ(to_string(config.servers[0]), "/run/dstm/endpoints.sock");
     EXPECT_EQ(config.device, "dstm0");
-    EXPECT_EQ(config.admin_socket, "/run/dstm/tep.sock");
+    EXPECT_EQ(config.admin_socket, "/run/dstm-tep/admin.sock");
 }
 
 TEST(TepConfig, TlsServerIsRead) {

@@ -106,7 +106,9 @@ class Tidy(unittest.TestCase):
         self.assertEqual(wrong, [])
 
     def test_tests_wait_for_states_not_for_time(self):
-        allowed = {"tests/integration/campus.py"}  # wait_for, the one place that polls
+        # Their wait_for polls for a state with a bound: one for each harness.
+        allowed = {"tests/integration/campus.py", "tests/unit/dataplane/tun_campus.hpp",
+                   "tests/tidy/tidy_test.py"}
         wrong = [name for name in tracked("tests/*.cpp", "tests/*.hpp", "tests/*.py")
                  if name not in allowed and
                  re.search(r"sleep_for|sleep_until|\btime\.sleep\(|usleep\(", text_of(name))]
@@ -120,6 +122,21 @@ class Tidy(unittest.TestCase):
         explained = set(re.findall(r"^## ([A-Z0-9_]+)$", text_of("docs/events.md"), re.M))
         self.assertEqual(sorted(used - explained), [], "logged but not explained")
         self.assertEqual(sorted(explained - used), [], "explained but never logged")
+
+    def test_the_tests_that_the_compliance_document_names_exist(self):
+        there = set()
+        for name in tracked("tests/*.cpp"):
+            there |= set(re.findall(r"TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", text_of(name)))
+        suites = {suite for suite, _ in there}
+        missing = []
+        for suite, case in re.findall(r"\b([A-Z]\w+)\.([A-Z]\w+|\*)",
+                                      text_of("docs/rfc5572-compliance.md")):
+            if suite not in suites or (case != "*" and (suite, case) not in there):
+                missing.append(f"{suite}.{case}")
+        for name in re.findall(r"\b(\w+_test\.py)", text_of("docs/rfc5572-compliance.md")):
+            if not os.path.exists(os.path.join(ROOT, "tests", "integration", name)):
+                missing.append(name)
+        self.assertEqual(missing, [])
 
     def test_links_in_the_documents_lead_somewhere(self):
         wrong = []

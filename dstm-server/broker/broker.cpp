@@ -91,8 +91,7 @@ void Broker::Machine::request(SessionId id, const tsp::TunnelMessage& message, A
     refuse(answer, {Status::invalid_format, ""});
 }
 
-void Broker::Machine::create(SessionId session, const tsp::TunnelMessage& message,
-                             Answer answer) {
+void Broker::Machine::create(SessionId session, const tsp::TunnelMessage& message, Answer answer) {
     auto terms = read_create(ledger.config(), sessions.at(session).asker, message);
     if (!terms) {
         refuse(answer, terms.error());
@@ -119,9 +118,8 @@ std::optional<Refusal> Broker::Machine::check_quota(const CreateTerms& terms) co
     const auto is_full = [](std::size_t count, std::size_t limit) {
         return limit != 0 && count >= limit;
     };
-    if (!context.user.empty() &&
-        is_full(ledger.table.count_of_user(context.user, terms.client_id),
-                config.tunnels_per_user)) {
+    if (!context.user.empty() && is_full(ledger.table.count_of_user(context.user, terms.client_id),
+                                         config.tunnels_per_user)) {
         return Refusal{Status::no_more_tunnels, "You have as many tunnels as a user may have"};
     }
     if (is_full(ledger.table.count_of_source(context.outer_client.address, terms.client_id),
@@ -132,8 +130,7 @@ std::optional<Refusal> Broker::Machine::check_quota(const CreateTerms& terms) co
     return std::nullopt;
 }
 
-void Broker::Machine::remove(SessionId session, const tsp::TunnelMessage& message,
-                             Answer answer) {
+void Broker::Machine::remove(SessionId session, const tsp::TunnelMessage& message, Answer answer) {
     const auto id = read_client_id(ledger.config(), sessions.at(session).asker, message);
     if (!id) {
         refuse(answer, id.error());
@@ -166,8 +163,8 @@ void Broker::Machine::info(const Session& session, const tsp::TunnelMessage& mes
     }
     TunnelAnswered found;
     found.status = Status::success;
-    found.message = describe_tunnel(ledger.config(), *lease, *endpoint, keepalive_wish(message),
-                                    ledger.wall());
+    found.message =
+        describe_tunnel(ledger.config(), *lease, *endpoint, keepalive_wish(message), ledger.wall());
     answer(std::move(found));
 }
 
@@ -312,8 +309,9 @@ BrokerStatus Broker::status() const {
 
 std::vector<BindingView> Broker::bindings() const {
     std::vector<BindingView> views;
-    machine_->ledger.table.for_each_active(
-        [&](const Lease& lease) { views.push_back(BindingView{lease, true}); });
+    machine_->ledger.table.for_each_active([&](const Lease& lease) {
+        views.push_back(BindingView{lease, true});
+    });
     for (const auto& [id, exchange] : machine_->ledger.exchanges()) {
         if (const Lease* offered = exchange->offered()) {
             views.push_back(BindingView{*offered, false});

@@ -36,7 +36,7 @@ struct SessionPeer {
 
 // What the admin socket shows.
 struct BindingView {
-    Lease lease;            // address and expiry; user, host, outer address, endpoint in its context
+    Lease lease;  // address and expiry; user, host, outer address, endpoint in its context
     bool accepted = false;  // false: offered, the client has not said accept yet
 };
 struct EndpointView {
@@ -46,12 +46,12 @@ struct EndpointView {
     std::size_t bindings = 0;  // that it should carry
 };
 struct BrokerStatus {
-    bool ready = false;           // the first list of leases has come: requests are served
+    bool ready = false;  // the first list of leases has come: requests are served
     bool lease_store_up = false;
     std::size_t sessions = 0;
-    std::size_t bindings = 0;     // accepted
-    std::size_t exchanges = 0;    // creates and deletes between request and end, offers too
-    std::size_t debts = 0;        // leases to be given back when Kea answers
+    std::size_t bindings = 0;   // accepted
+    std::size_t exchanges = 0;  // creates and deletes between request and end, offers too
+    std::size_t debts = 0;      // leases to be given back when Kea answers
 };
 
 class Broker final : public LeaseListener, public EndpointListener {

@@ -253,11 +253,10 @@ void CreateExchange::remove_then(void (CreateExchange::*next)()) {
     }
     at_endpoint_ = false;
     // A failure means that the endpoint is away or will be synced: the way back goes on.
-    ledger_.endpoints.remove(
-        endpoint_.name, lease_.address, lease_.context.generation,
-        [weak = weak_from_this(), next](const Result<void>&) {
-            if (const auto self = weak.lock()) ((*self).*next)();
-        });
+    ledger_.endpoints.remove(endpoint_.name, lease_.address, lease_.context.generation,
+                             [weak = weak_from_this(), next](const Result<void>&) {
+                                 if (const auto self = weak.lock()) ((*self).*next)();
+                             });
 }
 
 void CreateExchange::return_lease() {

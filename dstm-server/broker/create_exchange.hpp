@@ -4,8 +4,8 @@
 //
 // and back, in reverse order, from wherever it stands when a step fails, the client rejects, or the
 // session is gone: off the endpoint, then the lease released; or, when the client had a binding
-// before, that binding put back in Kea and on its endpoint with a newer generation. An endpoint that
-// fails is replaced by another that carries the address, as long as there is one.
+// before, that binding put back in Kea and on its endpoint with a newer generation. An endpoint
+// that fails is replaced by another that carries the address, as long as there is one.
 #pragma once
 
 #include <functional>
@@ -71,13 +71,13 @@ private:
 
     Step step_ = Step::leasing;
     EndpointWish wish_;
-    EndpointInfo endpoint_;      // chosen now; named in the lease's context
-    Lease lease_;                // its context is good from the start, the rest once leased
+    EndpointInfo endpoint_;  // chosen now; named in the lease's context
+    Lease lease_;            // its context is good from the start, the rest once leased
     bool has_lease_ = false;
-    bool at_endpoint_ = false;   // an install was sent to endpoint_
+    bool at_endpoint_ = false;  // an install was sent to endpoint_
     bool was_audited_ = false;
     bool is_withdrawn_ = false;
-    Generation lost_up_to_ = 0;  // Kea has ended the lease with this generation
+    Generation lost_up_to_ = 0;    // Kea has ended the lease with this generation
     tsp::TunnelAnswered refusal_;  // given when all has gone back
 };
 

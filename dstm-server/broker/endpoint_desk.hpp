@@ -1,5 +1,6 @@
 // The way to the endpoints: who is connected, which one to choose, and the syncs that make an
-// endpoint hold what it should after a connect or a failure. It knows no lease store and no session.
+// endpoint hold what it should after a connect or a failure. It knows no lease store and no
+// session.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +43,7 @@ public:
     // As EndpointLinks says. After a failure the endpoint is synced, since nobody knows what it
     // holds. `done` is not called once the desk is gone.
     void install(const std::string& name, const TunnelSpec& spec, Done<void> done);
-    void remove(const std::string& name, const IpAddress& inner, Generation up_to,
-                Done<void> done);
+    void remove(const std::string& name, const IpAddress& inner, Generation up_to, Done<void> done);
 
     // No endpoint is synced before we know the leases: an empty table would take down everything.
     void allow_syncs() { may_sync_ = true; }

@@ -35,7 +35,7 @@ public:
 
     // As LeaseStore says; `done` is not called once the desk is gone.
     void allocate(const LeaseRequest& request, Done<Lease> done);
-    void renew(const Lease& lease, Done<Lease> done);  // with the lease's context
+    void renew(const Lease& lease, Done<Lease> done);   // with the lease's context
     void release(const Lease& lease, Done<void> done);  // up to the lease's generation
     // A release whose failure becomes a debt.
     void give_back(const Lease& lease, std::function<void()> done);

@@ -34,8 +34,8 @@ Ledger::Ledger(BrokerConfig config, LeaseStore& store, EndpointLinks& links, Aud
       retired_(std::move(retired)) {}
 
 const EndpointInfo* Ledger::choose_endpoint(const EndpointWish& wish) const {
-    return endpoints.choose(wish,
-                            [this](const std::string& name) { return table.count_of_endpoint(name); });
+    return endpoints.choose(
+        wish, [this](const std::string& name) { return table.count_of_endpoint(name); });
 }
 
 TunnelSpec Ledger::spec_at(const Lease& lease, const EndpointInfo& endpoint) {
@@ -255,8 +255,7 @@ void Ledger::adopt_or_return(const Lease& held) {
 void Ledger::compare(const Lease& held, const Lease& active_now) {
     const Lease active = active_now;  // the table is changed below
     if (held.address != active.address) {
-        end_active(active.client_id, "replaced by " + held.address.to_string(),
-                   AtEndpoint::remove);
+        end_active(active.client_id, "replaced by " + held.address.to_string(), AtEndpoint::remove);
         adopt_or_return(held);
         return;
     }

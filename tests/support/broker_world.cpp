@@ -52,6 +52,7 @@ MemoryEndpoint& BrokerWorld::add_endpoint(const std::string& name) {
 }
 
 void BrokerWorld::start_server() {
+    ++server_life_;
     server_ = std::make_unique<Server>(*this);
     server_->store.connect();
     for (auto& [name, endpoint] : endpoints) server_->links.connect(endpoint);
@@ -114,8 +115,7 @@ bool BrokerWorld::wait_answer(const std::shared_ptr<Dialogue>& dialogue) {
     return scheduler.run_until([&] { return dialogue->answers.size() > before; });
 }
 
-std::optional<Ipv4Address> BrokerWorld::set_up(const std::string& user,
-                                               const std::string& source) {
+std::optional<Ipv4Address> BrokerWorld::set_up(const std::string& user, const std::string& source) {
     const auto dialogue = open(user, source);
     ask_create(dialogue);
     if (!dialogue->is_answered()) wait_answer(dialogue);
@@ -160,7 +160,8 @@ void BrokerWorld::check_tunnels(std::vector<std::string>& found) const {
                 continue;
             }
             const Lease& lease = at->second;
-            if (lease.context.endpoint != name) found.push_back(what + ", its lease says elsewhere");
+            if (lease.context.endpoint != name)
+                found.push_back(what + ", its lease says elsewhere");
             if (lease.context.generation != tunnel.generation) {
                 found.push_back(what + " in another generation than its lease");
             }

@@ -50,6 +50,8 @@ public:
     void start_server();
     void kill_server(bool requests_survive = true);
     [[nodiscard]] bool has_server() const { return server_ != nullptr; }
+    // Counts the servers, so that a connection knows which one it belongs to.
+    [[nodiscard]] std::uint64_t server_life() const { return server_life_; }
     [[nodiscard]] server::Broker& broker() { return server_->broker; }
     [[nodiscard]] MemoryLeaseStore& lease_store() { return server_->store; }
     [[nodiscard]] MemoryEndpointLinks& links() { return server_->links; }
@@ -87,6 +89,7 @@ private:
     void check_bindings(std::vector<std::string>& found);
 
     std::unique_ptr<Server> server_;
+    std::uint64_t server_life_ = 0;
     std::uint64_t beats_ = 0;
 };
 

@@ -28,8 +28,8 @@ SyncOutcome MemoryEndpoint::sync(const std::vector<TunnelSpec>& wanted, Generati
     for (const TunnelSpec& spec : wanted) {
         named.insert(spec.inner);
         const auto at = tunnels.find(spec.inner);
-        const bool stays = at != tunnels.end() && (at->second == spec ||
-                                                   at->second.generation > spec.generation);
+        const bool stays =
+            at != tunnels.end() && (at->second == spec || at->second.generation > spec.generation);
         if (stays) {
             ++outcome.unchanged;
         } else {
@@ -90,27 +90,30 @@ void MemoryEndpointLinks::submit(const std::string& name, std::string_view opera
 
 void MemoryEndpointLinks::install(const std::string& endpoint, const TunnelSpec& spec,
                                   server::Done<void> done) {
-    submit<void>(endpoint, "install",
-                 [spec](MemoryEndpoint& where) { return where.install(spec); }, std::move(done));
+    submit<void>(
+        endpoint, "install", [spec](MemoryEndpoint& where) { return where.install(spec); },
+        std::move(done));
 }
 
 void MemoryEndpointLinks::remove(const std::string& endpoint, const IpAddress& inner,
                                  Generation up_to, server::Done<void> done) {
-    submit<void>(endpoint, "remove",
-                 [inner, up_to](MemoryEndpoint& where) -> Result<void> {
-                     where.remove(inner, up_to);
-                     return {};
-                 },
-                 std::move(done));
+    submit<void>(
+        endpoint, "remove",
+        [inner, up_to](MemoryEndpoint& where) -> Result<void> {
+            where.remove(inner, up_to);
+            return {};
+        },
+        std::move(done));
 }
 
 void MemoryEndpointLinks::sync(const std::string& endpoint, std::vector<TunnelSpec> tunnels,
                                Generation as_of, server::Done<SyncOutcome> done) {
-    submit<SyncOutcome>(endpoint, "sync",
-                        [tunnels, as_of](MemoryEndpoint& where) -> Result<SyncOutcome> {
-                            return where.sync(tunnels, as_of);
-                        },
-                        std::move(done));
+    submit<SyncOutcome>(
+        endpoint, "sync",
+        [tunnels, as_of](MemoryEndpoint& where) -> Result<SyncOutcome> {
+            return where.sync(tunnels, as_of);
+        },
+        std::move(done));
 }
 
 }  // namespace dstm::support

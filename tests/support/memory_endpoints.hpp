@@ -23,8 +23,7 @@ public:
 
     [[nodiscard]] Result<void> install(const TunnelSpec& spec);
     void remove(const IpAddress& inner, Generation up_to);
-    [[nodiscard]] server::SyncOutcome sync(const std::vector<TunnelSpec>& wanted,
-                                           Generation as_of);
+    [[nodiscard]] server::SyncOutcome sync(const std::vector<TunnelSpec>& wanted, Generation as_of);
     // An endpoint carries nothing after the end of its lease.
     void drop_expired(WallTime now);
 };
@@ -36,9 +35,7 @@ public:
 
     void connect(MemoryEndpoint& endpoint);
     void disconnect(const std::string& name);
-    [[nodiscard]] bool is_connected(const std::string& name) const {
-        return links_.contains(name);
-    }
+    [[nodiscard]] bool is_connected(const std::string& name) const { return links_.contains(name); }
     // At the death of the server: what was sent is carried out.
     void let_requests_survive();
 

@@ -139,24 +139,26 @@ void MemoryLeaseStore::submit(std::string_view operation, std::function<Result<T
 }
 
 void MemoryLeaseStore::allocate(const LeaseRequest& request, server::Done<Lease> done) {
-    submit<Lease>("allocate", [this_kea = &kea_, request] { return this_kea->allocate(request); },
-                  std::move(done));
+    submit<Lease>(
+        "allocate", [this_kea = &kea_, request] { return this_kea->allocate(request); },
+        std::move(done));
 }
 
 void MemoryLeaseStore::renew(Ipv4Address address, const LeaseRequest& request,
                              server::Done<Lease> done) {
-    submit<Lease>("renew",
-                  [this_kea = &kea_, address, request] { return this_kea->renew(address, request); },
-                  std::move(done));
+    submit<Lease>(
+        "renew", [this_kea = &kea_, address, request] { return this_kea->renew(address, request); },
+        std::move(done));
 }
 
 void MemoryLeaseStore::release(Ipv4Address address, const server::ClientId& client_id,
                                Generation up_to, server::Done<void> done) {
-    submit<void>("release",
-                 [this_kea = &kea_, address, client_id, up_to] {
-                     return this_kea->release(address, client_id, up_to);
-                 },
-                 std::move(done));
+    submit<void>(
+        "release",
+        [this_kea = &kea_, address, client_id, up_to] {
+            return this_kea->release(address, client_id, up_to);
+        },
+        std::move(done));
 }
 
 void MemoryLeaseStore::list(server::Done<std::vector<Lease>> done) {

@@ -1,5 +1,5 @@
-// Kea in memory: the leases, by the rules of ports.hpp and docs/wire/kea-stream.md, and one server's
-// connection to it as a LeaseStore. Leases live on when a server dies.
+// Kea in memory: the leases, by the rules of ports.hpp and docs/wire/kea-stream.md, and one
+// server's connection to it as a LeaseStore. Leases live on when a server dies.
 #pragma once
 
 #include <map>

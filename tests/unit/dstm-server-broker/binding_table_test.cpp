@@ -67,9 +67,7 @@ TEST(BindingTable, CountsAreThoseOfARecountAfterAnyChange) {
                 entry.reserved = context;
                 table.reserve(id, context);
                 break;
-            default:
-                entry.reserved.reset();
-                table.unreserve(id);
+            default: entry.reserved.reset(); table.unreserve(id);
         }
         expect_counts(table, model);
         if (HasFatalFailure()) return;

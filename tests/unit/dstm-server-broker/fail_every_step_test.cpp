@@ -31,11 +31,17 @@ enum class Failure {
     lease_deleted,
     server_killed,
 };
-constexpr Failure failures[] = {
-    Failure::refused,       Failure::exhausted,     Failure::silent_and_not_done,
-    Failure::silent_but_done, Failure::silent_and_done_later, Failure::kea_lost,
-    Failure::endpoint_lost, Failure::endpoint_lost_and_back,  Failure::session_gone,
-    Failure::lease_deleted, Failure::server_killed};
+constexpr Failure failures[] = {Failure::refused,
+                                Failure::exhausted,
+                                Failure::silent_and_not_done,
+                                Failure::silent_but_done,
+                                Failure::silent_and_done_later,
+                                Failure::kea_lost,
+                                Failure::endpoint_lost,
+                                Failure::endpoint_lost_and_back,
+                                Failure::session_gone,
+                                Failure::lease_deleted,
+                                Failure::server_killed};
 
 struct Injection {
     std::size_t step;

@@ -31,10 +31,10 @@ TEST_F(BrokerLeaseEvents, EachWayToEndTakesTheTunnelDownAndSaysWhy) {
         LeaseEnd why;
         const char* reason;
     };
-    for (const Row row : {Row{LeaseEnd::expired, "expired"},
-                          Row{LeaseEnd::released, "released by DHCP"},
-                          Row{LeaseEnd::declined, "declined by DHCP"},
-                          Row{LeaseEnd::deleted, "deleted by operator"}}) {
+    for (const Row row :
+         {Row{LeaseEnd::expired, "expired"}, Row{LeaseEnd::released, "released by DHCP"},
+          Row{LeaseEnd::declined, "declined by DHCP"},
+          Row{LeaseEnd::deleted, "deleted by operator"}}) {
         address = world.set_up("alice", home).value();
         world.kea.end(address, row.why);
         world.scheduler.run_for(std::chrono::seconds(1));

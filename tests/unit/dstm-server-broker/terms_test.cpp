@@ -52,15 +52,18 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"TypeMissing", Status::invalid_format, [](auto& m) { m.type.reset(); }},
         Row{"ClientMissing", Status::invalid_format, [](auto& m) { m.client.reset(); }},
         Row{"OnlyIpv4", Status::invalid_format,
-            [](auto& m) { m.client->addresses = {{tsp::AddressType::ipv4, "192.0.2.1", {}}}; }},
+            [](auto& m) {
+                m.client->addresses = {{tsp::AddressType::ipv4, "192.0.2.1", {}}};
+            }},
         Row{"NotAnAddress", Status::invalid_ipv6_address,
             [](auto& m) { name_address(m, "2001:db8:c18:ffff::0000:0000:0000:0001"); }},
-        Row{"LinkLocal", Status::invalid_ipv6_address,
-            [](auto& m) { name_address(m, "fe80::1"); }},
+        Row{"LinkLocal", Status::invalid_ipv6_address, [](auto& m) { name_address(m, "fe80::1"); }},
         Row{"NotTheSource", Status::invalid_ipv6_address,
             [](auto& m) { name_address(m, "2001:db8:1::b"); }},
         Row{"Prefix", Status::prefix_length_unavailable,
-            [](auto& m) { m.client->router = tsp::Router{tsp::Prefix{24, ""}, {}}; }},
+            [](auto& m) {
+                m.client->router = tsp::Router{tsp::Prefix{24, ""}, {}};
+            }},
         Row{"HostId", Status::success, [](auto& m) { m.host_id = "lab-7_A"; }},
         Row{"HostIdEmpty", Status::invalid_format, [](auto& m) { m.host_id = ""; }},
         Row{"HostIdTooLong", Status::invalid_format,
@@ -85,15 +88,15 @@ TEST(ClientIdTest, IsTheStartOfTheDigest) {
     EXPECT_EQ(id[0], 0);
     EXPECT_EQ(id, make_client_id("alice", "lab-7"));
     const ClientId expected{0x00, 0x3d, 0xa3, 0x3b, 0x72, 0x16, 0x19, 0x65, 0xa3, 0x55,
-                               0xec, 0x91, 0x94, 0xa6, 0x0e, 0xa2, 0x0b, 0x27, 0xda, 0x04};
+                            0xec, 0x91, 0x94, 0xa6, 0x0e, 0xa2, 0x0b, 0x27, 0xda, 0x04};
     EXPECT_EQ(id, expected);
 }
 
 TEST(ClientIdTest, NoTwoPairsAreOne) {
     using std::string;
     const std::vector<std::pair<string, string>> pairs = {
-        {"alice", ""},          {"", "alice"},       {"alice", "lab"},  {"alicelab", ""},
-        {string("a\0b", 3), ""}, {"a", "b"},         {"", ""},          {string(1, '\0'), ""},
+        {"alice", ""},           {"", "alice"},       {"alice", "lab"}, {"alicelab", ""},
+        {string("a\0b", 3), ""}, {"a", "b"},          {"", ""},         {string(1, '\0'), ""},
         {string("a\0", 2), "b"}, {"", "2001:db8::1"}, {"bob", "lab"},   {"bo", "blab"}};
     std::set<ClientId> ids;
     for (const auto& [user, host] : pairs) ids.insert(make_client_id(user, host));

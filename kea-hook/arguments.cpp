@@ -43,8 +43,8 @@ Bytes Arguments::client_id() {
     constexpr std::size_t min = isc::dhcp::ClientId::MIN_CLIENT_ID_LEN;
     constexpr std::size_t max = isc::dhcp::ClientId::MAX_CLIENT_ID_LEN;
     if (bytes->size() < min || bytes->size() > max) {
-        wrong("client-id", "must have " + std::to_string(min) + " to " + std::to_string(max) +
-                               " bytes");
+        wrong("client-id",
+              "must have " + std::to_string(min) + " to " + std::to_string(max) + " bytes");
         return {};
     }
     return *bytes;

@@ -1,5 +1,5 @@
-// What Kea finds by name in the library. Each callout is thin: takes its arguments out of the handle,
-// calls the hook, and lets no exception out.
+// What Kea finds by name in the library. Each callout is thin: takes its arguments out of the
+// handle, calls the hook, and lets no exception out.
 #include <memory>
 #include <string>
 
@@ -35,7 +35,9 @@ int guarded(const char* where, const Body& body) {
     } catch (const std::exception& error) {
         LOG_ERROR(hook_logger, dstm::kea::DSTM_CALLOUT_FAILED).arg(where).arg(error.what());
     } catch (...) {
-        LOG_ERROR(hook_logger, dstm::kea::DSTM_CALLOUT_FAILED).arg(where).arg("not a C++ exception");
+        LOG_ERROR(hook_logger, dstm::kea::DSTM_CALLOUT_FAILED)
+            .arg(where)
+            .arg("not a C++ exception");
     }
     return 1;
 }

@@ -45,8 +45,7 @@ Commands::Commands(LeaseStore& store, Policy& policy, Serving& serving, EndingQu
       endings_(endings),
       add_status_(std::move(add_status)) {}
 
-Reply Commands::run(const std::string& name, const ConstElementPtr& arguments,
-                    ConnectionId cause) {
+Reply Commands::run(const std::string& name, const ConstElementPtr& arguments, ConnectionId cause) {
     try {
         const isc::util::MultiThreadingCriticalSection no_packet_threads;
         store_.learn_ours_once();
@@ -94,7 +93,11 @@ Reply Commands::allocate(const ConstElementPtr& arguments, ConnectionId cause) {
         }
         return to_reply(grant.error());
     }
-    if (grant->replaced) endings_.push({EndingKind::deleted, grant->replaced, cause});
+    if (const auto& gone = grant->replaced) {
+        const bool was_live = is_live(*gone);
+        endings_.push({was_live ? EndingKind::deleted : EndingKind::expired, gone,
+                       was_live ? cause : no_connection});
+    }
     ElementPtr lease = lease_to_element(*grant->lease);
     if (grant->reused) lease->set("reused", Element::create(true));
     return success("lease " + grant->lease->addr_.toText(), lease);
@@ -113,8 +116,8 @@ Reply Commands::renew(const ConstElementPtr& arguments) {
 
     // Without a generation of its own, a renewal does not compete with anybody's.
     const std::int64_t generation = generation_of(request.user_context);
-    const auto lease = owned_lease(address, request.client_id,
-                                   generation == 0 ? generation_max : generation);
+    const auto lease =
+        owned_lease(address, request.client_id, generation == 0 ? generation_max : generation);
     if (!lease) return to_reply(lease.error());
     const auto grant = policy_.renew(*lease, request);
     if (!grant) return to_reply(grant.error());
@@ -210,9 +213,9 @@ tl::expected<Commands::Batch, Refusal> Commands::start_batch(const ConstElementP
     const auto list = reader.required_list("commands");
     if (const auto mistake = reader.mistake()) return tl::unexpected(*mistake);
     if (list->size() > batch_max) {
-        return tl::unexpected(Refusal{Reason::bad_request,
-                                      "argument 'commands' has more than " +
-                                          std::to_string(batch_max) + " entries"});
+        return tl::unexpected(
+            Refusal{Reason::bad_request,
+                    "argument 'commands' has more than " + std::to_string(batch_max) + " entries"});
     }
     Batch batch;
     batch.commands_ = this;

@@ -1,5 +1,5 @@
-// One peer of the stream socket as bytes: lines come out of what it sent, what is for it waits until
-// it reads. Knows no descriptor and no event loop.
+// One peer of the stream socket as bytes: lines come out of what it sent, what is for it waits
+// until it reads. Knows no descriptor and no event loop.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ private:
     [[nodiscard]] std::size_t find_end();
 
     std::string bytes_;
-    std::size_t start_ = 0;    // of the first line
+    std::size_t start_ = 0;     // of the first line
     std::size_t searched_ = 0;  // no LF before this position
 };
 

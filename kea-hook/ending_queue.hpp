@@ -27,8 +27,8 @@ enum class EndingKind {
 
 struct Ending {
     EndingKind kind = EndingKind::unknown;
-    isc::dhcp::Lease4Ptr lease;            // as it was; null for the last two
-    ConnectionId cause = no_connection;    // is not told
+    isc::dhcp::Lease4Ptr lease;          // as it was; null for the last two
+    ConnectionId cause = no_connection;  // is not told
 };
 
 class EndingQueue {

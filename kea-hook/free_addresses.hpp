@@ -1,13 +1,13 @@
 // Which address of a pool to try next, in work that does not grow with the number of leases per
-// request: a cursor walks round the pool over pages of what is in use, and a pool once found full is
-// not walked again until an address of it is freed or the finding is old.
+// request: a cursor walks round the pool over pages of what is in use, and a pool once found full
+// is not walked again until an address of it is freed or the finding is old.
 //
 // Advice only: whoever takes the address checks that it is free. Knows numbers, not Kea.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <chrono>
 #include <deque>
 #include <functional>
 #include <map>
@@ -48,16 +48,17 @@ public:
 
 private:
     struct Pool {
-        std::uint64_t cursor = 0;            // next address to look at
-        std::uint64_t horizon = 0;           // `page` tells the truth below this one
-        std::vector<std::uint32_t> page;     // in use, ascending
+        std::uint64_t cursor = 0;         // next address to look at
+        std::uint64_t horizon = 0;        // `page` tells the truth below this one
+        std::vector<std::uint32_t> page;  // in use, ascending
         std::size_t page_position = 0;
-        std::uint64_t looked_at = 0;         // addresses since one was taken or freed
+        std::uint64_t looked_at = 0;  // addresses since one was taken or freed
         std::optional<Time> full_since;
-        std::deque<std::uint32_t> freed;     // only while full
+        std::deque<std::uint32_t> freed;  // only while full
     };
 
-    [[nodiscard]] std::optional<std::uint32_t> walk(const AddressRange& range, Pool& pool, Time now);
+    [[nodiscard]] std::optional<std::uint32_t> walk(const AddressRange& range, Pool& pool,
+                                                    Time now);
     void turn_page(const AddressRange& range, Pool& pool);
 
     InUse in_use_;

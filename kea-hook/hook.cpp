@@ -195,9 +195,12 @@ void Hook::deliver(const Ending& ending) {
     policy_.free_addresses().freed(address);
     if (ending.kind == EndingKind::recovered || !is_ours(*ending.lease)) return;
     const auto known = store_.ours(address);
-    const bool newer = known && generation_of(known->getContext()) >
-                                    generation_of(ending.lease->getContext());
-    if (known && !newer && known->cltt_ <= ending.lease->cltt_) store_.forget(address);
+    // It may have been given again before we are told that it had ended.
+    const bool same =
+        known && known->client_id_ && ending.lease->client_id_ &&
+        *known->client_id_ == *ending.lease->client_id_ &&
+        generation_of(known->getContext()) <= generation_of(ending.lease->getContext());
+    if (same) store_.forget(address);
     broadcast(event_name(ending.kind), lease_to_element(*ending.lease), ending.cause);
 }
 

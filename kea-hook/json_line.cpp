@@ -56,8 +56,8 @@ std::optional<std::size_t> copy_escape(std::string_view text, std::size_t at, st
     }
     std::size_t after = at + 6;
     if (*code_point >= 0xD800 && *code_point < 0xE000) {
-        const auto low = text.substr(after, 2) == "\\u" ? four_hex_digits(text, after + 2)
-                                                        : std::nullopt;
+        const auto low =
+            text.substr(after, 2) == "\\u" ? four_hex_digits(text, after + 2) : std::nullopt;
         if (*code_point >= 0xDC00 || !low || *low < 0xDC00 || *low >= 0xE000) return std::nullopt;
         code_point = 0x10000 + ((*code_point - 0xD800) << 10) + (*low - 0xDC00);
         after += 6;

@@ -8,8 +8,6 @@
 
 #include <dhcpsrv/cfg_globals.h>
 
-#include "kea-hook/reply.hpp"
-
 namespace dstm::kea {
 
 using isc::data::ConstElementPtr;
@@ -22,6 +20,55 @@ using isc::dhcp::Lease;
 using isc::dhcp::Lease4;
 
 namespace {
+
+// The library's own table, as the configuration writes the names.
+constexpr std::array<std::pair<const char*, int>, CfgGlobals::SIZE> globals{{
+    {"valid-lifetime", CfgGlobals::VALID_LIFETIME},
+    {"min-valid-lifetime", CfgGlobals::MIN_VALID_LIFETIME},
+    {"max-valid-lifetime", CfgGlobals::MAX_VALID_LIFETIME},
+    {"renew-timer", CfgGlobals::RENEW_TIMER},
+    {"rebind-timer", CfgGlobals::REBIND_TIMER},
+    {"decline-probation-period", CfgGlobals::DECLINE_PROBATION_PERIOD},
+    {"dhcp4o6-port", CfgGlobals::DHCP4O6_PORT},
+    {"comment", CfgGlobals::COMMENT},
+    {"server-tag", CfgGlobals::SERVER_TAG},
+    {"reservation-mode", CfgGlobals::RESERVATION_MODE},
+    {"reservations-global", CfgGlobals::RESERVATIONS_GLOBAL},
+    {"reservations-in-subnet", CfgGlobals::RESERVATIONS_IN_SUBNET},
+    {"reservations-out-of-pool", CfgGlobals::RESERVATIONS_OUT_OF_POOL},
+    {"calculate-tee-times", CfgGlobals::CALCULATE_TEE_TIMES},
+    {"t1-percent", CfgGlobals::T1_PERCENT},
+    {"t2-percent", CfgGlobals::T2_PERCENT},
+    {"hostname-char-set", CfgGlobals::HOSTNAME_CHAR_SET},
+    {"hostname-char-replacement", CfgGlobals::HOSTNAME_CHAR_REPLACEMENT},
+    {"ddns-send-updates", CfgGlobals::DDNS_SEND_UPDATES},
+    {"ddns-override-no-update", CfgGlobals::DDNS_OVERRIDE_NO_UPDATE},
+    {"ddns-override-client-update", CfgGlobals::DDNS_OVERRIDE_CLIENT_UPDATE},
+    {"ddns-replace-client-name", CfgGlobals::DDNS_REPLACE_CLIENT_NAME},
+    {"ddns-generated-prefix", CfgGlobals::DDNS_GENERATED_PREFIX},
+    {"ddns-qualifying-suffix", CfgGlobals::DDNS_QUALIFYING_SUFFIX},
+    {"store-extended-info", CfgGlobals::STORE_EXTENDED_INFO},
+    {"statistic-default-sample-count", CfgGlobals::STATISTIC_DEFAULT_SAMPLE_COUNT},
+    {"statistic-default-sample-age", CfgGlobals::STATISTIC_DEFAULT_SAMPLE_AGE},
+    {"cache-threshold", CfgGlobals::CACHE_THRESHOLD},
+    {"cache-max-age", CfgGlobals::CACHE_MAX_AGE},
+    {"early-global-reservations-lookup", CfgGlobals::EARLY_GLOBAL_RESERVATIONS_LOOKUP},
+    {"ip-reservations-unique", CfgGlobals::IP_RESERVATIONS_UNIQUE},
+    {"reservations-lookup-first", CfgGlobals::RESERVATIONS_LOOKUP_FIRST},
+    {"ddns-update-on-renew", CfgGlobals::DDNS_UPDATE_ON_RENEW},
+    {"ddns-use-conflict-resolution", CfgGlobals::DDNS_USE_CONFLICT_RESOLUTION},
+    {"parked-packet-limit", CfgGlobals::PARKED_PACKET_LIMIT},
+    {"echo-client-id", CfgGlobals::ECHO_CLIENT_ID},
+    {"match-client-id", CfgGlobals::MATCH_CLIENT_ID},
+    {"authoritative", CfgGlobals::AUTHORITATIVE},
+    {"next-server", CfgGlobals::NEXT_SERVER},
+    {"server-hostname", CfgGlobals::SERVER_HOSTNAME},
+    {"boot-file-name", CfgGlobals::BOOT_FILE_NAME},
+    {"data-directory", CfgGlobals::DATA_DIRECTORY},
+    {"preferred-lifetime", CfgGlobals::PREFERRED_LIFETIME},
+    {"min-preferred-lifetime", CfgGlobals::MIN_PREFERRED_LIFETIME},
+    {"max-preferred-lifetime", CfgGlobals::MAX_PREFERRED_LIFETIME},
+}};
 
 std::optional<std::uint8_t> hex_digit(char c) {
     if (c >= '0' && c <= '9') return static_cast<std::uint8_t>(c - '0');
@@ -45,19 +92,6 @@ ConstElementPtr mark_in(const ConstElementPtr& context) {
     if (!context || context->getType() != Element::map) return nullptr;
     auto mark = context->get("dstm");
     return mark && mark->getType() == Element::map ? mark : nullptr;
-}
-
-const char* reason_text(Reason reason) {
-    switch (reason) {
-        case Reason::pool_exhausted: return "pool-exhausted";
-        case Reason::bad_request: return "bad-request";
-        case Reason::not_serving: return "not-serving";
-        case Reason::not_found: return "not-found";
-        case Reason::not_owner: return "not-owner";
-        case Reason::stale: return "stale";
-        case Reason::internal: return "internal";
-    }
-    return "internal";
 }
 
 }  // namespace
@@ -89,7 +123,9 @@ HWAddrPtr hardware_address_of(const Bytes& client_id) {
     return boost::make_shared<HWAddr>(address, isc::dhcp::HTYPE_ETHER);
 }
 
-bool is_live(const Lease4& lease) { return lease.state_ == Lease::STATE_DEFAULT && !lease.expired(); }
+bool is_live(const Lease4& lease) {
+    return lease.state_ == Lease::STATE_DEFAULT && !lease.expired();
+}
 
 bool is_ours(const Lease4& lease) { return mark_in(lease.getContext()) != nullptr; }
 
@@ -127,8 +163,8 @@ ElementPtr lease_to_element(const Lease4& lease) {
     ElementPtr map = Element::createMap();
     map->set("ip-address", Element::create(lease.addr_.toText()));
     map->set("subnet-id", Element::create(static_cast<long long>(lease.subnet_id_)));
-    map->set("client-id", Element::create(lease.client_id_
-                                              ? hex_with_colons(lease.client_id_->getClientId())
+    map->set("client-id",
+             Element::create(lease.client_id_ ? hex_with_colons(lease.client_id_->getClientId())
                                               : std::string()));
     map->set("hw-address", Element::create(lease.hwaddr_ ? lease.hwaddr_->toText(false) : ""));
     map->set("hostname", Element::create(lease.hostname_));
@@ -141,47 +177,20 @@ ElementPtr lease_to_element(const Lease4& lease) {
 }
 
 Result<void> check_library_tables() {
-    // Every number that a Kea header passes into the library when this hook calls it.
-    static const std::array<std::pair<const char*, int>, 13> expected{{
-        {"valid-lifetime", CfgGlobals::VALID_LIFETIME},
-        {"max-valid-lifetime", CfgGlobals::MAX_VALID_LIFETIME},
-        {"renew-timer", CfgGlobals::RENEW_TIMER},
-        {"reservations-global", CfgGlobals::RESERVATIONS_GLOBAL},
-        {"reservations-in-subnet", CfgGlobals::RESERVATIONS_IN_SUBNET},
-        {"reservations-out-of-pool", CfgGlobals::RESERVATIONS_OUT_OF_POOL},
-        {"ddns-send-updates", CfgGlobals::DDNS_SEND_UPDATES},
-        {"ddns-qualifying-suffix", CfgGlobals::DDNS_QUALIFYING_SUFFIX},
-        {"store-extended-info", CfgGlobals::STORE_EXTENDED_INFO},
-        {"cache-threshold", CfgGlobals::CACHE_THRESHOLD},
-        {"ddns-update-on-renew", CfgGlobals::DDNS_UPDATE_ON_RENEW},
-        {"match-client-id", CfgGlobals::MATCH_CLIENT_ID},
-        {"authoritative", CfgGlobals::AUTHORITATIVE},
-    }};
-    for (const auto& [name, index] : expected) {
+    if (CfgGlobals::nameToIndex.size() != globals.size()) {
+        return fail(ErrorCode::invalid,
+                    "this hook was built for another version of Kea: the number "
+                    "of global parameters differs from the library's");
+    }
+    for (const auto& [name, index] : globals) {
         const auto found = CfgGlobals::nameToIndex.find(name);
         if (found != CfgGlobals::nameToIndex.end() && found->second == index) continue;
         return fail(ErrorCode::invalid,
                     std::string("this hook was built for another version of Kea: the number of "
-                                "global '") + name + "' differs from the library's");
+                                "global '") +
+                        name + "' differs from the library's");
     }
     return {};
-}
-
-Reply to_reply(const Refusal& refusal) {
-    Reply reply;
-    reply.result = refusal.reason == Reason::not_found ? 3 : 1;
-    reply.text = refusal.text;
-    reply.arguments = Element::createMap();
-    reply.arguments->set("reason", Element::create(std::string(reason_text(refusal.reason))));
-    return reply;
-}
-
-ElementPtr to_element(const Reply& reply) {
-    ElementPtr map = Element::createMap();
-    map->set("result", Element::create(static_cast<long long>(reply.result)));
-    map->set("text", Element::create(reply.text));
-    if (reply.arguments) map->set("arguments", reply.arguments);
-    return map;
 }
 
 }  // namespace dstm::kea

@@ -1,5 +1,5 @@
-// Kea's lease database as the hook uses it, and a copy of the leases that are ours: when an operator
-// deletes one, Kea says so only afterwards, and the copy tells what it was.
+// Kea's lease database as the hook uses it, and a copy of the leases that are ours: when an
+// operator deletes one, Kea says so only afterwards, and the copy tells what it was.
 //
 // Kea's main thread only. Functions that reach the database throw isc::Exception when it fails.
 #pragma once

@@ -1,6 +1,6 @@
-// Commands of Kea's lease_cmds library: what one of them, done by an operator or an HA partner, means
-// for the leases that are ours. Kea tells a hook of them only afterwards, by name, arguments and
-// response.
+// Commands of Kea's lease_cmds library: what one of them, done by an operator or an HA partner,
+// means for the leases that are ours. Kea tells a hook of them only afterwards, by name, arguments
+// and response.
 #pragma once
 
 #include <string>

@@ -13,7 +13,7 @@
 namespace dstm::kea {
 
 struct Parameters {
-    std::string socket_name;    // path of the stream socket
+    std::string socket_name;  // path of the stream socket
     mode_t socket_mode = 0660;
 };
 

@@ -53,7 +53,8 @@ void add_configured_classes(const Pkt4Ptr& query, bool depend_on_known) {
         if (!expression || definition->getRequired()) continue;
         if (definition->getDependOnKnown() != depend_on_known) continue;
         try {
-            if (isc::dhcp::evaluateBool(*expression, *query)) query->addClass(definition->getName());
+            if (isc::dhcp::evaluateBool(*expression, *query))
+                query->addClass(definition->getName());
         } catch (const isc::Exception&) {
             // An expression that cannot be evaluated for this message is false, as in Kea.
         }
@@ -132,6 +133,39 @@ std::string qualified(const std::string& hostname, const isc::dhcp::DdnsParams& 
     return name;
 }
 
+// What the engine did for one question.
+struct Outcome {
+    Lease4Ptr lease;  // null: refused
+    Lease4Ptr old;    // what was changed or replaced
+    DstmQueryPtr query;
+};
+
+// DNS after a grant, as kea-dhcp4 does it: the old name goes if it changed, the new one comes.
+void update_dns(const EngineSubnet4Ptr& subnet, const Lease4Ptr& lease, const Lease4Ptr& old) {
+    const auto ddns = CfgMgr::instance().getCurrentCfg()->getDdnsParams(subnet);
+    const bool same_name = old && old->addr_ == lease->addr_ && lease->hasIdenticalFqdn(*old);
+    if (old && !same_name) isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_REMOVE, old);
+    if (!same_name || ddns->getUpdateOnRenew()) {
+        isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_ADD, lease);
+    }
+}
+
+// Everything that follows a lease which the engine has written.
+Grant conclude(LeaseStore& store, const EngineSubnet4Ptr& subnet, const Outcome& outcome) {
+    const bool moved = outcome.old && outcome.old->addr_ != outcome.lease->addr_;
+    // The engine reclaims, DNS included, what had ended at this address; not what it replaces.
+    const Lease4Ptr old = outcome.old && (moved || is_live(*outcome.old)) ? outcome.old : nullptr;
+    Grant grant;
+    grant.lease = outcome.lease;
+    grant.reused = old && !moved;
+    grant.replaced = moved ? old : nullptr;
+    if (moved) store.forget(old->addr_.toUint32());
+    store.note(grant.lease);
+    update_dns(subnet, grant.lease, old);
+    commit(outcome.query, grant.lease, grant.replaced);
+    return grant;
+}
+
 }  // namespace
 
 // One subnet that may serve one client.
@@ -148,12 +182,6 @@ struct Policy::Attempt {
 class Policy::Engine {
 public:
     Engine() : engine_(make_engine<AllocEngine>(engine_attempts_max)) {}
-
-    struct Outcome {
-        Lease4Ptr lease;  // null: refused
-        Lease4Ptr old;    // what was changed or replaced
-        DstmQueryPtr query;
-    };
 
     // `address` 0: the client's reservation, or what the engine finds by itself.
     Outcome ask(const LeaseRequest& request, const Attempt& attempt, std::uint32_t address) {
@@ -213,47 +241,12 @@ private:
     std::unique_ptr<AllocEngine> engine_;
 };
 
-namespace {
-
-// DNS after a grant, as kea-dhcp4 does it: the old name goes if it changed, the new one comes.
-void update_dns(const EngineSubnet4Ptr& subnet, const Lease4Ptr& lease, const Lease4Ptr& old) {
-    const auto ddns = CfgMgr::instance().getCurrentCfg()->getDdnsParams(subnet);
-    const bool same_name = old && old->addr_ == lease->addr_ && lease->hasIdenticalFqdn(*old);
-    if (old && !same_name) isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_REMOVE, old);
-    if (!same_name || ddns->getUpdateOnRenew()) {
-        isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_ADD, lease);
-    }
-}
-
-}  // namespace
-
 Policy::Policy(LeaseStore& store)
     : store_(store),
       free_([&store](std::uint32_t from, std::size_t limit) { return store.in_use(from, limit); }),
       engine_(std::make_unique<Engine>()) {}
 
 Policy::~Policy() = default;
-
-namespace {
-
-// Everything that follows a lease which the engine has written.
-template <class Outcome>
-Grant conclude(LeaseStore& store, const EngineSubnet4Ptr& subnet, const Outcome& outcome) {
-    // What had ended was taken from DNS when it was reclaimed.
-    const Lease4Ptr old = outcome.old && is_live(*outcome.old) ? outcome.old : nullptr;
-    const bool moved = outcome.old && outcome.old->addr_ != outcome.lease->addr_;
-    Grant grant;
-    grant.lease = outcome.lease;
-    grant.reused = old && !moved;
-    grant.replaced = moved ? old : nullptr;
-    if (moved) store.forget(outcome.old->addr_.toUint32());
-    store.note(grant.lease);
-    update_dns(subnet, grant.lease, old);
-    commit(outcome.query, grant.lease, moved ? outcome.old : nullptr);
-    return grant;
-}
-
-}  // namespace
 
 tl::expected<Grant, Refusal> Policy::allocate(const LeaseRequest& request) {
     const auto subnets = subnets_for(request.subnet_id);
@@ -267,9 +260,12 @@ tl::expected<Grant, Refusal> Policy::allocate(const LeaseRequest& request) {
         const auto own = std::find_if(leases.begin(), leases.end(), [&](const auto& lease) {
             return lease->subnet_id_ == subnet->getID() && !lease->stateDeclined();
         });
-        attempts.push_back({.subnet = subnet,
-                            .previous = own == leases.end() ? nullptr : *own,
-                            .classes = {}});
+        attempts.push_back(
+            {.subnet = subnet, .previous = own == leases.end() ? nullptr : *own, .classes = {}});
+        // Kept by Kea for a while after it was reclaimed. Its address is remembered here; left in
+        // the database, Kea's engine would count it as given back twice when it replaces it.
+        const Lease4Ptr& previous = attempts.back().previous;
+        if (previous && previous->stateExpiredReclaimed()) store_.remove(previous);
     }
     // A subnet where the client has a live lease comes first, whatever the order.
     std::stable_partition(attempts.begin(), attempts.end(),
@@ -353,24 +349,6 @@ bool Policy::release(const Lease4Ptr& lease) {
     query->setHWAddr(hardware_address_of(query->client_id()));
     commit(query, nullptr, lease);
     return true;
-}
-
-void complete_selected_lease(const Pkt4Ptr& query, const Lease4Ptr& lease) {
-    if (const auto ours = boost::dynamic_pointer_cast<DstmQuery>(query)) {
-        lease->setContext(merged_context(nullptr, ours->user_context()));
-        lease->client_id_ = boost::make_shared<ClientId>(ours->client_id());
-    } else if (is_ours(*lease)) {
-        // An expired lease of ours, given to somebody else: Kea leaves the old context in it.
-        lease->setContext(without_our_mark(lease->getContext()));
-    }
-}
-
-void complete_renewed_lease(const Pkt4Ptr& query, const Lease4Ptr& lease) {
-    const auto ours = boost::dynamic_pointer_cast<DstmQuery>(query);
-    if (!ours) return;
-    lease->setContext(merged_context(lease->getContext(), ours->user_context()));
-    lease->client_id_ = boost::make_shared<ClientId>(ours->client_id());
-    lease->reuseable_valid_lft_ = 0;  // cache-threshold would keep the new context from the database
 }
 
 }  // namespace dstm::kea

@@ -24,18 +24,18 @@ namespace dstm::kea {
 
 struct LeaseRequest {
     Bytes client_id;
-    std::uint32_t subnet_id = 0;                  // 0: the first that fits
-    std::optional<std::uint32_t> address;         // wished for
-    std::uint32_t valid_lifetime_s = 0;           // 0: the subnet's own
-    std::optional<std::string> hostname;          // absent: as before, or the reservation's
-    isc::data::ConstElementPtr user_context;      // may be null
-    std::vector<std::string> classes;             // besides those that Kea's configuration gives
+    std::uint32_t subnet_id = 0;              // 0: the first that fits
+    std::optional<std::uint32_t> address;     // wished for
+    std::uint32_t valid_lifetime_s = 0;       // 0: the subnet's own
+    std::optional<std::string> hostname;      // absent: as before, or the reservation's
+    isc::data::ConstElementPtr user_context;  // may be null
+    std::vector<std::string> classes;         // besides those that Kea's configuration gives
 };
 
 struct Grant {
     isc::dhcp::Lease4Ptr lease;
     bool reused = false;            // the client had it already
-    isc::dhcp::Lease4Ptr replaced;  // another one of the client's, gone now
+    isc::dhcp::Lease4Ptr replaced;  // another one of the client's, live or ended, gone now
 };
 
 class Policy {

@@ -1,6 +1,6 @@
-// May this server give leases now? Kea's own switch (dhcp-disable, a partner that synchronises) and,
-// where the HA hook is loaded, the scopes that this server serves: the allocation engine asks for
-// neither.
+// May this server give leases now? Kea's own switch (dhcp-disable, a partner that synchronises)
+// and, where the HA hook is loaded, the scopes that this server serves: the allocation engine asks
+// for neither.
 #pragma once
 
 #include <chrono>

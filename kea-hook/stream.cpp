@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include <fcntl.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -41,9 +42,9 @@ struct Stream::Peer {
     OutputBuffer out;
     std::unique_ptr<Work> work;
     std::uint32_t interest = EPOLLIN;
-    bool ended = false;       // the peer will send nothing more
-    std::string close_why;    // not empty: to be closed
-    bool dropped = false;     // a limit was broken
+    bool ended = false;     // the peer will send nothing more
+    std::string close_why;  // not empty: to be closed
+    bool dropped = false;   // a limit was broken
 };
 
 Result<std::unique_ptr<Stream>> Stream::open(const std::string& path, mode_t mode,
@@ -60,7 +61,7 @@ Stream::Stream(UnixListener listener, Handlers handlers, StreamLimits limits)
 
 Stream::~Stream() {
     peers_.clear();
-    for (const int fd : {outer_, inner_, wake_, rest_timer_}) {
+    for (const int fd : {outer_, inner_, wake_, rest_timer_, spare_}) {
         if (fd >= 0) ::close(fd);
     }
 }
@@ -70,6 +71,7 @@ Result<void> Stream::set_up() {
     inner_ = ::epoll_create1(EPOLL_CLOEXEC);
     wake_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     rest_timer_ = ::timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+    spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
     const bool ready = outer_ >= 0 && inner_ >= 0 && wake_ >= 0 && rest_timer_ >= 0 &&
                        watch(inner_, listener_.fd(), key_listener) &&
                        watch(inner_, wake_, key_wake) && watch(outer_, inner_, 0) &&
@@ -113,11 +115,8 @@ void Stream::accept_all() {
         const int fd = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) {
             if (errno == EINTR || errno == ECONNABORTED) continue;
-            if (errno != EAGAIN) {
-                LOG_ERROR(hook_logger, DSTM_ACCEPT_FAILED).arg(std::strerror(errno));
-                take_a_rest();  // out of descriptors, say: not again at once
-            }
-            return;
+            if (errno == EAGAIN || !refuse_for_lack(errno)) return;
+            continue;
         }
         const ConnectionId id = ++last_id_;
         auto peer = std::make_unique<Peer>(id, fd);
@@ -130,6 +129,20 @@ void Stream::accept_all() {
         LOG_INFO(hook_logger, DSTM_CONNECTION_OPENED).arg(id).arg(peers_.size());
         send(id, handlers_.greet(id));
     }
+}
+
+// The waiting peer must go, or the listener stays readable and Kea spins. False: it could not.
+bool Stream::refuse_for_lack(int reason) {
+    LOG_ERROR(hook_logger, DSTM_ACCEPT_FAILED).arg(std::strerror(reason));
+    if (reason != EMFILE || spare_ < 0) {
+        take_a_rest();
+        return false;
+    }
+    ::close(spare_);
+    const int refused = ::accept4(listener_.fd(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (refused >= 0) ::close(refused);
+    spare_ = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return true;
 }
 
 void Stream::receive(Peer& peer) {
@@ -210,10 +223,10 @@ void Stream::flush(Peer& peer) {
 }
 
 void Stream::update_interest(Peer& peer) {
-    const bool reads = !peer.ended && peer.in.size() < input_pause &&
-                       peer.out.size() < limits_.output_pause;
-    const std::uint32_t wanted =
-        (reads ? std::uint32_t{EPOLLIN} : 0U) | (peer.out.size() > 0 ? std::uint32_t{EPOLLOUT} : 0U);
+    const bool reads =
+        !peer.ended && peer.in.size() < input_pause && peer.out.size() < limits_.output_pause;
+    const std::uint32_t wanted = (reads ? std::uint32_t{EPOLLIN} : 0U) |
+                                 (peer.out.size() > 0 ? std::uint32_t{EPOLLOUT} : 0U);
     if (wanted == peer.interest) return;
     peer.interest = wanted;
     epoll_event event{};

@@ -1,6 +1,6 @@
 // The hook's own socket: accepts, reads lines, has them worked on, writes answers and events. One
-// descriptor for Kea's select(), whatever the number of connections; about a millisecond of work each
-// time Kea calls, then Kea gets a turn at its DHCP sockets.
+// descriptor for Kea's select(), whatever the number of connections; about a millisecond of work
+// each time Kea calls, then Kea gets a turn at its DHCP sockets.
 //
 // Knows no command and no lease: a line goes to the `start` it was given, which returns the work.
 // Kea's main thread only, but for wake().
@@ -80,6 +80,7 @@ private:
     [[nodiscard]] Result<void> set_up();
     [[nodiscard]] bool watch(int epoll, int fd, std::uint64_t key);
     void accept_all();
+    [[nodiscard]] bool refuse_for_lack(int reason);
     void receive(Peer& peer);
     void work(Clock::time_point deadline);
     void work_once(Peer& peer);
@@ -97,6 +98,7 @@ private:
     int inner_ = -1;  // listener, wake_, connections
     int wake_ = -1;
     int rest_timer_ = -1;
+    int spare_ = -1;  // given up for a moment to refuse a peer when descriptors are short
     bool resting_ = false;
     ConnectionId last_id_ = no_connection;
     ConnectionId last_served_ = no_connection;

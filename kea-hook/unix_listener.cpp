@@ -94,8 +94,8 @@ UnixListener::UnixListener(UnixListener&& other) noexcept
 UnixListener::~UnixListener() {
     if (fd_ < 0) return;
     struct stat info {};
-    const bool still_ours = ::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ &&
-                            info.st_ino == inode_;
+    const bool still_ours =
+        ::lstat(path_.c_str(), &info) == 0 && info.st_dev == device_ && info.st_ino == inode_;
     if (still_ours) ::unlink(path_.c_str());
     ::close(fd_);
 }

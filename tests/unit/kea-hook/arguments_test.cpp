@@ -33,7 +33,7 @@ TEST(KeaArguments, EachMistakeNamesItsArgument) {
     EXPECT_EQ(mistake("{}"), "argument 'client-id' is missing");
     EXPECT_EQ(mistake(R"({"client-id": 7})"),
               "argument 'client-id' must be hexadecimal bytes with colons");
-    EXPECT_EQ(mistake(R"({"client-id": "00"})"), "argument 'client-id' must have 2 to 130 bytes");
+    EXPECT_EQ(mistake(R"({"client-id": "00"})"), "argument 'client-id' must have 2 to 128 bytes");
     EXPECT_EQ(with(R"("requested-address": "2001:db8::1")"),
               "argument 'requested-address' must be an IPv4 address");
     EXPECT_EQ(with(R"("requested-address": 1)"),
@@ -47,8 +47,7 @@ TEST(KeaArguments, EachMistakeNamesItsArgument) {
                   "argument 'hostname' must be a host name");
     }
     EXPECT_EQ(with(R"("user-context": [])"), "argument 'user-context' must be a map");
-    EXPECT_EQ(with(R"("user-context": {"dstm": 1})"),
-              "argument 'user-context.dstm' must be a map");
+    EXPECT_EQ(with(R"("user-context": {"dstm": 1})"), "argument 'user-context.dstm' must be a map");
     EXPECT_EQ(with(R"("user-context": {"dstm": {"generation": -1}})"),
               "argument 'user-context.dstm.generation' must be a number, not below 0");
     EXPECT_EQ(with("\"user-context\": {\"x\": \"" + std::string(5000, 'x') + "\"}"),

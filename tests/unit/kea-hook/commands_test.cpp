@@ -16,9 +16,9 @@ protected:
                                                 (more.empty() ? "" : ", ") + more + "}");
     }
     Json release(const std::string& address, int client, const std::string& more = "") {
-        return command("dstm4-lease-release",
-                       "{\"ip-address\": \"" + address + "\", \"client-id\": \"" +
-                           client_id(client) + "\"" + (more.empty() ? "" : ", ") + more + "}");
+        return command("dstm4-lease-release", "{\"ip-address\": \"" + address +
+                                                  "\", \"client-id\": \"" + client_id(client) +
+                                                  "\"" + (more.empty() ? "" : ", ") + more + "}");
     }
     static std::string generation(long long value) {
         return "\"user-context\": {\"dstm\": {\"generation\": " + std::to_string(value) + "}}";
@@ -172,8 +172,8 @@ TEST_F(KeaCommands, ALeaseThatHasEndedIsNotFound) {
 
 TEST_F(KeaCommands, ListsInPages) {
     const auto page = [&](const std::string& from, int limit) {
-        return command("dstm4-lease-list", "{\"from\": \"" + from +
-                                               "\", \"limit\": " + std::to_string(limit) + "}");
+        return command("dstm4-lease-list",
+                       "{\"from\": \"" + from + "\", \"limit\": " + std::to_string(limit) + "}");
     };
     EXPECT_EQ(result_of(command("dstm4-lease-list")), 3);
     EXPECT_EQ(reason_of(command("dstm4-lease-list")), "not-found");
@@ -217,8 +217,9 @@ TEST_F(KeaCommands, ABatchAnswersEachInOrder) {
     EXPECT_EQ(result_of(responses->get(3)), 0);
     for (int i = 4; i < 8; ++i) EXPECT_EQ(reason_of(responses->get(i)), "bad-request");
     EXPECT_EQ(assigned(), 0);
-    EXPECT_EQ(command("dstm4-lease-batch", R"({"commands": []})")->find("arguments/responses")->size(),
-              0U);
+    EXPECT_EQ(
+        command("dstm4-lease-batch", R"({"commands": []})")->find("arguments/responses")->size(),
+        0U);
     std::string many = "{\"commands\": [7";
     for (int i = 0; i < 1000; ++i) many += ",7";
     EXPECT_EQ(reason_of(command("dstm4-lease-batch", many + "]}")), "bad-request");

@@ -54,13 +54,13 @@ protected:
                                    *handle);
     }
     static void lease_callout(const std::string& point, const std::string& address) {
-        callout(point, [&](CalloutHandle& handle) { handle.setArgument("lease4", lease(address)); });
+        callout(point,
+                [&](CalloutHandle& handle) { handle.setArgument("lease4", lease(address)); });
     }
     static void operator_command(const std::string& name, const std::string& arguments,
                                  int result = 0) {
         callout("command_processed", [&](CalloutHandle& handle) {
-            const Json response =
-                Element::fromJSON("{\"result\": " + std::to_string(result) + "}");
+            const Json response = Element::fromJSON("{\"result\": " + std::to_string(result) + "}");
             handle.setArgument("name", name);
             handle.setArgument("arguments",
                                arguments.empty() ? Json() : Json(Element::fromJSON(arguments)));
@@ -92,12 +92,24 @@ TEST_F(KeaEvents, AnExpiryInsideAnAllocationComesBeforeItsAnswer) {
     auto peer = connect();
     const std::string address = address_of(allocate(1));
     expire(address);
-    peer->send("{\"id\": 9, \"command\": \"dstm4-lease-allocate\", \"arguments\": "
-               "{\"client-id\": \"00:09\", \"requested-address\": \"" + address + "\"}}\n");
+    peer->send(
+        "{\"id\": 9, \"command\": \"dstm4-lease-allocate\", \"arguments\": "
+        "{\"client-id\": \"00:09\", \"requested-address\": \"" +
+        address + "\"}}\n");
     expect_event(*peer, "lease-expired", address);
     const auto answer = next(*peer);
     EXPECT_EQ(answer->get("id")->intValue(), 9);
     EXPECT_EQ(text(answer, "arguments/ip-address"), address);
+}
+
+TEST_F(KeaEvents, AnEndedLeaseThatItsClientLeavesBehindIsTold) {
+    auto peer = connect();
+    const std::string address = address_of(allocate(1));
+    expire(address);
+    EXPECT_EQ(address_of(allocate(1, R"("requested-address": "192.0.2.25")")), "192.0.2.25");
+    expect_event(*peer, "lease-expired", address);
+    expect_silence(*peer);
+    EXPECT_EQ(assigned(), 1);
 }
 
 TEST_F(KeaEvents, DhcpReleaseAndDeclineAreTold) {
@@ -116,8 +128,7 @@ TEST_F(KeaEvents, LeasesOfOthersAreNotTold) {
     const std::string address = address_of(allocate(1));
     const auto plain = lease(address);
     plain->setContext(Element::fromJSON(R"({"other": 1})"));
-    callout("lease4_release",
-            [&](CalloutHandle& handle) { handle.setArgument("lease4", plain); });
+    callout("lease4_release", [&](CalloutHandle& handle) { handle.setArgument("lease4", plain); });
     expect_silence(*peer);
 }
 
@@ -205,12 +216,13 @@ TEST_F(KeaEvents, PipelinedRequestsAreAnsweredInOrder) {
     auto peer = connect();
     std::string all;
     for (int i = 0; i < 500; ++i) {
-        all += "{\"id\": " + std::to_string(i) + ", \"command\": \"dstm4-lease-" +
-               (i % 5 == 0 ? "batch\", \"arguments\": {\"commands\": [{\"command\": "
-                             "\"dstm4-lease-allocate\", \"arguments\": {\"client-id\": \"00:01\"}},"
-                             "{\"command\": \"dstm4-lease-release\", \"arguments\": {\"client-id\": "
-                             "\"00:01\", \"ip-address\": \"192.0.2.1\"}}]}}\n"
-                           : "list\"}\n");
+        all +=
+            "{\"id\": " + std::to_string(i) + ", \"command\": \"dstm4-lease-" +
+            (i % 5 == 0 ? "batch\", \"arguments\": {\"commands\": [{\"command\": "
+                          "\"dstm4-lease-allocate\", \"arguments\": {\"client-id\": \"00:01\"}},"
+                          "{\"command\": \"dstm4-lease-release\", \"arguments\": {\"client-id\": "
+                          "\"00:01\", \"ip-address\": \"192.0.2.1\"}}]}}\n"
+                        : "list\"}\n");
     }
     peer->send(all);
     const auto lines = peer->lines(500, pumping());
@@ -239,16 +251,18 @@ TEST_F(KeaEvents, WhatIsNoRequestIsAnsweredAndForgotten) {
 
 TEST_F(KeaEvents, Utf8InAUserContextComesBackAsItWas) {
     auto peer = connect();
-    peer->send("{\"id\": 1, \"command\": \"dstm4-lease-allocate\", \"arguments\": {\"client-id\": "
-               "\"00:01\", \"user-context\": {\"dstm\": {\"user\": \"zo\xc3\xab\"}}}}\n");
+    peer->send(
+        "{\"id\": 1, \"command\": \"dstm4-lease-allocate\", \"arguments\": {\"client-id\": "
+        "\"00:01\", \"user-context\": {\"dstm\": {\"user\": \"zo\xc3\xab\"}}}}\n");
     const auto lines = peer->lines(1, pumping());
     ASSERT_EQ(lines.size(), 1U);
     EXPECT_NE(lines[0].find("\"user\": \"zo\xc3\xab\""), std::string::npos) << lines[0];
 }
 
 TEST_F(KeaEvents, APeerThatDiesInTheMiddleOfABatchHarmsNobody) {
-    std::string batch = "{\"id\": 1, \"command\": \"dstm4-lease-batch\", \"arguments\": "
-                        "{\"commands\": [";
+    std::string batch =
+        "{\"id\": 1, \"command\": \"dstm4-lease-batch\", \"arguments\": "
+        "{\"commands\": [";
     for (int i = 0; i < 1000; ++i) {
         batch += std::string(i == 0 ? "" : ",") +
                  "{\"command\": \"dstm4-lease-allocate\", \"arguments\": {\"client-id\": \"" +
@@ -261,9 +275,7 @@ TEST_F(KeaEvents, APeerThatDiesInTheMiddleOfABatchHarmsNobody) {
         pump();
     }
     ASSERT_TRUE(wait_until(
-        [&] {
-            return command("dstm4-status")->find("arguments/connections")->intValue() == 0;
-        },
+        [&] { return command("dstm4-status")->find("arguments/connections")->intValue() == 0; },
         pumping()));
     EXPECT_EQ(assigned(), 10);
     connect();

@@ -106,7 +106,7 @@ TEST_F(FreeAddressesTest, RandomTakesAndGivesNeverMissAFreeAddress) {
     for (int i = 0; i < 50000; ++i) {
         const bool give = random() % 100 < 48 && !mine.empty();
         if (give) {
-            auto victim = mine.lower_bound(1000 + random() % 1000);
+            auto victim = mine.lower_bound(static_cast<std::uint32_t>(1000 + random() % 1000));
             if (victim == mine.end()) victim = mine.begin();
             used.erase(*victim);
             free.freed(*victim);

@@ -22,7 +22,8 @@ TEST(KeaJsonLine, ValuesComeBackAsTheyWere) {
 TEST(KeaJsonLine, Utf8IsKeptRawOrEscaped) {
     EXPECT_EQ(echo("[\"al\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"]"),
               "[\"al\xc3\xa9 \xe2\x82\xac \xf0\x9f\x98\x80\"]");
-    EXPECT_EQ(echo(R"(["\u00e9\u20ac\uD83D\uDE00"])"), "[\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"]");
+    EXPECT_EQ(echo(R"(["\u00e9\u20ac\uD83D\uDE00"])"),
+              "[\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"]");
 }
 
 TEST(KeaJsonLine, ControlCharactersAndQuotesAreEscaped) {
@@ -53,8 +54,9 @@ TEST(KeaJsonLine, DepthIsBounded) {
 }
 
 TEST(KeaJsonLine, MalformedIsRefused) {
-    for (const char* line : {"", "{", "{} x", "{\"a\" 1}", "[\"\\u12\"]", "[\"\\uD83D\"]",
-                             "[\"\\uDE00\"]", "[\"open", "nul", "99999999999999999999999", "\"\\"}) {
+    for (const char* line :
+         {"", "{", "{} x", "{\"a\" 1}", "[\"\\u12\"]", "[\"\\uD83D\"]", "[\"\\uDE00\"]", "[\"open",
+          "nul", "99999999999999999999999", "\"\\"}) {
         EXPECT_FALSE(read_json_line(line)) << line;
     }
 }

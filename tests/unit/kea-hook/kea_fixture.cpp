@@ -35,8 +35,8 @@ namespace {
 // Hook points that the kea-dhcp4 program itself registers.
 const bool prepared = [] {
     isc::log::initLogger("dstm-test", isc::log::NONE);
-    for (const char* name : {"leases4_committed", "lease4_release", "lease4_decline",
-                             "dhcp4_srv_configured"}) {
+    for (const char* name :
+         {"leases4_committed", "lease4_release", "lease4_decline", "dhcp4_srv_configured"}) {
         HooksManager::registerHook(name);
     }
     return true;

@@ -1,5 +1,5 @@
-// Kea inside the test: lease database in memory, configuration by hand, the hook loaded as Kea loads
-// it.
+// Kea inside the test: lease database in memory, configuration by hand, the hook loaded as Kea
+// loads it.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// A program at the other end of the hook's socket, for tests that have the hook in their own process:
-// while it waits it lets the hook run.
+// A program at the other end of the hook's socket, for tests that have the hook in their own
+// process: while it waits it lets the hook run.
 #pragma once
 
 #include <chrono>
@@ -73,8 +73,8 @@ public:
         wait_until(
             [&] {
                 receive();
-                for (std::size_t end; result.size() < count &&
-                                      (end = in_.find('\n')) != std::string::npos;) {
+                for (std::size_t end;
+                     result.size() < count && (end = in_.find('\n')) != std::string::npos;) {
                     result.push_back(in_.substr(0, end));
                     in_.erase(0, end + 1);
                 }

@@ -14,7 +14,8 @@ using isc::dhcp::Lease4;
 TEST(KeaValues, HexBytes) {
     EXPECT_EQ(parse_hex_bytes("00:8f:FF"), (Bytes{0x00, 0x8f, 0xff}));
     EXPECT_EQ(parse_hex_bytes(""), Bytes{});
-    for (const char* bad : {"0", "00:", ":00", "0:0", "000", "00:0", "00-11", "0g", "00 11", "00::11"}) {
+    for (const char* bad :
+         {"0", "00:", ":00", "0:0", "000", "00:0", "00-11", "0g", "00 11", "00::11"}) {
         EXPECT_EQ(parse_hex_bytes(bad), std::nullopt) << bad;
     }
 }
@@ -47,8 +48,8 @@ TEST(KeaValues, ContextsAreMergedMemberByMemberAndMarked) {
 
 TEST(KeaValues, GenerationIsZeroWhenThereIsNone) {
     EXPECT_EQ(generation_of(Element::fromJSON(R"({"dstm": {"generation": 7}})")), 7);
-    for (const char* json : {"{}", R"({"dstm": {}})", R"({"dstm": 1})",
-                             R"({"dstm": {"generation": "7"}})", "[]"}) {
+    for (const char* json :
+         {"{}", R"({"dstm": {}})", R"({"dstm": 1})", R"({"dstm": {"generation": "7"}})", "[]"}) {
         EXPECT_EQ(generation_of(Element::fromJSON(json)), 0) << json;
     }
     EXPECT_EQ(generation_of(nullptr), 0);

@@ -12,8 +12,8 @@ std::string refusal(const std::string& json) {
 }
 
 TEST(KeaHookParameters, GoodOnesAreRead) {
-    auto result = read_parameters(
-        isc::data::Element::fromJSON(R"({"socket-name": "/tmp/dstm4.sock", "socket-mode": "0600"})"));
+    auto result = read_parameters(isc::data::Element::fromJSON(
+        R"({"socket-name": "/tmp/dstm4.sock", "socket-mode": "0600"})"));
     ASSERT_TRUE(result);
     EXPECT_EQ(result->socket_name, "/tmp/dstm4.sock");
     EXPECT_EQ(result->socket_mode, mode_t{0600});

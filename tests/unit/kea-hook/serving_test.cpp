@@ -2,6 +2,7 @@
 #include "kea-hook/serving.hpp"
 
 #include <gtest/gtest.h>
+#include <boost/make_shared.hpp>
 
 namespace dstm::kea {
 namespace {
@@ -29,8 +30,7 @@ TEST(KeaServing, TheLocalScopesAreOurs) {
 TEST(KeaServing, ADisabledServiceRefuses) {
     Serving serving;
     EXPECT_EQ(serving.refusal(), std::nullopt);
-    const auto state =
-        boost::make_shared<isc::dhcp::NetworkState>(isc::dhcp::NetworkState::DHCPv4);
+    const auto state = boost::make_shared<isc::dhcp::NetworkState>(isc::dhcp::NetworkState::DHCPv4);
     serving.set_network_state(state);
     EXPECT_EQ(serving.refusal(), std::nullopt);
     state->disableService(isc::dhcp::NetworkState::Origin::USER_COMMAND);

@@ -10,14 +10,22 @@
 #include <unistd.h>
 
 #include <gtest/gtest.h>
+#include <log/logger_support.h>
 
 #include "kea_peer.hpp"
 
 namespace dstm::kea {
 namespace {
 
+const bool prepared = [] {
+    isc::log::initLogger("dstm-test", isc::log::NONE);
+    return true;
+}();
+
 class StreamTest : public testing::Test {
 protected:
+    StreamTest() { EXPECT_TRUE(prepared); }
+
     // Answers "<line>!"; a line "steps N" takes N steps.
     class Echo : public Stream::Work {
     public:
@@ -66,9 +74,7 @@ protected:
     std::function<void()> pump() {
         return [this] { turn(1); };
     }
-    bool until(const std::function<bool()>& condition) {
-        return wait_until(condition, pump());
-    }
+    bool until(const std::function<bool()>& condition) { return wait_until(condition, pump()); }
 
     std::string folder_ = make_folder();
     std::string path_ = folder_ + "/s";
@@ -142,9 +148,13 @@ TEST_F(StreamTest, WorkIsCutAndTheDescriptorRests) {
     limits.rest = std::chrono::milliseconds(50);
     open(limits);
     Peer peer(path_);
+    ASSERT_EQ(peer.lines(1, pump()).size(), 1U);
+    while (turn(0)) {
+    }
     peer.send("steps 1000000000\n");
     const auto before = std::chrono::steady_clock::now();
     ASSERT_TRUE(turn(1000));
+    EXPECT_LT(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(500));
     while (!turn(0) && std::chrono::steady_clock::now() - before < std::chrono::seconds(5)) {
     }
     EXPECT_GE(std::chrono::steady_clock::now() - before, std::chrono::milliseconds(50));

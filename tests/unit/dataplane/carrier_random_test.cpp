@@ -93,6 +93,7 @@ Packet random_inner(Dice& dice) {
             packet[dice.below(std::min<std::size_t>(packet.size(), 64))] = dice.byte();
         }
     }
+    if (dice.one_in(20)) packet[0] = static_cast<std::uint8_t>(0x40 + dice.below(16));
     if (dice.one_in(10)) packet.resize(dice.below(packet.size() + 1));
     if (dice.one_in(10)) packet.resize(packet.size() + dice.below(20));
     return packet;

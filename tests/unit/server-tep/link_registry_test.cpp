@@ -76,9 +76,9 @@ class LinkRegistryTest : public testing::Test {
 protected:
     LinkRegistryTest() { start_server(); }
 
-    void start_server() {
+    void start_server(Duration call_wait = std::chrono::seconds(10)) {
         EndpointTimes times;
-        times.call_wait = std::chrono::milliseconds(200);
+        times.call_wait = call_wait;
         times.hello_wait = std::chrono::milliseconds(200);
         registry = std::make_unique<LinkRegistry>(context, clock, "dstm1",
                                                   io::endpoint_link_options(), times);
@@ -297,6 +297,8 @@ TEST_F(LinkRegistryTest, LinkWithoutHelloIsClosed) {
 }
 
 TEST_F(LinkRegistryTest, EndpointThatNeverAnswersTimesOutAndAnotherCallStillWorks) {
+    registry.reset();
+    start_server(std::chrono::milliseconds(200));
     // An endpoint that says hello and then only reads.
     std::vector<std::string> frames;
     io::LinkPtr link;

@@ -1,3 +1,4 @@
+// What the tun plane does to a packet, in both directions; no I/O.
 #include "common/dataplane/carrier.hpp"
 
 #include <algorithm>

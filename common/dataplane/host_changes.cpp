@@ -1,3 +1,4 @@
+// Changes to the host, and their undoing in reverse order.
 #include "common/dataplane/host_changes.hpp"
 
 #include <cerrno>

@@ -1,3 +1,4 @@
+// ICMP errors to the inner source (RFC 792, RFC 1191, RFC 2473 s8).
 #include "common/dataplane/icmp_error.hpp"
 
 #include <algorithm>

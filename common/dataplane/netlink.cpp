@@ -1,3 +1,4 @@
+// Netlink by libnl-3. See netlink.hpp for what each call promises.
 #include "common/dataplane/netlink.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// The raw IPv6 socket: batches out and in, and its error queue.
 #include "common/dataplane/outer_socket.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// The thread that carries: device to socket, socket to device.
 #include "common/dataplane/packet_loop.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// Puts device, socket, host and loop together behind DataPlane.
 #include "common/dataplane/tun_plane.hpp"
 
 #include <algorithm>

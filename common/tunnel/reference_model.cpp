@@ -1,3 +1,4 @@
+// The model, written for reading: every packet is taken apart and built anew.
 #include "common/tunnel/reference_model.hpp"
 
 #include <algorithm>

@@ -107,7 +107,8 @@ def tour(campus, follower):
          campus.client.run("ip", "-4", "address", "show", "dev", "dstm0").stdout)
     show(f"client$ ping -c 3 {c.WEB}",
          campus.client.run("ping", "-c", "3", "-i", "0.2", c.WEB).stdout)
-    show(f"client$ curl http://{c.WEB}/", campus.client.run("curl", "-sS", f"http://{c.WEB}/").stdout)
+    show(f"client$ curl http://{c.WEB}/",
+         campus.client.run("curl", "-sS", f"http://{c.WEB}/").stdout)
 
     say("5. And IPv4 reaches the host: a connection from the web server to the client")
     address = next(iter(campus.leases()))

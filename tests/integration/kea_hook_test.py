@@ -330,11 +330,13 @@ class KeaHookTest(unittest.TestCase):
         answer = stream.call("dstm4-lease-allocate", {"client-id": "00:aa:01"})
         self.assertEqual(answer["arguments"]["reason"], "not-serving")
         self.kea.control("dhcp-enable")
-        self.assertEqual(stream.call("dstm4-lease-allocate", {"client-id": "00:aa:01"})["result"], 0)
+        answer = stream.call("dstm4-lease-allocate", {"client-id": "00:aa:01"})
+        self.assertEqual(answer["result"], 0)
 
     def test_bad_parameters_keep_kea_from_starting_and_say_which(self):
         cases = [({}, "parameter 'socket-name': is missing"),
-                 ({"socket-name": "dstm.sock"}, "parameter 'socket-name': must be an absolute path"),
+                 ({"socket-name": "dstm.sock"},
+                  "parameter 'socket-name': must be an absolute path"),
                  ({"socket-name": "/no/such/folder/s"}, "parameter 'socket-name': no such folder"),
                  ({"socket-name": self.kea.path("s"), "socket-mode": "9"},
                   "parameter 'socket-mode': must be three octal digits"),

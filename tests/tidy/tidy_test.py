@@ -122,7 +122,11 @@ class Tidy(unittest.TestCase):
                                    text_of(name)))
         explained = set(re.findall(r"^## ([A-Z0-9_]+)$", text_of("docs/events.md"), re.M))
         self.assertEqual(sorted(used - explained), [], "logged but not explained")
-        self.assertEqual(sorted(explained - used), [], "explained but never logged")
+        # Some lines choose between two identifiers before they log.
+        written = set()
+        for name in sources():
+            written |= set(re.findall(r'"([A-Z0-9]+_[A-Z0-9_]+)"', text_of(name)))
+        self.assertEqual(sorted(explained - written), [], "explained but never logged")
 
     def test_the_tests_that_the_compliance_document_names_exist(self):
         there = set()

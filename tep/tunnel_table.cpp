@@ -34,7 +34,10 @@ Result<Installed> TunnelTable::install(const TunnelSpec& spec, WallTime now) {
     const auto at = entries_.find(spec.inner);
     const bool is_new = at == entries_.end();
     if (!is_new) {
-        if (at->second.spec == spec) return Installed::unchanged;
+        if (at->second.spec == spec) {
+            at->second.installs = ++installs_;
+            return Installed::unchanged;
+        }
         if (at->second.spec.generation > spec.generation) {
             return fail(ErrorCode::conflict, "a newer tunnel is installed");
         }
@@ -69,7 +72,7 @@ Result<Removed> TunnelTable::remove(const IpAddress& inner, Generation up_to) {
 Result<teplink::SyncAnswer> TunnelTable::sync(SyncProgress& progress, const teplink::Sync& part,
                                               WallTime now) {
     if (part.first) {
-        progress = SyncProgress{part.session, part.as_of, {}, {}};
+        progress = SyncProgress{part.session, part.as_of, installs_, {}, {}};
     } else if (progress.session != part.session || progress.as_of != part.as_of) {
         return fail(ErrorCode::invalid, "no such sync is under way");
     }
@@ -97,7 +100,10 @@ Result<teplink::SyncAnswer> TunnelTable::sync(SyncProgress& progress, const tepl
 std::uint64_t TunnelTable::remove_unnamed(const SyncProgress& progress) {
     std::vector<std::pair<IpAddress, Generation>> gone;
     for (const auto& [inner, entry] : entries_) {
-        if (entry.spec.generation <= progress.as_of && !progress.named.contains(inner)) {
+        // A create that was given its generation before the sync may install during it.
+        const bool is_older = entry.spec.generation <= progress.as_of &&
+                              entry.installs <= progress.began;
+        if (is_older && !progress.named.contains(inner)) {
             gone.emplace_back(inner, entry.spec.generation);
         }
     }
@@ -202,7 +208,7 @@ Result<void> TunnelTable::check_addresses(const TunnelSpec& spec) const {
 void TunnelTable::keep(const TunnelSpec& spec, WallTime now) {
     const auto [at, is_new] = entries_.try_emplace(spec.inner);
     if (!is_new) ends_.erase({at->second.spec.expires_at, spec.inner});
-    at->second = Entry{spec, now, std::nullopt};
+    at->second = Entry{spec, ++installs_, now, std::nullopt};
     ends_.emplace(spec.expires_at, spec.inner);
 }
 

@@ -37,6 +37,7 @@ enum class Removed { removed, absent, newer };
 struct SyncProgress {
     std::optional<std::uint64_t> session;
     Generation as_of = 0;
+    std::uint64_t began = 0;  // what was installed after this stays, though no part names it
     std::set<IpAddress> named;
     teplink::SyncTotals totals;
 };
@@ -73,6 +74,7 @@ public:
 private:
     struct Entry {
         TunnelSpec spec;
+        std::uint64_t installs = 0;             // how many the table had seen with this one
         WallTime installed_at;                  // idleness counts from here while nothing has come
         std::optional<WallTime> idle_told_for;  // the last packet's time when we told
     };
@@ -87,6 +89,7 @@ private:
     TunnelPolicy policy_;
     dataplane::DataPlane& plane_;
     Entries entries_;
+    std::uint64_t installs_ = 0;
     std::set<std::pair<WallTime, IpAddress>> ends_;
 };
 

@@ -86,12 +86,13 @@ ServerActions ServerSession::handle(const AuthenticationStepDone& event, Instant
             enter(Phase::authentication, now);
             break;
         case Outcome::success:
-            // Figure 12: two lines back to back. Two writes, because a deployed client reads the
-            // proof with one receive and the status with another.
+            // Figure 12: two lines with nothing of the client's between them.
             if (!event.data.empty()) {
                 turn.actions.emplace_back(Send{encode_base64(event.data) + "\r\n"});
             }
             send_status(turn, Status::success);
+            std::get<Send>(turn.actions.back()).is_apart =
+                !event.data.empty() && reads_proof_apart_;
             enter(Phase::command, now);
             break;
         case Outcome::failure:
@@ -266,15 +267,13 @@ void ServerSession::read_authentication(Turn& turn, const std::string& line) {
 void ServerSession::start_authentication(Turn& turn, std::optional<std::string> initial_response) {
     ++authentication_steps_;
     step_running_ = true;
+    reads_proof_apart_ = mechanism_ == "DIGEST-MD5";
     enter(Phase::authentication, turn.now);
     turn.actions.emplace_back(
         StartAuthentication{std::exchange(mechanism_, {}), std::move(initial_response)});
 }
 
 void ServerSession::read_command(Turn& turn, const std::string& body) {
-    if (++commands_ > config_.limits.commands_max) {
-        return refuse(turn, Status::too_busy, "too many commands in one session");
-    }
     auto message = parse_tunnel_xml(body);
     if (!message) return refuse(turn, Status::invalid_format, message.error().context);
     switch (message->action) {
@@ -291,6 +290,9 @@ void ServerSession::read_command(Turn& turn, const std::string& body) {
 void ServerSession::read_request(Turn& turn, TunnelMessage message) {
     if (phase_ != Phase::command) return send_status(turn, Status::in_progress);
     if (const auto fault = find_fault(message)) return refuse(turn, fault->status, fault->what);
+    if (++commands_ > config_.limits.commands_max) {
+        return refuse(turn, Status::too_busy, "too many commands in one session");
+    }
     request_action_ = message.action;
     enter(Phase::request, turn.now);
     turn.actions.emplace_back(RequestTunnel{std::move(message)});
@@ -319,6 +321,9 @@ void ServerSession::answer_request(Turn& turn, const TunnelAnswered& event) {
         const auto code = static_cast<std::uint16_t>(code_of(event.status) + redirect_offset);
         send_reply(turn, code, event.detail, &list);
         return close(turn);
+    }
+    if (event.status == Status::invalid_format) {
+        return refuse(turn, event.status, event.detail.empty() ? "bad request" : event.detail);
     }
     if (event.status != Status::success) return send_status(turn, event.status, event.detail);
     DSTM_ASSERT(event.message || request_action_ == Action::delete_tunnel);

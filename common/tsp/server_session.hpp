@@ -57,6 +57,9 @@ struct ServerSessionConfig {
 // One write: deployed clients need some replies to arrive in one segment, others in two.
 struct Send {
     std::string bytes;
+    // On a stream the peer must be able to read what came before with a receive of its own: a
+    // deployed client that gets the proof of DIGEST-MD5 and the status at once waits for ever.
+    bool is_apart = false;
 };
 // After all that was sent has left. Nothing follows it; a late event has no effect. If a request
 // is outstanding, the owner takes back what comes of it.
@@ -165,6 +168,7 @@ private:
     bool command_done_ = false;               // the first command was answered
     std::string mechanism_;                   // not empty in phase authentication: not yet started
     Action request_action_ = Action::create;  // of the outstanding request
+    bool reads_proof_apart_ = false;          // DIGEST-MD5, see Send::is_apart
     std::size_t authentication_steps_ = 0;
     std::size_t commands_ = 0;
 };

@@ -9,6 +9,7 @@
 
 #include <sasl/sasl.h>
 
+#include "common/base/utf8.hpp"
 #include "common/io/asio.hpp"
 #include "common/log/log.hpp"
 #include "dstm-server/auth/sasl_library.hpp"
@@ -99,9 +100,12 @@ private:
     static const char* text_of(std::string_view data) { return data.empty() ? "" : data.data(); }
 
     int open() {
-        const int status = sasl_server_new(service_name, nullptr, shared_->config.realm.c_str(),
-                                           nullptr, nullptr, callbacks_.data(), SASL_SUCCESS_DATA,
-                                           &connection_);
+        // Without a name the library asks DNS for this host's, at every login.
+        const std::string& realm = shared_->config.realm;
+        const int status =
+            sasl_server_new(service_name, realm.empty() ? "localhost" : realm.c_str(),
+                            realm.c_str(), nullptr, nullptr, callbacks_.data(),
+                            SASL_SUCCESS_DATA, &connection_);
         if (status != SASL_OK) return status;
         // No security layer: TSP has no place for one.
         sasl_security_properties_t properties{};
@@ -120,7 +124,8 @@ private:
             step.outcome = Outcome::success;
             if (mechanism_ == "ANONYMOUS") return step;
             step.user = user();
-            if (!step.user.empty()) return step;
+            // Kea keeps the name as JSON: what is no UTF-8 would come back as another name.
+            if (!step.user.empty() && is_utf8(step.user)) return step;
         }
         step.data.clear();
         const bool is_ours = status == SASL_UNAVAIL || status == SASL_TRYAGAIN ||

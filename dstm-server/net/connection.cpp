@@ -10,6 +10,12 @@
 namespace dstm::server::net {
 namespace {
 
+// Longer than a reader that is there needs to come back for the next segment.
+constexpr std::chrono::milliseconds pause_between_segments(150);
+
+}  // namespace
+namespace {
+
 constexpr int kernel_buffer_size = 32 * 1024;
 
 }  // namespace
@@ -22,7 +28,8 @@ Connection::Connection(Socket socket, IpEndpoint peer, const tsp::ServerSessionC
       around_(around),
       gone_(std::move(gone)),
       session_(config, around.clock.now()),
-      timer_(around.events) {}
+      timer_(around_.events),
+      pause_(around_.events) {}
 
 void Connection::start() {
     ErrorCodeOfAsio ignored;
@@ -74,7 +81,7 @@ void Connection::authentication_done(AuthenticationStep step) {
 void Connection::carry_out(tsp::Send& action) {
     output_size_ += action.bytes.size();
     if (output_size_ > limits_.queue_size_max) return abort("it does not read our replies");
-    output_.push_back(std::move(action.bytes));
+    output_.push_back(std::move(action));
     if (output_.size() == 1) write();
 }
 
@@ -109,9 +116,19 @@ void Connection::carry_out(tsp::RequestTunnel& action) {
             if (!self) return;
             asio::post(self->around_.events, [self, answer = std::move(answer)] {
                 if (self->over_ || self->closing_) return;
+                self->report_refusal(answer);
                 self->feed(answer);
             });
         });
+}
+
+// What is malformed is reported by the session.
+void Connection::report_refusal(const tsp::TunnelAnswered& answer) const {
+    if (answer.status == tsp::Status::success || answer.status == tsp::Status::invalid_format) {
+        return;
+    }
+    log_info("TSP_REFUSED", "peer={} status={} text={}", to_string(peer_),
+             static_cast<int>(answer.status), log::quoted(answer.detail));
 }
 
 void Connection::carry_out(tsp::ConfirmTunnel&) { around_.tunnels.accept(id_); }
@@ -138,13 +155,22 @@ void Connection::read() {
 }
 
 void Connection::write() {
+    if (!output_.front().is_apart) return write_now();
+    pause_.expires_after(pause_between_segments);
+    pause_.async_wait([weak = weak_from_this()](auto error) {
+        const auto self = weak.lock();
+        if (!error && self && !self->over_) self->write_now();
+    });
+}
+
+void Connection::write_now() {
     write_deadline_ = around_.clock.now() + limits_.write_timeout;
-    asio::async_write(socket_, asio::buffer(output_.front()),
+    asio::async_write(socket_, asio::buffer(output_.front().bytes),
                       [self = shared_from_this()](auto error, std::size_t) {
                           if (self->over_) return;
                           if (error) return self->abort(error.message());
                           self->write_deadline_.reset();
-                          self->output_size_ -= self->output_.front().size();
+                          self->output_size_ -= self->output_.front().bytes.size();
                           self->output_.pop_front();
                           if (!self->output_.empty()) self->write();
                           else if (self->closing_) self->close_when_flushed();
@@ -191,6 +217,7 @@ void Connection::close_when_flushed() {
     over_ = true;
     ErrorCodeOfAsio ignored;
     timer_.cancel(ignored);
+    pause_.cancel(ignored);
     socket_.cancel(ignored);
     around_.closer.close(std::move(socket_));
     std::exchange(gone_, nullptr)();
@@ -208,6 +235,7 @@ void Connection::abandon() {
     end_dialogue();
     ErrorCodeOfAsio ignored;
     timer_.cancel(ignored);
+    pause_.cancel(ignored);
     socket_.close(ignored);
 }
 

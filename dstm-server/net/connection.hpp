@@ -60,6 +60,8 @@ private:
     void authentication_done(AuthenticationStep step);
     void read();
     void write();
+    void write_now();
+    void report_refusal(const tsp::TunnelAnswered& answer) const;
     void arm_timer();
     void timer_fired();
     void abort(const std::string& why);
@@ -78,10 +80,11 @@ private:
     bool over_ = false;
 
     asio::steady_timer timer_;
+    asio::steady_timer pause_;  // before a Send that must be apart
     std::optional<Instant> timer_at_;
     std::optional<Instant> write_deadline_;
     std::array<char, 4096> input_{};
-    std::deque<std::string> output_;  // the front one is being written
+    std::deque<tsp::Send> output_;  // the front one is being written
     std::size_t output_size_ = 0;
 };
 

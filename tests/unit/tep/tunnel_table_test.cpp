@@ -200,6 +200,15 @@ TEST_F(TunnelTableTest, InstallAndRemoveBetweenThePartsOfASyncHold) {
     EXPECT_EQ(inners(), (Names{"192.0.2.7", "192.0.2.8", "192.0.2.20"}));
 }
 
+// A create takes its generation when it starts; a sync may start before it reaches the endpoint.
+TEST_F(TunnelTableTest, InstallDuringASyncStaysThoughItsGenerationIsOlder) {
+    must_install("192.0.2.7", 1);
+    ASSERT_TRUE(part(1, true, false, 10, {tunnel("192.0.2.20", 9)}));
+    must_install("192.0.2.8", 5);
+    ASSERT_TRUE(part(1, false, true, 10, {}));
+    EXPECT_EQ(inners(), (Names{"192.0.2.8", "192.0.2.20"}));
+}
+
 TEST_F(TunnelTableTest, PartOfASyncThatIsNotUnderWayIsInvalid) {
     must_install("192.0.2.7", 1);
     EXPECT_EQ(part(1, false, true, 10, {}).error().code, ErrorCode::invalid);

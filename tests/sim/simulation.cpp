@@ -107,7 +107,7 @@ void Simulation::client_event(Client& client) {
 void Simulation::ask(Client& client, tsp::Action action) {
     if (!world_.has_server()) return;
     if (client.talk) {
-        if (client.talk->is_ready()) send(client, action);
+        if (client.talk->is_ready() && !client.is_deciding) send(client, action);
         return;
     }
     Conversation::Hooks hooks;
@@ -146,6 +146,7 @@ void Simulation::on_answer(Client& client, const tsp::client::CommandAnswered& a
         client.offered_until =
             world_.scheduler.clock.wall() + std::chrono::seconds(*message.lease_seconds);
         client.offered_calm = calm_;
+        client.is_deciding = true;
         world_.scheduler.post(up_to(std::chrono::seconds(1)), [this, &client, talk = client.talk] {
             if (!talk->is_over() && talk == client.talk) decide(client);
         });
@@ -158,6 +159,7 @@ void Simulation::on_answer(Client& client, const tsp::client::CommandAnswered& a
 }
 
 void Simulation::decide(Client& client) {
+    client.is_deciding = false;
     tsp::TunnelMessage message;
     const auto talk = client.talk;
     if (chance(10)) {
@@ -193,6 +195,7 @@ void Simulation::on_accept_arrived(Client& client) {
 }
 
 void Simulation::on_over(Client& client) {
+    client.is_deciding = false;
     const auto talk = std::exchange(client.talk, nullptr);
     // Its hooks are running: it goes when they have returned.
     world_.scheduler.post(Duration(0), [talk] {});

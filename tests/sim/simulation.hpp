@@ -41,6 +41,7 @@ private:
         tsp::Action asked = tsp::Action::create;
 
         Claim claim = Claim::nothing;
+        bool is_deciding = false;  // has an offer and says nothing else before its answer to it
         bool is_tainted = false;  // something took its dialogue's effect away, or may have
         Ipv4Address address;
         std::string source;

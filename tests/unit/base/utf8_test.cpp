@@ -13,8 +13,9 @@ TEST(Utf8, AcceptsEachLength) {
 }
 
 TEST(Utf8, RefusesWhatRfc3629Excludes) {
-    for (const auto* text : {"m\xfcller", "\x80", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80",
-                             "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe2\x82", "\xe2\x28\xa1"}) {
+    for (const auto* text :
+         {"m\xfcller", "\x80", "\xc3", "\xc0\xaf", "\xe0\x80\x80", "\xed\xa0\x80",
+          "\xf4\x90\x80\x80", "\xf8\x88\x80\x80\x80", "\xe2\x82", "\xe2\x28\xa1"}) {
         EXPECT_FALSE(is_utf8(text)) << text;
     }
 }

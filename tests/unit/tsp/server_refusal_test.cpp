@@ -232,7 +232,7 @@ TEST(ServerSessionRefusal, SecondAcceptGets500) {
               in_frame("accept or reject without an offer"));
 }
 
-TEST(ServerSessionRefusal, TooManyCommandsGet530) {
+TEST(ServerSessionRefusal, TooManyRequestsGet530) {
     auto config = script::all_mechanisms();
     config.limits.commands_max = 3;
     ServerSession session(config, at(0));
@@ -244,8 +244,9 @@ TEST(ServerSessionRefusal, TooManyCommandsGet530) {
             Lines{"RequestTunnel info"});
         static_cast<void>(session.handle(script::tunnel_granted(), at(0)));
     }
-    EXPECT_EQ(script::shown(session.handle(BytesReceived{script::accept()}, at(0))),
-              in_frame("too many commands in one session", "530 Server too busy"));
+    EXPECT_EQ(
+        script::shown(session.handle(BytesReceived{script::command("action=\"info\"")}, at(0))),
+        in_frame("too many commands in one session", "530 Server too busy"));
 }
 
 TEST(ServerSessionRefusal, ViolationsHoldNoSecrets) {

@@ -61,7 +61,7 @@ class Signalling(unittest.TestCase):
         self.assertEqual(list(self.campus.tunnels()), [address], "one tunnel")
         self.assertEqual(self.campus.leases()[address]["user-context"]["dstm"]["user"], "alice")
         started = [line for line in self.campus.audit() if line["event"] == "started"]
-        self.assertEqual(len([line for line in started if line["inner"] == address]), 1)
+        self.assertEqual(len([line for line in started if line["address"] == address]), 1)
         self.assertEqual(self.counters()["repeated"] - before, 2 * 6)
         self.give_back("alice")
 

@@ -1,6 +1,7 @@
 // Who is answered, and how much (RFC 5572 s4.4.1.2, s8).
 #include "common/tsp/udp_server.hpp"
 
+#include <iterator>
 #include <utility>
 
 #include "common/base/assert.hpp"

@@ -13,7 +13,8 @@ namespace dstm::server::net {
 namespace {
 
 constexpr int buffer_size = 1024 * 1024;  // a campus that comes back after an outage
-constexpr std::size_t control_size = CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo));
+constexpr std::size_t control_size =
+    CMSG_SPACE(sizeof(in6_pktinfo)) + CMSG_SPACE(sizeof(in_pktinfo));
 
 IpAddress address_of(const in6_addr& native) {
     Ipv6Address::Bytes bytes{};
@@ -171,7 +172,9 @@ IpEndpoint UdpSocket::local_endpoint() const {
     ErrorCodeOfAsio error;
     const auto local = socket_.local_endpoint(error);
     if (error) return {};
-    if (local.address().is_v4()) return {Ipv4Address(local.address().to_v4().to_uint()), local.port()};
+    if (local.address().is_v4()) {
+        return {Ipv4Address(local.address().to_v4().to_uint()), local.port()};
+    }
     return {Ipv6Address(local.address().to_v6().to_bytes()), local.port()};
 }
 

@@ -368,12 +368,20 @@ TEST_F(UdpPlacesTest, EachDatagramIsCountedOnceAndEveryExchangeIsClosedOnce) {
     owner.challenges = 1;
     owner.work = 30ms;
     works = false;
+    const std::vector<std::string> good = {"VERSION=2.0.0\r\n", "AUTHENTICATE DIGEST-MD5\r\n",
+                                           "cmVzcG9uc2U=\r\n", framed(create_xml),
+                                           framed(accept_xml)};
+    std::map<UdpPath, std::uint32_t> steps;  // of dialogues that go on, in between the noise
     std::uint64_t sent = 0;
     for (int i = 0; i < 50000; ++i) {
         path = path_of("2001:db8:1::" + std::to_string(random() % 3),
                        static_cast<std::uint16_t>(1 + random() % 3));
+        auto& step = steps[path];
+        const bool is_noise = random() % 4 == 0;
+        const auto sequence = is_noise ? step + static_cast<std::uint32_t>(random() % 5) : step;
         auto bytes = encode_udp_packet(
-            {{0xf0 + static_cast<std::uint32_t>(random() % 12), 0}, words[random() % words.size()]});
+            {{sequence, 0}, is_noise ? words[random() % words.size()] : good[step % good.size()]});
+        if (!is_noise) ++step;
         if (random() % 20 == 0) bytes[random() % bytes.size()] = static_cast<char>(random());
         owner.carry_out(server.receive(path, bytes, now()));
         ++sent;

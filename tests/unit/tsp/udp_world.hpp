@@ -180,6 +180,7 @@ public:
                 TunnelMessage accept;
                 accept.action = Action::accept;
                 later([this, accept] {
+                    ++accepts;
                     carry_out(client->handle(client::CommandChosen{accept}, now()));
                 });
             } else if (const auto* failed = std::get_if<client::Failed>(&action)) {
@@ -205,6 +206,7 @@ public:
     std::vector<udp::SendDatagram> sent_by_server;
     std::vector<std::string> failures;
     int answers = 0;
+    int accepts = 0;
     std::uint16_t last_status = 0;
 
 private:

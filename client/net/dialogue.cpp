@@ -112,7 +112,8 @@ void Dialogue::run_one(const tsp::client::Close&) {
 }
 
 void Dialogue::run_one(const tsp::client::ChooseMechanism& action) {
-    asio::post(around_.blocking, [self = shared_from_this(), offered = action.mechanisms]() mutable {
+    auto& blocking = around_.blocking;
+    asio::post(blocking, [self = shared_from_this(), offered = action.mechanisms]() mutable {
         // Everything touched here is set once in the constructor, or goes over in the post below.
         auto client = SaslClient::create(self->config_.identity, self->server_.host);
         auto start = client ? client->start(self->config_.mechanisms, offered)

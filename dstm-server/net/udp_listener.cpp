@@ -187,7 +187,9 @@ UdpListener::UdpListener(UdpListenerConfig config, asio::io_context& events, con
 UdpListener::~UdpListener() = default;
 
 Result<void> UdpListener::start() { return machine_->start(); }
-void UdpListener::reconfigure(UdpListenerConfig config) { machine_->reconfigure(std::move(config)); }
+void UdpListener::reconfigure(UdpListenerConfig config) {
+    machine_->reconfigure(std::move(config));
+}
 std::vector<IpEndpoint> UdpListener::local_endpoints() const { return machine_->local_endpoints(); }
 UdpListenerStatus UdpListener::status() const { return machine_->status(); }
 

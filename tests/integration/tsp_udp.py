@@ -48,7 +48,7 @@ def digest_response(challenge, user, password, uri):
 
 
 class Peer:
-    """`socket` is connected. `copies`: each datagram goes out as often, and as many replies come."""
+    """`socket` is connected. `copies`: how often each datagram goes out and is answered."""
 
     def __init__(self, socket, copies=1, first=FIRST_SEQUENCE):
         self.socket = socket

@@ -364,7 +364,8 @@ TEST_F(UdpPlacesTest, EachDatagramIsCountedOnceAndEveryExchangeIsClosedOnce) {
         "VERSION=2.0.0\r\n", "AUTHENTICATE ANONYMOUS\r\n", "AUTHENTICATE PLAIN\r\n\0"s,
         "\0a\0b\r\n"s, "AUTHENTICATE DIGEST-MD5\r\n", "cmVzcG9uc2U=\r\n", framed(create_xml),
         framed(accept_xml), framed("<tunnel action=\"reject\"></tunnel>\r\n"), "", "ECHO REQUEST",
-        "\0"s, "Content-length: 3\r\nabc", "Content-length: 10\r\n<tunnel a", std::string(300, 'x')};
+        "\0"s, "Content-length: 3\r\nabc", "Content-length: 10\r\n<tunnel a",
+        std::string(300, 'x')};
     owner.challenges = 1;
     owner.work = 30ms;
     works = false;

@@ -118,6 +118,8 @@ tl::expected<Settings, Mistakes> read(config::Document& document) {
     read_server(reader, settings);
     const std::vector<std::string> levels{"debug", "info", "warning", "error"};
     settings.log_level = levels[reader.choice("log-level", levels, 1)];
+    constexpr std::array transports{Transport::automatic, Transport::udp, Transport::tcp};
+    settings.transport = transports[reader.choice("transport", {"auto", "udp", "tcp"}, 0)];
     read_identity(reader, settings);
     // The one type this client builds; the key is there for the types to come.
     (void)reader.choice("tunnel-type", {"v4v6"}, 0);

@@ -9,6 +9,7 @@
 
 #include <tl/expected.hpp>
 
+#include "client/transport.hpp"
 #include "common/base/ip_address.hpp"
 
 namespace dstm::client {
@@ -16,6 +17,7 @@ namespace dstm::client {
 struct Settings {
     std::string server;
     std::uint16_t port = 3653;  // RFC 5572 s4.4.1
+    Transport transport = Transport::automatic;
     std::string log_level = "info";
     std::string user;           // empty: ANONYMOUS
     std::string password_file;  // empty: credentials directory or environment

@@ -16,7 +16,7 @@
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
 #include "client/net/icmp_probe.hpp"
-#include "client/net/tcp_signalling.hpp"
+#include "client/net/signalling.hpp"
 #include "client/report.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/io/asio.hpp"
@@ -64,7 +64,7 @@ public:
           state_(std::move(state)),
           host_({settings.device, settings.routes, settings.route_metric}, state_,
                 std::move(netlink), [this] { return make_plane(); }),
-          signalling_(make_tcp_signalling(
+          signalling_(make_signalling(
               context_, clock_, signalling_config(settings, std::move(identity)),
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
@@ -108,8 +108,9 @@ public:
     }
 
 private:
-    static TcpSignallingConfig signalling_config(const Settings& settings, Identity identity) {
-        TcpSignallingConfig config;
+    static SignallingConfig signalling_config(const Settings& settings, Identity identity) {
+        SignallingConfig config;
+        config.transport = settings.transport;
         config.identity = std::move(identity);
         config.mechanisms = settings.mechanisms;
         return config;

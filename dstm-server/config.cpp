@@ -85,6 +85,14 @@ void read_limits(Reader limits, Settings& settings) {
     tsp.sessions_max = count(limits, "sessions", 1, 1'000'000, tsp.sessions_max);
     tsp.sessions_per_address_max =
         count(limits, "sessions-per-address", 1, 1'000'000, tsp.sessions_per_address_max);
+    auto& udp = settings.udp.limits;
+    udp.places.total = tsp.sessions_max;
+    udp.places.per_address = tsp.sessions_per_address_max;
+    udp.places.per_prefix =
+        count(limits, "udp-sessions-per-prefix", 1, 1'000'000, udp.places.per_prefix);
+    udp.replies_per_second = static_cast<std::uint32_t>(
+        limits.integer("udp-replies-per-prefix", 1, 1'000'000, udp.replies_per_second));
+    udp.replies_burst = 2 * udp.replies_per_second;
     auto& broker = settings.broker;
     broker.tunnels_per_user =
         count(limits, "tunnels-per-user", 0, 1'000'000, broker.tunnels_per_user);
@@ -99,6 +107,7 @@ void read_limits(Reader limits, Settings& settings) {
 void read_tsp(Reader tsp, Settings& settings) {
     for (Reader& listen : tsp.objects("listen")) {
         settings.tsp.listen.push_back(read_endpoint(listen, 3653));
+        if (listen.boolean("udp", true)) settings.udp.listen.push_back(settings.tsp.listen.back());
     }
     if (settings.tsp.listen.empty()) tsp.mistake("listen", "at least one address is needed");
     read_tunnel_types(tsp, settings);

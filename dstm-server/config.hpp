@@ -10,6 +10,7 @@
 #include "dstm-server/broker/config.hpp"
 #include "dstm-server/lease/kea_stream.hpp"
 #include "dstm-server/net/tsp_server.hpp"
+#include "dstm-server/net/udp_listener.hpp"
 
 namespace dstm::server {
 
@@ -24,6 +25,7 @@ struct Settings {
     std::string name;
     std::string log_level;
     net::TspServerConfig tsp;  // but for the mechanisms, which depend on what is installed
+    net::UdpListenerConfig udp;  // but for the session, which is that of `tsp`
     SaslConfig sasl;
     std::size_t sasl_workers = 2;
     BrokerConfig broker;

@@ -1,6 +1,8 @@
 // The composition of dstm-server. What is declared later goes first when it ends.
 #include "dstm-server/server.hpp"
 
+#include <algorithm>
+
 #include "common/io/asio.hpp"
 #include "common/io/line_server.hpp"
 #include "common/io/timer.hpp"
@@ -21,10 +23,10 @@ constexpr Duration stop_poll_interval = std::chrono::milliseconds(20);
 // The broker as the network side wants it.
 class BrokerService final : public net::TunnelService {
 public:
-    explicit BrokerService(Broker& broker) : broker_(broker) {}
+    BrokerService(Broker& broker, Transport transport) : broker_(broker), transport_(transport) {}
 
     std::uint64_t open(const IpEndpoint& peer) override {
-        return broker_.open({peer, Transport::tcp, false});
+        return broker_.open({peer, transport_, false});
     }
     void authenticated(std::uint64_t session, std::string user) override {
         broker_.authenticated(session, std::move(user));
@@ -39,6 +41,7 @@ public:
 
 private:
     Broker& broker_;
+    const Transport transport_;
 };
 
 // Ends the workers before what they refer to goes.
@@ -72,7 +75,8 @@ public:
     Result<void> start() {
         if (auto opened = open_audit_log(); !opened) return opened;
         broker_ = std::make_unique<Broker>(settings_.broker, kea_, links_, *audit_, clock_);
-        service_ = std::make_unique<BrokerService>(*broker_);
+        by_tcp_ = std::make_unique<BrokerService>(*broker_, Transport::tcp);
+        by_udp_ = std::make_unique<BrokerService>(*broker_, Transport::udp);
         auto authenticator = SaslAuthenticator::create(settings_.sasl, workers_.pool(), events_);
         if (!authenticator) return tl::unexpected(authenticator.error());
         authenticator_ = std::move(*authenticator);
@@ -82,9 +86,7 @@ public:
         }
         if (auto listening = listen_for_endpoints(); !listening) return listening;
         if (auto listening = listen_for_operators(); !listening) return listening;
-        tsp_ = std::make_unique<net::TspServer>(settings_.tsp, events_, clock_, *authenticator_,
-                                                *service_);
-        if (auto listening = tsp_->start(); !listening) return listening;
+        if (auto listening = listen_for_clients(); !listening) return listening;
         kea_.start();
         tick();
         return {};
@@ -94,6 +96,8 @@ public:
         if (audit_file_ != nullptr) audit_file_->reopen();
         if (!log::set_level(fresh.log_level)) return;
         fresh.tsp.session.mechanisms = authenticator_->mechanisms();
+        fresh.udp.session = fresh.tsp.session;
+        udp_->reconfigure(std::move(fresh.udp));
         tsp_->reconfigure(std::move(fresh.tsp));
         broker_->reconfigure(std::move(fresh.broker));
         log_info("SERVER_RELOADED", "limits, lifetimes, log level, audit log");
@@ -101,6 +105,8 @@ public:
 
     void stop(std::function<void()> done) {
         tsp_.reset();
+        udp_stopped_ = udp_->status();
+        udp_.reset();
         stop_done_ = std::move(done);
         stop_deadline_ = clock_.now() + stop_time_max;
         poll_stop();
@@ -117,6 +123,24 @@ private:
         audit_file_ = opened->get();
         audit_ = std::move(*opened);
         return {};
+    }
+
+    Result<void> listen_for_clients() {
+        tsp_ = std::make_unique<net::TspServer>(settings_.tsp, events_, clock_, *authenticator_,
+                                                *by_tcp_);
+        if (auto listening = tsp_->start(); !listening) return listening;
+        settings_.udp.session = settings_.tsp.session;
+        udp_ = std::make_unique<net::UdpListener>(settings_.udp, events_, clock_, *authenticator_,
+                                                  *by_udp_, [this] { return is_serving(); });
+        return udp_->start();
+    }
+
+    // Somebody who asked for a tunnel now would get one, as far as can be told.
+    [[nodiscard]] bool is_serving() const {
+        if (!broker_->status().ready) return false;
+        const auto endpoints = broker_->endpoints();
+        return std::any_of(endpoints.begin(), endpoints.end(),
+                           [](const auto& one) { return one.connected && one.in_sync; });
     }
 
     Result<void> listen_for_endpoints() {
@@ -138,6 +162,7 @@ private:
         source.started_at = clock_.wall();
         source.now = [this] { return clock_.wall(); };
         source.status = [this] { return broker_->status(); };
+        source.udp = [this] { return udp_ ? udp_->status() : udp_stopped_; };
         source.bindings = [this] { return broker_->bindings(); };
         source.endpoints = [this] { return broker_->endpoints(); };
         auto listening = io::LineServer::listen(
@@ -179,9 +204,12 @@ private:
     Workers workers_;
     std::unique_ptr<SaslAuthenticator> authenticator_;
     std::unique_ptr<Broker> broker_;
-    std::unique_ptr<BrokerService> service_;
+    std::unique_ptr<BrokerService> by_tcp_;
+    std::unique_ptr<BrokerService> by_udp_;
     std::unique_ptr<io::LineServer> operators_;
     std::unique_ptr<net::TspServer> tsp_;
+    std::unique_ptr<net::UdpListener> udp_;
+    net::UdpListenerStatus udp_stopped_;  // the last of it, while the server stops
     io::Timer tick_;
     io::Timer stop_poll_;
     Instant stop_deadline_;

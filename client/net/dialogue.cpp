@@ -1,4 +1,4 @@
-// The sockets, timers and the other thread around tsp::ClientSession (RFC 5572 s4.3, s4.4).
+// Names, SASL on the other thread, and what the owner is told (RFC 5572 s4.3, s4.4).
 #include "client/net/dialogue.hpp"
 
 #include <utility>
@@ -12,24 +12,20 @@ Ipv6Address to_ipv6(const asio::ip::address& address) {
 
 }  // namespace
 
-Dialogue::Dialogue(asio::io_context& context, asio::thread_pool& blocking, const Clock& clock,
-                   const TcpSignallingConfig& config, Target server, EventHandler handler)
-    : context_(context),
-      blocking_(blocking),
-      clock_(clock),
+Dialogue::Dialogue(const Surroundings& around, const SignallingConfig& config, Target server,
+                   EventHandler handler)
+    : timer_(around.context),
+      around_(around),
       config_(config),
       server_(std::move(server)),
       handler_(std::move(handler)),
-      resolver_(context),
-      socket_(context),
-      timer_(context),
-      session_(config.session) {}
+      resolver_(around.context) {}
 
-// --- finding and connecting ----------------------------------------------------------------------
+// --- finding and ending --------------------------------------------------------------------------
 
 void Dialogue::start() {
     resolver_.async_resolve(
-        server_.host, std::to_string(server_.port), Tcp::resolver::numeric_service,
+        server_.host, std::to_string(server_.port), asio::ip::tcp::resolver::numeric_service,
         [self = shared_from_this()](const ErrorCodeOfAsio& error, const auto& found) {
             if (self->closing_) return;
             if (error) {
@@ -41,130 +37,58 @@ void Dialogue::start() {
         });
 }
 
-void Dialogue::resolved(const Tcp::resolver::results_type& found) {
+void Dialogue::resolved(const asio::ip::tcp::resolver::results_type& found) {
     // In the order of the resolver, which is RFC 6724's. v4v6 is signalled over IPv6 (RFC 5572
     // Figure 4): an IPv4 address of the server is of no use.
     for (const auto& entry : found) {
         if (addresses_.size() == config_.addresses_max) break;
-        if (entry.endpoint().address().is_v6()) addresses_.push_back(entry.endpoint());
+        if (entry.endpoint().address().is_v6()) addresses_.push_back(entry.endpoint().address());
     }
     last_trouble_ = server_.host + " has no IPv6 address";
     connect_next();
 }
 
-void Dialogue::connect_next() {
-    if (addresses_.empty()) {
-        failed(SessionFailed::Cause::unreachable, last_trouble_);
-        return;
-    }
-    const auto address = addresses_.front();
-    addresses_.pop_front();
-    ErrorCodeOfAsio ignored;
-    socket_.close(ignored);
-    gave_up_waiting_ = false;
-    timer_.expires_after(config_.connect_timeout);
-    timer_.async_wait([self = shared_from_this()](const ErrorCodeOfAsio& error) {
-        if (error || self->closing_) return;
-        self->gave_up_waiting_ = true;
-        ErrorCodeOfAsio unused;
-        self->socket_.close(unused);
-    });
-    socket_.async_connect(address, [self = shared_from_this(), address](ErrorCodeOfAsio error) {
-        if (self->closing_) return;
-        self->timer_.cancel();
-        if (self->gave_up_waiting_) error = asio::error::timed_out;
-        if (!error) {
-            self->connected();
-            return;
-        }
-        self->last_trouble_ = self->server_.host + " [" + address.address().to_string() + "]:" +
-                              std::to_string(address.port()) + ": " + error.message();
-        self->connect_next();
-    });
+void Dialogue::note_trouble(const asio::ip::address& address, std::uint16_t port,
+                            const std::string& what) {
+    last_trouble_ = server_.host + " [" + address.to_string() + "]:" + std::to_string(port) + ": " +
+                    what;
 }
 
-void Dialogue::connected() {
-    ErrorCodeOfAsio ignored;
-    socket_.set_option(Tcp::no_delay(true), ignored);
-    read_more();
-    tell_session(tsp::client::Connected{});
-}
-
-// --- the socket ----------------------------------------------------------------------------------
-
-void Dialogue::read_more() {
-    socket_.async_read_some(
-        asio::buffer(inbox_),
-        [self = shared_from_this()](const ErrorCodeOfAsio& error, std::size_t count) {
-            if (self->closing_) return;
-            if (error) {
-                self->tell_session(tsp::client::PeerClosed{});
-                // An idle session has nothing to say about it, its owner wants to know.
-                self->failed(SessionFailed::Cause::lost, "the server closed the connection");
-                return;
-            }
-            self->tell_session(
-                tsp::client::BytesReceived{std::string_view(self->inbox_.data(), count)});
-            if (!self->closing_) self->read_more();
-        });
-}
-
-void Dialogue::write_more() {
-    asio::async_write(socket_, asio::buffer(outbox_.front()),
-                      [self = shared_from_this()](const ErrorCodeOfAsio& error, std::size_t) {
-                          // A failed write shows as a failed read as well, which tells it.
-                          if (error) {
-                              self->outbox_.clear();
-                          } else {
-                              self->outbox_.pop_front();
-                          }
-                          if (!self->outbox_.empty()) {
-                              self->write_more();
-                          } else if (self->closing_) {
-                              self->shut();
-                          }
-                      });
-}
+void Dialogue::no_connection() { failed(SessionFailed::Cause::unreachable, last_trouble_); }
 
 void Dialogue::finish() {
     if (closing_) return;
     closing_ = true;
     handler_ = nullptr;
     resolver_.cancel();
-    if (outbox_.empty()) {
+    if (is_flushed()) {
         shut();
         return;
     }
-    timer_.expires_after(config_.flush_timeout);
-    timer_.async_wait([self = shared_from_this()](const ErrorCodeOfAsio& error) {
-        if (!error) self->shut();
-    });
+    flush();
 }
 
 void Dialogue::shut() {
-    ErrorCodeOfAsio ignored;
     timer_.cancel();
-    socket_.shutdown(Tcp::socket::shutdown_both, ignored);
-    socket_.close(ignored);
+    close_socket();
 }
 
+// --- the session ---------------------------------------------------------------------------------
+
 void Dialogue::arm_timer() {
-    const auto deadline = session_.deadline();
-    if (!deadline) {
+    const auto limit = deadline();
+    if (!limit) {
         timer_.cancel();
         return;
     }
-    timer_.expires_after(*deadline - clock_.now());
+    timer_.expires_after(*limit - around_.clock.now());
     timer_.async_wait([self = shared_from_this()](const ErrorCodeOfAsio& error) {
         if (!error && !self->closing_) self->tell_session(tsp::client::TimePassed{});
     });
 }
 
-// --- the session ---------------------------------------------------------------------------------
-
-template <class SessionEvent>
 void Dialogue::tell_session(const SessionEvent& event) {
-    run(session_.handle(event, clock_.now()));
+    run(feed(event, around_.clock.now()));
     if (!closing_) arm_timer();
 }
 
@@ -175,27 +99,27 @@ void Dialogue::send(const tsp::TunnelMessage& message) {
 void Dialogue::run(const tsp::client::Actions& actions) {
     for (const auto& action : actions) {
         if (closing_) return;
+        const bool is_failure = std::holds_alternative<tsp::client::Failed>(action);
+        if (is_failure && tries_next()) return;
         std::visit([this](const auto& concrete) { run_one(concrete); }, action);
     }
 }
 
-void Dialogue::run_one(const tsp::client::Send& action) {
-    outbox_.push_back(action.bytes);
-    if (outbox_.size() == 1) write_more();
-}
+void Dialogue::run_one(const tsp::client::Send& action) { transmit(action.bytes); }
 
 void Dialogue::run_one(const tsp::client::Close&) {
     failed(SessionFailed::Cause::lost, "the dialogue ended");
 }
 
 void Dialogue::run_one(const tsp::client::ChooseMechanism& action) {
-    asio::post(blocking_, [self = shared_from_this(), offered = action.mechanisms]() mutable {
+    auto& blocking = around_.blocking;
+    asio::post(blocking, [self = shared_from_this(), offered = action.mechanisms]() mutable {
         // Everything touched here is set once in the constructor, or goes over in the post below.
         auto client = SaslClient::create(self->config_.identity, self->server_.host);
         auto start = client ? client->start(self->config_.mechanisms, offered)
                             : Result<SaslClient::Start>(tl::unexpected(client.error()));
         auto shared = client ? std::make_shared<SaslClient>(std::move(*client)) : nullptr;
-        auto& context = self->context_;
+        auto& context = self->around_.context;
         asio::post(context, [self = std::move(self), shared = std::move(shared),
                              start = std::move(start)] {
             if (self->closing_) return;
@@ -215,10 +139,10 @@ void Dialogue::run_one(const tsp::client::ContinueAuthentication& action) {
         fail_locally("the server went on with an authentication that had not begun");
         return;
     }
-    asio::post(blocking_, [self = shared_from_this(), sasl = sasl_, action]() mutable {
+    asio::post(around_.blocking, [self = shared_from_this(), sasl = sasl_, action]() mutable {
         auto response = sasl->step(action.challenge);
         const bool unproven = action.is_final && response && !sasl->is_complete();
-        auto& context = self->context_;
+        auto& context = self->around_.context;
         asio::post(context, [self = std::move(self), unproven, response = std::move(response)] {
             if (self->closing_) return;
             if (!response) {
@@ -238,14 +162,12 @@ void Dialogue::run_one(const tsp::client::Authenticated&) {
         fail_locally("the server did not show that it knows the password");
         return;
     }
-    ErrorCodeOfAsio error;
-    const auto local = socket_.local_endpoint(error);
-    const auto peer = error ? Tcp::endpoint() : socket_.remote_endpoint(error);
-    if (error) {
-        failed(SessionFailed::Cause::lost, "connection: " + error.message());
+    const auto both = ends();
+    if (!both) {
+        failed(SessionFailed::Cause::lost, "the connection is gone");
         return;
     }
-    tell(SessionOpened{to_ipv6(local.address()), {to_ipv6(peer.address()), peer.port()}});
+    tell(SessionOpened{to_ipv6(both->local), {to_ipv6(both->peer), both->peer_port}});
 }
 
 void Dialogue::run_one(const tsp::client::CommandAnswered& action) {

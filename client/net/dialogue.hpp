@@ -1,41 +1,90 @@
-// One connection's life: from the name of a server to the end of the TCP connection. The ring of
-// sockets and threads around tsp::ClientSession.
+// One dialogue's life, whatever carries it: the name of a server is resolved, the session's wishes
+// are carried out, SASL runs on another thread, and what comes of it is told. The transports derive
+// from it (tcp_dialogue.hpp, udp_dialogue.hpp).
 #pragma once
 
-#include <array>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
+#include <variant>
 
-#include "client/net/tcp_signalling.hpp"
+#include "client/net/signalling.hpp"
 #include "common/io/asio.hpp"
 
 namespace dstm::client {
 
 class Dialogue : public std::enable_shared_from_this<Dialogue> {
 public:
-    // `blocking` runs what may block (Cyrus SASL).
-    Dialogue(asio::io_context& context, asio::thread_pool& blocking, const Clock& clock,
-             const TcpSignallingConfig& config, Target server, EventHandler handler);
+    // What is around a dialogue. `blocking` runs what may block (Cyrus SASL).
+    struct Surroundings {
+        asio::io_context& context;
+        asio::thread_pool& blocking;
+        const Clock& clock;
+    };
+
+    Dialogue(const Surroundings& around, const SignallingConfig& config, Target server,
+             EventHandler handler);
+    virtual ~Dialogue() = default;
+    Dialogue(const Dialogue&) = delete;
+    Dialogue& operator=(const Dialogue&) = delete;
 
     void start();
     void send(const tsp::TunnelMessage& message);
     // Nothing is told any more; what is unsent is sent, within a bound.
     void finish();
 
-private:
-    using Tcp = asio::ip::tcp;
+protected:
+    using SessionEvent =
+        std::variant<tsp::client::Connected, tsp::client::BytesReceived,
+                     tsp::client::MechanismChosen, tsp::client::AuthenticationStepDone,
+                     tsp::client::CommandChosen, tsp::client::PeerClosed, tsp::client::TimePassed>;
+    // Both ends of the connection.
+    struct Ends {
+        asio::ip::address local;
+        asio::ip::address peer;
+        std::uint16_t peer_port = 0;
+    };
 
-    void resolved(const Tcp::resolver::results_type& found);
-    void connect_next();
-    void connected();
-    void read_more();
-    void write_more();
+    // --- the transport's part --------------------------------------------------------------------
+
+    // The session, behind whatever the transport puts around it.
+    [[nodiscard]] virtual tsp::client::Actions feed(const SessionEvent& event, Instant now) = 0;
+    [[nodiscard]] virtual std::optional<Instant> deadline() const = 0;
+    // Begins with the next of addresses_; with none left, failed().
+    virtual void connect_next() = 0;
+    virtual void transmit(std::string bytes) = 0;
+    [[nodiscard]] virtual std::optional<Ends> ends() const = 0;
+    // Something is still to be said when the dialogue is finished: flush() says it within
+    // flush_timeout, and then calls shut().
+    [[nodiscard]] virtual bool is_flushed() const = 0;
+    virtual void flush() = 0;
+    virtual void close_socket() = 0;
+    // The session failed before the server said anything: tries what else there is.
+    [[nodiscard]] virtual bool tries_next() { return false; }
+
+    // --- what the transports use -----------------------------------------------------------------
+
+    // Hands an event to the session and does what it says.
+    void tell_session(const SessionEvent& event);
     void arm_timer();
+    void no_connection();
+    void failed(SessionFailed::Cause cause, std::string text);
+    void note_trouble(const asio::ip::address& address, std::uint16_t port,
+                      const std::string& what);
+    // After finish(), when the last of it was sent.
     void shut();
 
+    [[nodiscard]] const Surroundings& around() const { return around_; }
+    [[nodiscard]] const SignallingConfig& config() const { return config_; }
+    [[nodiscard]] bool is_closing() const { return closing_; }
+    // With the server's port; the transport takes them one by one.
+    std::deque<asio::ip::address> addresses_;
+    [[nodiscard]] std::uint16_t port() const { return server_.port; }
+    asio::steady_timer timer_;
+
+private:
+    void resolved(const asio::ip::tcp::resolver::results_type& found);
     void run(const tsp::client::Actions& actions);
     void run_one(const tsp::client::Send& action);
     void run_one(const tsp::client::Close& action);
@@ -44,32 +93,16 @@ private:
     void run_one(const tsp::client::Authenticated& action);
     void run_one(const tsp::client::CommandAnswered& action);
     void run_one(const tsp::client::Failed& action);
-
-    // Hands an event to the session and does what it says.
-    template <class SessionEvent>
-    void tell_session(const SessionEvent& event);
     void fail_locally(const std::string& text);
-    void failed(SessionFailed::Cause cause, std::string text);
     void tell(const Event& event);
 
-    asio::io_context& context_;
-    asio::thread_pool& blocking_;
-    const Clock& clock_;
-    TcpSignallingConfig config_;
+    Surroundings around_;
+    SignallingConfig config_;
     Target server_;
     EventHandler handler_;  // empty once the dialogue is over for its owner
-
-    Tcp::resolver resolver_;
-    Tcp::socket socket_;
-    asio::steady_timer timer_;
-    std::deque<Tcp::endpoint> addresses_;
+    asio::ip::tcp::resolver resolver_;
     std::string last_trouble_;
-    bool gave_up_waiting_ = false;  // for the connection to the present address
-
-    tsp::ClientSession session_;
     std::shared_ptr<SaslClient> sasl_;  // shared with the one piece of work on the other thread
-    std::deque<std::string> outbox_;
-    std::array<char, 4096> inbox_{};
     bool closing_ = false;
 };
 

@@ -125,6 +125,13 @@ ServerActions ServerSession::handle(const PeerClosed&, Instant now) {
     return std::move(turn.actions);
 }
 
+ServerActions ServerSession::handle(const BadDatagramReceived& event, Instant now) {
+    if (is_closed()) return {};
+    Turn turn{now, {}};
+    refuse(turn, Status::invalid_format, event.what);
+    return std::move(turn.actions);
+}
+
 ServerActions ServerSession::handle(const TimePassed&, Instant now) {
     const auto limit = deadline();
     if (!limit || now < *limit) return {};

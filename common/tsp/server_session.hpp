@@ -17,8 +17,8 @@
 // - A create, info or delete that the owner refuses leaves the session open; a redirect closes it
 //   (Figure 9).
 //
-// For UDP a session of its own wraps this one: it puts each Send into a datagram with the request's
-// header (udp_header.hpp), and repeats the last when the request is repeated.
+// For UDP an exchange wraps this session (udp_exchange.hpp): it puts each Send into a datagram with
+// the request's header, and repeats the last when the request is repeated.
 #pragma once
 
 #include <optional>
@@ -108,6 +108,11 @@ struct TunnelAnswered {
 // No more bytes will come. What has come is still answered, a message that is cut off too; then
 // the session closes, and an offer is declined: nobody will accept it.
 struct PeerClosed {};
+// The peer's bytes came in a wrapping that is wrong (a datagram that does not hold one message):
+// refused with 500, as wrong bytes are.
+struct BadDatagramReceived {
+    std::string what;
+};
 struct TimePassed {};
 
 class ServerSession {
@@ -119,12 +124,15 @@ public:
     [[nodiscard]] ServerActions handle(const AuthenticationStepDone& event, Instant now);
     [[nodiscard]] ServerActions handle(const TunnelAnswered& event, Instant now);
     [[nodiscard]] ServerActions handle(const PeerClosed& event, Instant now);
+    [[nodiscard]] ServerActions handle(const BadDatagramReceived& event, Instant now);
     // To be called at or after deadline(); earlier it does nothing.
     [[nodiscard]] ServerActions handle(const TimePassed& event, Instant now);
 
     // When TimePassed is wanted next; nullopt when no limit runs.
     [[nodiscard]] std::optional<Instant> deadline() const;
     [[nodiscard]] bool is_closed() const { return phase_ == Phase::closed; }
+    // A create was answered with success, and neither accept nor reject has come.
+    [[nodiscard]] bool has_offer() const { return phase_ == Phase::offered; }
 
 private:
     enum class Phase { version, mechanism, authentication, command, request, offered, closed };

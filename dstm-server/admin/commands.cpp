@@ -27,6 +27,29 @@ const char* kea_state(const BrokerStatus& status) {
     return status.ready ? "ready" : "reading";
 }
 
+// docs/counters.md says what each counts.
+Json to_json(const net::UdpListenerStatus& status) {
+    const tsp::UdpServerCounters& counters = status.counters;
+    return {{"exchanges", status.exchanges},
+            {"received", counters.received},
+            {"taken", counters.taken},
+            {"repeated", counters.repeated},
+            {"in-work", counters.in_work},
+            {"altered", counters.altered},
+            {"out-of-turn", counters.out_of_turn},
+            {"echo", counters.echo},
+            {"not-signalling", counters.not_signalling},
+            {"oversize", counters.oversize},
+            {"no-exchange", counters.no_exchange},
+            {"no-room", counters.no_room},
+            {"replied", counters.replied},
+            {"limited", counters.limited},
+            {"withheld", counters.withheld},
+            {"send-failed", status.send_failed},
+            {"displaced", counters.displaced},
+            {"expired", counters.expired}};
+}
+
 std::string answer_status(const AdminSource& source) {
     const BrokerStatus status = source.status();
     const auto endpoints = source.endpoints();
@@ -43,7 +66,8 @@ std::string answer_status(const AdminSource& source) {
                     {"exchanges", status.exchanges},
                     {"debts", status.debts},
                     {"endpoints", usable},
-                    {"endpoints-known", endpoints.size()}});
+                    {"endpoints-known", endpoints.size()},
+                    {"udp", to_json(source.udp())}});
 }
 
 Json to_json(const BindingView& view) {

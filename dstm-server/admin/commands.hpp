@@ -1,7 +1,7 @@
 // The commands of the server's admin socket: one JSON object a line asks, one answers, in Kea's
 // form: {"result": 0, "arguments": {...}} or {"result": 1, "text": "..."}.
 //
-//   status      sessions, bindings, endpoints, Kea
+//   status      sessions, bindings, endpoints, Kea, what came by UDP
 //   bindings    optional arguments: from (the address after which to begin), limit (1-1000)
 //   endpoints   every endpoint that was seen
 //   version
@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "dstm-server/broker/broker.hpp"
+#include "dstm-server/net/udp_listener.hpp"
 
 namespace dstm::server {
 
@@ -21,6 +22,7 @@ struct AdminSource {
     WallTime started_at;
     std::function<WallTime()> now;
     std::function<BrokerStatus()> status;
+    std::function<net::UdpListenerStatus()> udp;
     std::function<std::vector<BindingView>()> bindings;
     std::function<std::vector<EndpointView>()> endpoints;
 };

@@ -116,7 +116,13 @@ int show_status(const Options& options) {
     }
     Rows rows;
     for (const auto& entry : status->items()) {
-        rows.push_back({entry.key(), cell(*status, entry.key().c_str())});
+        if (!entry.value().is_object()) {
+            rows.push_back({entry.key(), cell(*status, entry.key().c_str())});
+            continue;
+        }
+        for (const auto& part : entry.value().items()) {
+            rows.push_back({entry.key() + " " + part.key(), part.value().dump()});
+        }
     }
     print(to_table(rows));
     return exit_good;

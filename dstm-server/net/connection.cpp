@@ -13,9 +13,6 @@ namespace {
 // Longer than a reader that is there needs to come back for the next segment.
 constexpr std::chrono::milliseconds pause_between_segments(150);
 
-}  // namespace
-namespace {
-
 constexpr int kernel_buffer_size = 32 * 1024;
 
 }  // namespace
@@ -37,8 +34,14 @@ void Connection::start() {
     socket_.set_option(asio::socket_base::keep_alive(true), ignored);
     // Else the kernel would hold megabytes for a peer that does not read.
     socket_.set_option(asio::socket_base::send_buffer_size(kernel_buffer_size), ignored);
-    id_ = around_.tunnels.open(peer_);
-    log_debug("TSP_CONNECTED", "peer={} session={}", to_string(peer_), id_);
+    owner_ = std::make_unique<SessionOwner>(
+        peer_, around_.events, around_.authenticator, around_.tunnels,
+        [weak = weak_from_this()](const SessionOwner::Event& event) {
+            const auto self = weak.lock();
+            if (!self || self->over_ || self->closing_) return;
+            std::visit([&](const auto& one) { self->feed(one); }, event);
+        });
+    log_debug("TSP_CONNECTED", "peer={}", to_string(peer_));
     arm_timer();
     read();
 }
@@ -56,26 +59,6 @@ void Connection::feed(const Event& event) {
     arm_timer();
 }
 
-void Connection::authentication_done(AuthenticationStep step) {
-    tsp::AuthenticationStepDone event;
-    event.data = std::move(step.data);
-    using From = AuthenticationStep::Outcome;
-    using To = tsp::AuthenticationStepDone::Outcome;
-    switch (step.outcome) {
-        case From::challenge: event.outcome = To::challenge; break;
-        case From::success: event.outcome = To::success; break;
-        case From::failure: event.outcome = To::failure; break;
-        case From::unavailable: event.outcome = To::unavailable; break;
-    }
-    if (step.outcome != From::challenge) conversation_.reset();
-    if (step.outcome == From::success) {
-        log_info("AUTH_SUCCEEDED", "peer={} user={}", to_string(peer_), log::quoted(step.user));
-        // Before the session learns of it: the command may be there already.
-        around_.tunnels.authenticated(id_, std::move(step.user));
-    }
-    feed(event);
-}
-
 // --- actions of the session ----------------------------------------------------------------------
 
 void Connection::carry_out(tsp::Send& action) {
@@ -86,57 +69,6 @@ void Connection::carry_out(tsp::Send& action) {
 }
 
 void Connection::carry_out(tsp::Close&) { close_when_flushed(); }
-
-void Connection::carry_out(tsp::StartAuthentication& action) {
-    std::optional<Secret> initial;
-    if (action.initial_response) initial.emplace(std::move(*action.initial_response));
-    conversation_ = around_.authenticator.start(
-        action.mechanism, std::move(initial), peer_,
-        [weak = weak_from_this()](AuthenticationStep step) {
-            if (const auto self = weak.lock()) self->authentication_done(std::move(step));
-        });
-}
-
-void Connection::carry_out(tsp::ContinueAuthentication& action) {
-    DSTM_ASSERT(conversation_ != nullptr);
-    conversation_->step(Secret(std::move(action.response)),
-                        [weak = weak_from_this()](AuthenticationStep step) {
-                            if (const auto self = weak.lock()) {
-                                self->authentication_done(std::move(step));
-                            }
-                        });
-}
-
-void Connection::carry_out(tsp::RequestTunnel& action) {
-    // Posted, because the answer may come before request() returns and the session is not
-    // reentrant.
-    around_.tunnels.request(
-        id_, action.message, [weak = weak_from_this()](tsp::TunnelAnswered answer) {
-            const auto self = weak.lock();
-            if (!self) return;
-            asio::post(self->around_.events, [self, answer = std::move(answer)] {
-                if (self->over_ || self->closing_) return;
-                self->report_refusal(answer);
-                self->feed(answer);
-            });
-        });
-}
-
-// What is malformed is reported by the session.
-void Connection::report_refusal(const tsp::TunnelAnswered& answer) const {
-    if (answer.status == tsp::Status::success || answer.status == tsp::Status::invalid_format) {
-        return;
-    }
-    log_info("TSP_REFUSED", "peer={} status={} text={}", to_string(peer_),
-             static_cast<int>(answer.status), log::quoted(answer.detail));
-}
-
-void Connection::carry_out(tsp::ConfirmTunnel&) { around_.tunnels.accept(id_); }
-void Connection::carry_out(tsp::DeclineTunnel&) { around_.tunnels.reject(id_); }
-
-void Connection::carry_out(tsp::ReportViolation& action) {
-    log_warning("TSP_VIOLATION", "peer={} what={}", to_string(peer_), log::quoted(action.what));
-}
 
 // --- socket and time -----------------------------------------------------------------------------
 
@@ -205,8 +137,7 @@ void Connection::timer_fired() {
 
 // What was not accepted goes back now, not when the peer has taken our last words.
 void Connection::end_dialogue() {
-    conversation_.reset();
-    if (const auto id = std::exchange(id_, 0); id != 0) around_.tunnels.close(id);
+    if (owner_) owner_->end();
 }
 
 void Connection::close_when_flushed() {

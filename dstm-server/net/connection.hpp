@@ -1,6 +1,6 @@
 // One TCP connection of a TSP client: feeds bytes and time to the tsp::ServerSession, carries out
-// its actions by the authenticator, the tunnel service and the socket (RFC 5572 s4.4.1.1). It
-// decides nothing about the protocol.
+// its actions by the socket and, through the session's owner, by the authenticator and the tunnel
+// service (RFC 5572 s4.4.1.1). It decides nothing about the protocol.
 #pragma once
 
 #include <array>
@@ -14,6 +14,7 @@
 #include "common/tsp/server_session.hpp"
 #include "dstm-server/auth/authenticator.hpp"
 #include "dstm-server/net/lingering_closer.hpp"
+#include "dstm-server/net/session_owner.hpp"
 #include "dstm-server/net/tunnel_service.hpp"
 
 namespace dstm::server::net {
@@ -50,18 +51,14 @@ private:
     void feed(const Event& event);
     void carry_out(tsp::Send& action);
     void carry_out(tsp::Close& action);
-    void carry_out(tsp::StartAuthentication& action);
-    void carry_out(tsp::ContinueAuthentication& action);
-    void carry_out(tsp::RequestTunnel& action);
-    void carry_out(tsp::ConfirmTunnel& action);
-    void carry_out(tsp::DeclineTunnel& action);
-    void carry_out(tsp::ReportViolation& action);
+    template <class OwnerAction>
+    void carry_out(OwnerAction& action) {
+        owner_->carry_out(action);
+    }
 
-    void authentication_done(AuthenticationStep step);
     void read();
     void write();
     void write_now();
-    void report_refusal(const tsp::TunnelAnswered& answer) const;
     void arm_timer();
     void timer_fired();
     void abort(const std::string& why);
@@ -74,8 +71,7 @@ private:
     Surroundings around_;
     Gone gone_;
     tsp::ServerSession session_;
-    std::uint64_t id_ = 0;
-    std::unique_ptr<Conversation> conversation_;
+    std::unique_ptr<SessionOwner> owner_;  // from start() to the end of the dialogue
     bool closing_ = false;           // what is queued goes out, and then the connection
     bool over_ = false;
 

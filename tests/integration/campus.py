@@ -223,13 +223,14 @@ def unix_request(path, request, timeout=10):
 class Campus:
     def __init__(self, link="unix", pool=("192.0.2.2", "192.0.2.254"), lifetime=3600,
                  mechanisms=("SCRAM-SHA-256", "DIGEST-MD5", "ANONYMOUS"), server_limits=None,
-                 plain=False):
+                 plain=False, udp=True):
         self.link = link
         self.pool = pool
         self.lifetime = lifetime
         self.mechanisms = list(mechanisms)
         self.server_limits = server_limits or {}
         self.plain = plain
+        self.udp = udp
         self.processes = []
         self.hosts = {}
         self.directory = tempfile.mkdtemp(prefix="dstm-")
@@ -334,7 +335,8 @@ class Campus:
             endpoints["tls"] = {"address": "::", "port": 3654, **self.certificate("dstm1")}
         self.write("dstm-server.conf", {"dstm-server": {
             "name": "dstm1",
-            "tsp": {"listen": [{"address": "::", "port": 3653}], "tunnel-types": ["v4v6"],
+            "tsp": {"listen": [{"address": "::", "port": 3653, "udp": self.udp}],
+                    "tunnel-types": ["v4v6"],
                     "mechanisms": self.mechanisms,
                     # Shorter ones than TSP's minute can only come from the subnet.
                     "lifetime": self.lifetime if self.lifetime >= 60 else 0,

@@ -30,6 +30,14 @@ TEST(ClientConfig, PlainAndAnonymousAreUsedForAUserOnlyWhenWrittenDown) {
     EXPECT_EQ(asked->mechanisms, std::vector<std::string>{"PLAIN"});
 }
 
+TEST(ClientConfig, TransportIsTcpBeforeUdpUnlessWrittenDown) {
+    EXPECT_EQ(parse_settings(with(R"("port": 3653)"), "c")->transport, Transport::automatic);
+    EXPECT_EQ(parse_settings(with(R"("transport": "auto")"), "c")->transport,
+              Transport::automatic);
+    EXPECT_EQ(parse_settings(with(R"("transport": "udp")"), "c")->transport, Transport::udp);
+    EXPECT_EQ(parse_settings(with(R"("transport": "tcp")"), "c")->transport, Transport::tcp);
+}
+
 struct Mistake {
     const char* line;
     const char* path;
@@ -59,6 +67,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("routes": ["10.0.0.1/8"])", "dstm-client.routes"},
                     Mistake{R"("routes": ["::/0"])", "dstm-client.routes"},
                     Mistake{R"("route-metric": -1)", "dstm-client.route-metric"},
+                    Mistake{R"("transport": "sctp")", "dstm-client.transport"},
                     Mistake{R"("keepalive": 100000)", "dstm-client.keepalive"},
                     Mistake{R"("state-directory": "here")", "dstm-client.state-directory"},
                     Mistake{R"("control-socket": "here")", "dstm-client.control-socket"},

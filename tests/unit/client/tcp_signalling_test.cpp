@@ -1,5 +1,5 @@
 // The driver of sockets and SASL against a scripted server on ::1.
-#include "client/net/tcp_signalling.hpp"
+#include "client/net/signalling.hpp"
 
 #include <gtest/gtest.h>
 
@@ -33,11 +33,12 @@ class TcpSignallingTest : public testing::Test {
 protected:
     void start(const Target& target, std::vector<std::string> mechanisms = {"ANONYMOUS"},
                Duration answer_timeout = 5s) {
-        TcpSignallingConfig config;
+        SignallingConfig config;
+        config.transport = Transport::tcp;
         config.mechanisms = std::move(mechanisms);
         config.connect_timeout = 2s;
         config.session.answer_timeout = answer_timeout;
-        signalling = make_tcp_signalling(context, clock, config, [this](const Event& event) {
+        signalling = make_signalling(context, clock, config, [this](const Event& event) {
             events.push_back(event);
             if (on_event) on_event(event);
         });

@@ -19,6 +19,7 @@ protected:
         source_.started_at = from_unix(1000);
         source_.now = [] { return from_unix(1060); };
         source_.status = [this] { return status_; };
+        source_.udp = [this] { return udp_; };
         source_.bindings = [this] { return bindings_; };
         source_.endpoints = [this] { return endpoints_; };
     }
@@ -26,6 +27,7 @@ protected:
 
     AdminSource source_;
     BrokerStatus status_;
+    net::UdpListenerStatus udp_;
     std::vector<BindingView> bindings_;
     std::vector<EndpointView> endpoints_;
 };
@@ -46,6 +48,15 @@ TEST_F(AdminCommands, StatusSaysWhetherRequestsAreServed) {
     EXPECT_EQ(ask(R"({"command": "status"})")["arguments"]["endpoints"], 0);
     endpoints_[0].in_sync = true;
     EXPECT_EQ(ask(R"({"command": "status"})")["arguments"]["endpoints"], 1);
+}
+
+TEST_F(AdminCommands, StatusCountsWhatCameByUdp) {
+    udp_.exchanges = 3;
+    udp_.counters.limited = 7;
+    const Json udp = ask(R"({"command": "status"})")["arguments"]["udp"];
+    EXPECT_EQ(udp["exchanges"], 3);
+    EXPECT_EQ(udp["limited"], 7);
+    EXPECT_EQ(udp["received"], 0);
 }
 
 TEST_F(AdminCommands, BindingsComeInPagesInTheOrderOfTheirAddresses) {

@@ -33,6 +33,10 @@ TEST(ServerConfig, TheExampleHasNoMistakes) {
     EXPECT_EQ(settings.log_level, "info");
     ASSERT_EQ(settings.tsp.listen.size(), 1u);
     EXPECT_EQ(to_string(settings.tsp.listen[0]), "[::]:3653");
+    ASSERT_EQ(settings.udp.listen.size(), 1u);
+    EXPECT_EQ(settings.udp.limits.places.total, 10000u);
+    EXPECT_EQ(settings.udp.limits.places.per_prefix, 1024u);
+    EXPECT_EQ(settings.udp.limits.replies_per_second, 200u);
     EXPECT_EQ(settings.sasl.mechanisms,
               (std::vector<std::string>{"SCRAM-SHA-256", "DIGEST-MD5"}));
     EXPECT_EQ(settings.broker.lifetime_s, 3600u);
@@ -48,6 +52,17 @@ TEST(ServerConfig, TheExampleHasNoMistakes) {
     ASSERT_TRUE(settings.endpoint_tls.has_value());
     EXPECT_EQ(to_string(settings.endpoint_tls->listen), "[::]:3654");
     EXPECT_EQ(settings.audit_log, "/var/log/dstm/audit.jsonl");
+}
+
+TEST(ServerConfig, UdpIsServedBesideTcpUnlessSwitchedOffForAnAddress) {
+    const auto loaded = parse_settings(
+        replaced(minimal, R"({ "address": "::" })",
+                 R"({ "address": "::", "udp": false }, { "address": "192.0.2.1", "port": 4000 })"),
+        "f");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    EXPECT_EQ(loaded.settings.tsp.listen.size(), 2u);
+    ASSERT_EQ(loaded.settings.udp.listen.size(), 1u);
+    EXPECT_EQ(to_string(loaded.settings.udp.listen[0]), "192.0.2.1:4000");
 }
 
 TEST(ServerConfig, WhatIsLeftOutTakesTheDefaultsOfTheExample) {

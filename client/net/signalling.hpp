@@ -1,0 +1,40 @@
+// Signalling by TCP, UDP or both in turn: finds the server, connects, authenticates, carries
+// commands (RFC 5572 s4.4.1, v4v6 over IPv6). Knows neither retries nor tunnels.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "client/auth/sasl_client.hpp"
+#include "client/ports.hpp"
+#include "client/transport.hpp"
+#include "common/tsp/client_session.hpp"
+#include "common/tsp/udp_client.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace dstm::client {
+
+struct SignallingConfig {
+    Identity identity;
+    std::vector<std::string> mechanisms;                     // accepted, best first
+    Transport transport = Transport::automatic;
+    Duration connect_timeout = std::chrono::seconds(5);      // TCP, each address
+    Duration flush_timeout = std::chrono::seconds(2);        // TCP: what is unsent when it closes
+    Duration udp_flush_timeout = std::chrono::seconds(5);    // UDP: two repeats
+    std::size_t addresses_max = 16;                          // of one name
+    std::size_t udp_addresses_max = 2;  // each costs the waits of three datagrams
+    tsp::ClientSessionConfig session;
+    tsp::UdpClientConfig udp;  // but for the session and the first sequence
+};
+
+// `handler` is called on the context's thread. `clock` and `context` outlive the result.
+[[nodiscard]] std::unique_ptr<Signalling> make_signalling(boost::asio::io_context& context,
+                                                          const Clock& clock,
+                                                          SignallingConfig config,
+                                                          EventHandler handler);
+
+}  // namespace dstm::client

@@ -1,0 +1,226 @@
+// Who is answered, and how much (RFC 5572 s4.4.1.2, s8).
+#include "common/tsp/udp_server.hpp"
+
+#include <iterator>
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "common/tsp/reply.hpp"
+
+namespace dstm::tsp {
+namespace {
+
+constexpr std::string_view version_word = "VERSION=";
+constexpr std::string_view echo_request = "ECHO REQUEST";
+constexpr std::size_t udp_overhead = 8;
+constexpr std::size_t ipv4_overhead = 20;
+constexpr std::size_t ipv6_overhead = 40;
+
+// Bytes on the wire of a datagram, which is what an amplifier is measured by.
+std::uint64_t wire_size(const UdpPath& path, std::size_t datagram_size) {
+    const bool is_v4 = std::holds_alternative<Ipv4Address>(path.peer.address);
+    return datagram_size + udp_overhead + (is_v4 ? ipv4_overhead : ipv6_overhead);
+}
+
+// Deployed clients send it without a line end.
+bool is_echo_request(std::string_view data) {
+    if (!data.starts_with(echo_request)) return false;
+    data.remove_prefix(echo_request.size());
+    return data.find_first_not_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
+}
+
+}  // namespace
+
+UdpServer::UdpServer(UdpServerConfig config)
+    : config_(std::move(config)),
+      replies_({config_.limits.replies_per_second, config_.limits.replies_burst,
+                PrefixLimit::Config{}.buckets, config_.key}),
+      places_(config_.limits.places) {}
+
+void UdpServer::reconfigure(UdpServerConfig config) {
+    config.key = config_.key;
+    config_ = std::move(config);
+    replies_.set_rate(config_.limits.replies_per_second, config_.limits.replies_burst);
+    places_.set_limits(config_.limits.places);
+}
+
+// --- datagrams -----------------------------------------------------------------------------------
+
+udp::Actions UdpServer::receive(const UdpPath& path, std::string_view datagram, Instant now) {
+    ++counters_.received;
+    if (datagram.size() > config_.limits.datagram_size_max) {
+        ++counters_.oversize;
+    } else if (const auto packet = decode_udp_packet(datagram)) {
+        receive_packet(path, *packet, now);
+    } else {
+        ++counters_.not_signalling;
+    }
+    return take_actions();
+}
+
+void UdpServer::receive_packet(const UdpPath& path, const UdpPacket& packet, Instant now) {
+    if (is_echo_request(packet.data)) {
+        ++counters_.echo;
+        const bool is_welcome = is_willing_ && places_.has_room();
+        return reply_to_stranger(path, packet.header,
+                                 is_welcome ? Status::success : Status::too_busy, now);
+    }
+    const auto known = by_path_.find(path);
+    if (known != by_path_.end()) {
+        const auto entry = entries_.find(known->second);
+        DSTM_ASSERT(entry != entries_.end());
+        if (!is_restart(entry->second, packet, now)) return deliver(entry, packet, now);
+        end(entry);
+    }
+    if (packet.data.starts_with(version_word)) return begin(path, packet, now);
+    ++counters_.no_exchange;
+}
+
+// s4.5.2: a client may signal anew at any time, from the same address and port too. Its VERSION has
+// a sequence of its own; the one that began the exchange is a late repeat as long as those come.
+bool UdpServer::is_restart(const Entry& entry, const UdpPacket& packet, Instant now) const {
+    if (!packet.data.starts_with(version_word)) return false;
+    if (packet.header.sequence != entry.exchange.first_sequence()) return true;
+    return now - entry.exchange.began_at() >= config_.limits.repeat_time;
+}
+
+void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now) {
+    const auto id = ++last_id_;
+    const auto admission = places_.admit(id, path.peer.address);
+    for (const auto displaced : admission.displaced) {
+        ++counters_.displaced;
+        const auto entry = entries_.find(displaced);
+        DSTM_ASSERT(entry != entries_.end());
+        if (entry->second.is_open) {
+            out_.emplace_back(udp::OwnerAction{displaced, ServerAction(Close{})});
+        }
+        by_path_.erase(entry->second.path);
+        entries_.erase(entry);
+    }
+    if (!admission.is_admitted) {
+        ++counters_.no_room;
+        return reply_to_stranger(path, packet.header, Status::too_busy, now);
+    }
+    const auto entry =
+        entries_
+            .emplace(id, Entry{path, UdpExchange(config_.session, packet.header, now), true, now,
+                               0, 0})
+            .first;
+    by_path_.emplace(path, id);
+    out_.emplace_back(udp::OpenExchange{id, path.peer});
+    deliver(entry, packet, now);
+}
+
+void UdpServer::deliver(Entries::iterator entry, const UdpPacket& packet, Instant now) {
+    Entry& peer = entry->second;
+    auto outcome = peer.exchange.receive(packet, now);
+    count(outcome.verdict);
+    // What is ignored pays for nothing and keeps nothing alive.
+    using Verdict = UdpExchange::Verdict;
+    if (outcome.verdict == Verdict::altered || outcome.verdict == Verdict::out_of_turn) return;
+    peer.heard_at = now;
+    peer.bytes_in += wire_size(peer.path, packet.data.size() + udp_header_size);
+    carry_out(entry, std::move(outcome), now);
+}
+
+void UdpServer::count(UdpExchange::Verdict verdict) {
+    switch (verdict) {
+        case UdpExchange::Verdict::taken: ++counters_.taken; return;
+        case UdpExchange::Verdict::repeated: ++counters_.repeated; return;
+        case UdpExchange::Verdict::in_work: ++counters_.in_work; return;
+        case UdpExchange::Verdict::altered: ++counters_.altered; return;
+        case UdpExchange::Verdict::out_of_turn: ++counters_.out_of_turn; return;
+    }
+}
+
+// --- outcomes and time ---------------------------------------------------------------------------
+
+udp::Actions UdpServer::handle(udp::ExchangeId id, const AuthenticationStepDone& event,
+                               Instant now) {
+    const auto entry = entries_.find(id);
+    if (entry == entries_.end() || entry->second.exchange.is_closed()) return {};
+    carry_out(entry, entry->second.exchange.handle(event, now), now);
+    return take_actions();
+}
+
+udp::Actions UdpServer::handle(udp::ExchangeId id, const TunnelAnswered& event, Instant now) {
+    const auto entry = entries_.find(id);
+    if (entry == entries_.end() || entry->second.exchange.is_closed()) return {};
+    carry_out(entry, entry->second.exchange.handle(event, now), now);
+    return take_actions();
+}
+
+udp::Actions UdpServer::tick(Instant now) {
+    for (auto entry = entries_.begin(); entry != entries_.end();) {
+        const auto next = std::next(entry);
+        auto& exchange = entry->second.exchange;
+        const auto deadline = exchange.deadline();
+        if (deadline && *deadline <= now) {
+            carry_out(entry, exchange.handle(TimePassed{}, now), now);
+            if (exchange.is_closed()) ++counters_.expired;
+        }
+        // Its last words are kept for as long as they may be asked for.
+        const bool is_forgotten = exchange.is_closed() &&
+                                  now - entry->second.heard_at >= config_.limits.repeat_time;
+        if (is_forgotten) end(entry);
+        entry = next;
+    }
+    return take_actions();
+}
+
+// --- sending -------------------------------------------------------------------------------------
+
+void UdpServer::carry_out(Entries::iterator entry, UdpExchange::Outcome outcome, Instant now) {
+    Entry& peer = entry->second;
+    if (outcome.datagram) reply(peer, std::move(*outcome.datagram), now);
+    for (auto& action : outcome.actions) {
+        if (std::holds_alternative<Close>(action)) peer.is_open = false;
+        out_.emplace_back(udp::OwnerAction{entry->first, std::move(action)});
+    }
+    places_.touch(entry->first, !peer.exchange.is_at_stake());
+}
+
+void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
+    const auto size = wire_size(peer.path, datagram.size());
+    if (!peer.exchange.is_proven()) {
+        const bool is_short = datagram.size() <= config_.limits.stranger_reply_max;
+        const bool is_paid =
+            peer.exchange.has_stepped() &&
+            peer.bytes_out + size <= peer.bytes_in * config_.limits.budget_factor;
+        if (!is_short && !is_paid) {
+            ++counters_.withheld;
+            return;
+        }
+        if (!replies_.take(peer.path.peer.address, now)) {
+            ++counters_.limited;
+            return;
+        }
+    }
+    peer.bytes_out += size;
+    ++counters_.replied;
+    out_.emplace_back(udp::SendDatagram{peer.path, std::move(datagram)});
+}
+
+void UdpServer::reply_to_stranger(const UdpPath& path, const UdpHeader& header, Status status,
+                                  Instant now) {
+    if (!replies_.take(path.peer.address, now)) {
+        ++counters_.limited;
+        return;
+    }
+    ++counters_.replied;
+    const auto line = format_status_line(static_cast<std::uint16_t>(status), {});
+    out_.emplace_back(udp::SendDatagram{path, encode_udp_packet({header, line})});
+}
+
+void UdpServer::end(Entries::iterator entry) {
+    if (entry->second.is_open) {
+        out_.emplace_back(udp::OwnerAction{entry->first, ServerAction(Close{})});
+    }
+    places_.leave(entry->first);
+    by_path_.erase(entry->second.path);
+    entries_.erase(entry);
+}
+
+udp::Actions UdpServer::take_actions() { return std::exchange(out_, {}); }
+
+}  // namespace dstm::tsp

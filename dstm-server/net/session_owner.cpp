@@ -1,0 +1,103 @@
+// Outcomes find the owner through self_, which is empty after the end.
+#include "dstm-server/net/session_owner.hpp"
+
+#include <utility>
+
+#include "common/base/assert.hpp"
+#include "common/io/asio.hpp"
+#include "common/log/log.hpp"
+
+namespace dstm::server::net {
+namespace {
+
+tsp::AuthenticationStepDone event_of(AuthenticationStep step) {
+    tsp::AuthenticationStepDone event;
+    event.data = std::move(step.data);
+    using From = AuthenticationStep::Outcome;
+    using To = tsp::AuthenticationStepDone::Outcome;
+    switch (step.outcome) {
+        case From::challenge: event.outcome = To::challenge; break;
+        case From::success: event.outcome = To::success; break;
+        case From::failure: event.outcome = To::failure; break;
+        case From::unavailable: event.outcome = To::unavailable; break;
+    }
+    return event;
+}
+
+}  // namespace
+
+SessionOwner::SessionOwner(IpEndpoint peer, asio::io_context& events, Authenticator& authenticator,
+                           TunnelService& tunnels, Tell tell)
+    : peer_(std::move(peer)),
+      events_(events),
+      authenticator_(authenticator),
+      tunnels_(tunnels),
+      tell_(std::move(tell)),
+      id_(tunnels.open(peer_)) {}
+
+SessionOwner::~SessionOwner() { end(); }
+
+void SessionOwner::end() {
+    *self_ = nullptr;
+    conversation_.reset();
+    if (const auto id = std::exchange(id_, 0); id != 0) tunnels_.close(id);
+}
+
+void SessionOwner::carry_out(tsp::StartAuthentication& action) {
+    std::optional<Secret> initial;
+    if (action.initial_response) initial.emplace(std::move(*action.initial_response));
+    conversation_ = authenticator_.start(action.mechanism, std::move(initial), peer_,
+                                         [self = self_](AuthenticationStep step) {
+                                             if (*self) (*self)->step_done(std::move(step));
+                                         });
+}
+
+void SessionOwner::carry_out(tsp::ContinueAuthentication& action) {
+    DSTM_ASSERT(conversation_ != nullptr);
+    conversation_->step(Secret(std::move(action.response)),
+                        [self = self_](AuthenticationStep step) {
+                            if (*self) (*self)->step_done(std::move(step));
+                        });
+}
+
+void SessionOwner::step_done(AuthenticationStep step) {
+    if (step.outcome != AuthenticationStep::Outcome::challenge) conversation_.reset();
+    if (step.outcome == AuthenticationStep::Outcome::success) {
+        log_info("AUTH_SUCCEEDED", "peer={} user={}", to_string(peer_), log::quoted(step.user));
+        // Before the session learns of it: the command may be there already.
+        tunnels_.authenticated(id_, std::move(step.user));
+    }
+    const auto tell = tell_;  // it may destroy this owner
+    tell(event_of(std::move(step)));
+}
+
+void SessionOwner::carry_out(tsp::RequestTunnel& action) {
+    // Posted, because the answer may come before request() returns and a session is not reentrant.
+    tunnels_.request(id_, action.message, [self = self_](tsp::TunnelAnswered answer) {
+        if (!*self) return;
+        asio::post((*self)->events_, [self, answer = std::move(answer)] {
+            if (!*self) return;
+            (*self)->report_refusal(answer);
+            const auto tell = (*self)->tell_;
+            tell(answer);
+        });
+    });
+}
+
+// What is malformed is reported by the session.
+void SessionOwner::report_refusal(const tsp::TunnelAnswered& answer) const {
+    if (answer.status == tsp::Status::success || answer.status == tsp::Status::invalid_format) {
+        return;
+    }
+    log_info("TSP_REFUSED", "peer={} status={} text={}", to_string(peer_),
+             static_cast<int>(answer.status), log::quoted(answer.detail));
+}
+
+void SessionOwner::carry_out(tsp::ConfirmTunnel&) { tunnels_.accept(id_); }
+void SessionOwner::carry_out(tsp::DeclineTunnel&) { tunnels_.reject(id_); }
+
+void SessionOwner::carry_out(tsp::ReportViolation& action) {
+    log_warning("TSP_VIOLATION", "peer={} what={}", to_string(peer_), log::quoted(action.what));
+}
+
+}  // namespace dstm::server::net

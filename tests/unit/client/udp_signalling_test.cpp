@@ -1,0 +1,239 @@
+// Signalling by UDP against a scripted peer on ::1, and the way from one transport to the other.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+
+#include "client/net/signalling.hpp"
+#include "common/io/real_clock.hpp"
+#include "scripted_server.hpp"
+
+namespace dstm::client {
+namespace {
+
+using namespace std::chrono_literals;
+
+std::string framed(const std::string& body) {
+    return "Content-length: " + std::to_string(body.size()) + "\r\n" + body;
+}
+
+const std::string info =
+    framed("200 Success\r\n<tunnel action=\"info\" type=\"v4v6\" lifetime=\"60\"><server>"
+           "<address type=\"ipv4\">192.0.2.1</address>"
+           "<address type=\"ipv6\">2001:db8:2::1</address></server><client>"
+           "<address type=\"ipv4\">192.0.2.7</address>"
+           "<address type=\"ipv6\">::1</address></client></tunnel>\r\n");
+
+// Answers by what a datagram holds; loses the first copies of each if told so.
+class UdpScript {
+public:
+    explicit UdpScript(asio::io_context& context)
+        : socket_(context, {asio::ip::address_v6::loopback(), 0}) {
+        read();
+    }
+    [[nodiscard]] std::uint16_t port() const { return socket_.local_endpoint().port(); }
+
+    bool is_silent = false;
+    std::string silent_to;  // datagrams that hold this are lost, `losses` of them
+    int losses = 0;
+    std::vector<std::string> datagrams;
+    [[nodiscard]] int count(const std::string& what) const {
+        return static_cast<int>(std::count_if(
+            datagrams.begin(), datagrams.end(),
+            [&](const auto& one) { return one.find(what) != std::string::npos; }));
+    }
+
+private:
+    void read() {
+        socket_.async_receive_from(asio::buffer(buffer_), peer_,
+                                   [this](const ErrorCodeOfAsio& error, std::size_t size) {
+                                       if (error) return;
+                                       answer({buffer_.data(), size});
+                                       read();
+                                   });
+    }
+    void answer(const std::string& datagram) {
+        datagrams.push_back(datagram);
+        const auto packet = tsp::decode_udp_packet(datagram);
+        if (is_silent || !packet) return;
+        const auto has = [&](const char* word) {
+            return packet->data.find(word) != std::string_view::npos;
+        };
+        if (!silent_to.empty() && has(silent_to.c_str()) && losses-- > 0) return;
+        std::string reply;
+        if (has("VERSION")) reply = "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n";
+        if (has("AUTHENTICATE")) reply = "200 Success\r\n";
+        if (has("create")) reply = info;
+        socket_.send_to(asio::buffer(tsp::encode_udp_packet({packet->header, reply})), peer_);
+    }
+    asio::ip::udp::socket socket_;
+    asio::ip::udp::endpoint peer_;
+    std::array<char, 4096> buffer_{};
+};
+
+class UdpSignallingTest : public testing::Test {
+protected:
+    void start(std::uint16_t port, Transport transport) {
+        SignallingConfig config;
+        config.mechanisms = {"ANONYMOUS"};
+        config.transport = transport;
+        config.connect_timeout = 1s;
+        config.udp_flush_timeout = 500ms;
+        config.udp.waits = {100ms, 100ms, 100ms, 100ms};
+        signalling = make_signalling(context, clock, config, [this](const Event& event) {
+            events.push_back(event);
+            if (std::holds_alternative<SessionOpened>(event)) send_create();
+            if (std::holds_alternative<Answered>(event)) send_accept();
+        });
+        signalling->connect({"::1", port});
+    }
+    void send_create() {
+        tsp::TunnelMessage message;
+        message.type = tsp::RequestType::v4v6;
+        message.client.emplace();
+        message.client->addresses = {{tsp::AddressType::ipv6, "::1", std::nullopt}};
+        signalling->send(message);
+    }
+    void send_accept() {
+        tsp::TunnelMessage message;
+        message.action = tsp::Action::accept;
+        signalling->send(message);
+        if (closes_after_accept) signalling->close();
+    }
+    template <class Predicate>
+    bool reached(Predicate predicate) {
+        const auto end = std::chrono::steady_clock::now() + 10s;
+        while (!predicate()) {
+            if (std::chrono::steady_clock::now() > end) return false;
+            context.restart();
+            context.run_one_for(50ms);
+        }
+        return true;
+    }
+    template <class E>
+    const E* first() const {
+        for (const auto& event : events) {
+            if (const auto* found = std::get_if<E>(&event)) return found;
+        }
+        return nullptr;
+    }
+
+    asio::io_context context;
+    RealClock clock;
+    std::vector<Event> events;
+    bool closes_after_accept = true;
+    std::unique_ptr<Signalling> signalling;
+};
+
+TEST_F(UdpSignallingTest, WholeDialogue) {
+    UdpScript server(context);
+    start(server.port(), Transport::udp);
+    ASSERT_TRUE(reached([&] { return server.count("accept") == 1; }));
+    const auto* opened = first<SessionOpened>();
+    ASSERT_NE(opened, nullptr);
+    EXPECT_EQ(opened->local, *Ipv6Address::parse("::1"));
+    EXPECT_EQ(opened->peer.port, server.port());
+    ASSERT_NE(first<Answered>(), nullptr);
+    EXPECT_EQ(first<Answered>()->status, 200);
+    EXPECT_EQ(server.datagrams.size(), 4u);
+}
+
+TEST_F(UdpSignallingTest, WhatIsLostIsSaidAgainTheAcceptToo) {
+    for (const char* lost : {"VERSION", "AUTHENTICATE", "create", "accept"}) {
+        SCOPED_TRACE(lost);
+        events.clear();
+        UdpScript server(context);
+        server.silent_to = lost;
+        server.losses = 1;
+        start(server.port(), Transport::udp);
+        // The second accept comes after close(): what is unsaid is still said.
+        ASSERT_TRUE(reached([&] { return server.count(lost) == 2 && server.count("accept") > 0; }));
+        EXPECT_EQ(first<SessionFailed>(), nullptr);
+        signalling.reset();
+    }
+}
+
+TEST_F(UdpSignallingTest, ThreeUnansweredDatagramsLeadToTcp) {
+    ScriptedServer tcp(context, {{"VERSION", "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n"},
+                                 {"AUTHENTICATE ANONYMOUS", "200 Success\r\n"},
+                                 {"</tunnel>", info},
+                                 {"accept", ""}});
+    asio::ip::udp::socket silent(context, {asio::ip::address_v6::loopback(), tcp.port()});
+    start(tcp.port(), Transport::udp);
+    ASSERT_TRUE(reached([&] { return tcp.peer_closed; }));
+    EXPECT_NE(tcp.received.find("accept"), std::string::npos);
+    std::array<char, 2048> buffer{};
+    silent.non_blocking(true);
+    int heard = 0;
+    ErrorCodeOfAsio error;
+    while (silent.receive(asio::buffer(buffer), 0, error) > 0 && !error) ++heard;
+    EXPECT_EQ(heard, 3);
+    EXPECT_EQ(first<SessionFailed>(), nullptr) << "the owner need not know";
+}
+
+TEST_F(UdpSignallingTest, AnUnreachablePortLeadsToTcpAtOnce) {
+    ScriptedServer tcp(context, {{"VERSION", "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n"},
+                                 {"AUTHENTICATE ANONYMOUS", "200 Success\r\n"},
+                                 {"</tunnel>", info},
+                                 {"accept", ""}});
+    const auto begin = std::chrono::steady_clock::now();
+    start(tcp.port(), Transport::udp);
+    ASSERT_TRUE(reached([&] { return tcp.peer_closed; }));
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, 5s);
+    EXPECT_NE(first<Answered>(), nullptr);
+}
+
+TEST_F(UdpSignallingTest, ARefusedConnectionLeadsToUdpUnlessTcpOnlyIsAsked) {
+    UdpScript server(context);
+    start(server.port(), Transport::tcp);
+    ASSERT_TRUE(reached([&] { return first<SessionFailed>() != nullptr; }));
+    EXPECT_TRUE(server.datagrams.empty());
+    events.clear();
+    signalling.reset();
+    start(server.port(), Transport::automatic);
+    ASSERT_TRUE(reached([&] { return server.count("accept") == 1; }));
+    EXPECT_EQ(first<SessionFailed>(), nullptr);
+}
+
+TEST_F(UdpSignallingTest, NobodyAnywhereIsUnreachable) {
+    std::uint16_t port = 0;
+    {
+        UdpScript gone(context);
+        port = gone.port();
+    }
+    for (const auto transport : {Transport::automatic, Transport::udp}) {
+        events.clear();
+        start(port, transport);
+        ASSERT_TRUE(reached([&] { return first<SessionFailed>() != nullptr; }));
+        EXPECT_EQ(first<SessionFailed>()->cause, SessionFailed::Cause::unreachable);
+        EXPECT_EQ(events.size(), 1u);
+        signalling.reset();
+    }
+}
+
+// Once it has spoken, a server that falls silent is lost; TCP would be a second dialogue.
+TEST_F(UdpSignallingTest, SilenceAfterTheFirstReplyIsALostDialogue) {
+    UdpScript server(context);
+    server.silent_to = "create";
+    server.losses = 1000;
+    start(server.port(), Transport::udp);
+    ASSERT_TRUE(reached([&] { return first<SessionFailed>() != nullptr; }));
+    EXPECT_EQ(first<SessionFailed>()->cause, SessionFailed::Cause::lost);
+    EXPECT_EQ(server.count("create"), 4) << "as many as there are waits";
+}
+
+TEST_F(UdpSignallingTest, CloseInTheMiddleTellsNothing) {
+    UdpScript server(context);
+    server.is_silent = true;
+    start(server.port(), Transport::udp);
+    ASSERT_TRUE(reached([&] { return !server.datagrams.empty(); }));
+    signalling->close();
+    EXPECT_TRUE(events.empty());
+    context.restart();
+    context.run_for(250ms);
+    EXPECT_TRUE(events.empty());
+    EXPECT_EQ(server.datagrams.size(), 1u) << "a VERSION need not be repeated";
+}
+
+}  // namespace
+}  // namespace dstm::client

@@ -2,7 +2,9 @@
 // place that includes libnl. Blocking, but every call is one or a few kernel round trips.
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -47,6 +49,7 @@ public:
                                            std::uint8_t prefix_length);
     [[nodiscard]] Result<void> remove_address(int index, const IpAddress& address,
                                               std::uint8_t prefix_length);
+    // conflict: a route with the same destination and metric leads elsewhere; it is left alone.
     [[nodiscard]] Result<void> add_route(const Route& route);
     [[nodiscard]] Result<void> remove_route(const Route& route);
     // Of the main table.

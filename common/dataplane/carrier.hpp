@@ -1,0 +1,102 @@
+// What happens to a packet: the rules of the tun data plane, fast. Knows tunnels and bytes, no
+// sockets, no threads, no clock. RFC 2473 (v4v6), RFC 6040; the same rules, slow and obvious, are
+// in tunnel/reference_model.hpp, and a test holds the two together.
+//
+// Up: from the tunnel into the host. Down: from the host into the tunnel.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <vector>
+
+#include "common/base/bytes.hpp"
+#include "common/dataplane/drop.hpp"
+#include "common/dataplane/icmp_error.hpp"
+#include "common/dataplane/tun_plane_config.hpp"
+#include "common/dataplane/tunnel_table.hpp"
+
+namespace dstm::dataplane {
+
+struct Now {
+    Instant instant;
+    WallTime wall;
+};
+
+struct UpVerdict {
+    std::optional<Drop> drop;
+    std::size_t size = 0;  // of the inner packet; bytes behind it are not carried
+};
+
+struct DownVerdict {
+    std::optional<Drop> drop;
+    std::size_t size = 0;
+    Ipv6Address destination;         // outer
+    std::uint8_t traffic_class = 0;  // outer
+    std::vector<std::uint8_t> answer;  // an ICMP error to send, when not empty
+};
+
+// An ICMPv6 error about a packet that was sent down, as the socket's error queue gives it.
+struct PathError {
+    std::uint8_t type = 0;
+    std::uint8_t code = 0;
+    std::uint32_t info = 0;   // packet too big: the MTU
+    Ipv6Address destination;  // outer, of the packet that failed
+    ConstBytes quoted;        // the inner packet, perhaps cut short
+};
+
+struct RelayVerdict {
+    std::optional<Drop> drop;
+    bool path_mtu_changed = false;
+    std::vector<std::uint8_t> answer;
+};
+
+class Carrier {
+public:
+    // The MTU of the host's route to an outer address, without what this class has learned.
+    using LinkMtu = std::function<std::uint32_t(const Ipv6Address&)>;
+
+    Carrier(const TunPlaneConfig& config, LinkMtu link_mtu);
+
+    // All but the state of the table: type, addresses, pools.
+    [[nodiscard]] Result<void> check(const TunnelSpec& spec) const;
+    [[nodiscard]] Result<void> add(const TunnelSpec& spec, Now now);
+    [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to);
+
+    // Both may change the packet in place: ECN, MSS.
+    [[nodiscard]] UpVerdict up(const Ipv6Address& outer_source, std::uint8_t traffic_class,
+                               MutableBytes payload, Now now);
+    [[nodiscard]] DownVerdict down(MutableBytes packet, Now now);
+    // RFC 2473 s8.
+    [[nodiscard]] RelayVerdict relay(const PathError& error, Now now);
+
+    // What the path to the one far end of a client allows now; none without a tunnel.
+    [[nodiscard]] std::optional<std::uint32_t> client_path_mtu(Now now);
+
+    [[nodiscard]] const TunnelTable& tunnels() const { return tunnels_; }
+    [[nodiscard]] DropTable& drops() { return drops_; }
+    [[nodiscard]] const DropTable& drops() const { return drops_; }
+
+private:
+    using Role = TunPlaneConfig::Role;
+    using Checked = tl::expected<Tunnel*, Drop>;
+
+    [[nodiscard]] bool is_client() const { return config_.role == Role::client; }
+    [[nodiscard]] Ipv6Address far_end_of(const TunnelSpec& spec) const;
+    [[nodiscard]] Checked check_up_at_endpoint(const InnerHeader& header, const Ipv6Address& outer);
+    [[nodiscard]] Checked check_up_at_client(const InnerHeader& header, const Ipv6Address& outer);
+    [[nodiscard]] Checked check_down_at_endpoint(ConstBytes packet, const InnerHeader& header);
+    [[nodiscard]] Checked check_down_at_client(const InnerHeader& header);
+    [[nodiscard]] std::uint32_t path_mtu(FarEnd& far_end, Instant now);
+    [[nodiscard]] std::vector<std::uint8_t> answer(IcmpKind kind, std::uint32_t path_mtu,
+                                                   ConstBytes packet, const InnerHeader& header,
+                                                   const Tunnel& tunnel) const;
+
+    TunPlaneConfig config_;
+    LinkMtu link_mtu_;
+    TunnelTable tunnels_;
+    DropTable drops_;
+};
+
+}  // namespace dstm::dataplane

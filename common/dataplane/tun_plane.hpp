@@ -1,0 +1,30 @@
+// The data plane that works on every host: a TUN device and a raw IPv6 socket, in user space.
+//
+// Carries v4v6 (RFC 2473). It knows nothing of leases, TSP or the endpoint link; what happens to a
+// packet is decided in carrier.hpp, this is the ring of sockets and threads around it.
+#pragma once
+
+#include <memory>
+
+#include "common/base/clock.hpp"
+#include "common/base/result.hpp"
+#include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/tun_plane_config.hpp"
+
+namespace dstm::dataplane {
+
+// Creates the device, brings it up, and starts carrying. All of it is undone by the destructor,
+// which returns promptly. Needs CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane and
+// is read from its thread too.
+//
+// invalid: a value of the configuration cannot work. conflict: the device belongs to another
+// process. unavailable: the host lacks the address, the TUN device or the right.
+//
+// add() returns, besides what DataPlane says: refused for a tunnel type that is not carried here;
+// invalid for addresses that cannot be (inner in no pool, an outer that is not this host's);
+// exhausted when the table is full, for a client when it has a tunnel with another inner address;
+// unavailable, for a client, when its outer address is not (yet) on the host.
+[[nodiscard]] Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
+                                                                const Clock& clock);
+
+}  // namespace dstm::dataplane

@@ -1,0 +1,50 @@
+// What an endpoint or a client tells the tun data plane once, at its start.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ip_address.hpp"
+
+namespace dstm::dataplane {
+
+struct TunPlaneConfig {
+    enum class Role {
+        endpoint,  // many tunnels, found by inner address
+        client,    // one tunnel; `inner` of its spec is this host's own address
+    };
+
+    Role role = Role::endpoint;
+    std::string device = "dstm0";
+
+    // Endpoint: this host's own outer address. A client leaves it empty: it uses the outer_client
+    // of the tunnel that is installed, and changes with it (a move).
+    Ipv6Address outer;
+
+    // Endpoint: this host's own inner address. Given to the device as /32 (so that the kernel
+    // answers echo), source of the ICMP errors that the plane sends.
+    std::optional<Ipv4Address> inner;
+
+    // Endpoint: routed to the device. Beneath each lies a blackhole route of the highest metric,
+    // which is what remains when the process is killed: nothing loops.
+    std::vector<Ipv4Prefix> pools;
+
+    bool hairpin = true;    // endpoint: client to client
+    bool mss_clamp = true;  // in SYN, both ways
+
+    // MTU of the device. 0: endpoint as large as possible, client what the path allows. A client's
+    // device never goes above this value.
+    std::uint32_t device_mtu = 0;
+
+    std::size_t tunnels_max = std::size_t{1} << 20;  // endpoint
+
+    // Client: told, on the plane's thread, when the outer path MTU is first known and whenever it
+    // changes. The device's MTU has been adapted before. Must not call the plane.
+    std::function<void(std::uint32_t path_mtu)> path_mtu_changed;
+};
+
+}  // namespace dstm::dataplane

@@ -60,12 +60,17 @@ Carrier::Carrier(const TunPlaneConfig& config, LinkMtu link_mtu)
       link_mtu_(std::move(link_mtu)),
       tunnels_(is_client() ? 1 : config.tunnels_max) {}
 
-Result<void> Carrier::check(const TunnelSpec& spec) const {
+Result<void> Carrier::check_add(const TunnelSpec& spec) const {
     // Another encapsulation stands beside this one with its own socket, table and rules.
     if (spec.type != TunnelType::v4v6) {
         return fail(ErrorCode::refused, "the tun data plane does not carry " +
                                             std::string(to_string(spec.type)));
     }
+    if (auto checked = check_addresses(spec); !checked) return checked;
+    return tunnels_.check_put(spec);
+}
+
+Result<void> Carrier::check_addresses(const TunnelSpec& spec) const {
     const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
     const auto* outer_client = std::get_if<Ipv6Address>(&spec.outer_client.address);
     const auto* outer_server = std::get_if<Ipv6Address>(&spec.outer_server);
@@ -94,15 +99,15 @@ Result<void> Carrier::check(const TunnelSpec& spec) const {
 }
 
 Result<void> Carrier::add(const TunnelSpec& spec, Now now) {
-    if (auto checked = check(spec); !checked) return checked;
+    if (auto checked = check_add(spec); !checked) return checked;
     const auto far_end = far_end_of(spec);
     const PathMtu fresh(link_mtu_(far_end));
     const auto* before = tunnels_.find(std::get<Ipv4Address>(spec.inner));
     const bool moved = before != nullptr && before->spec.outer_client != spec.outer_client;
-    auto put = tunnels_.put(spec, far_end, fresh, now.instant);
+    tunnels_.put(spec, far_end, fresh, now.instant);
     // A client that moved has the same far end and another path to it.
-    if (put && is_client() && moved) tunnels_.find_far_end(far_end)->path_mtu = fresh;
-    return put;
+    if (is_client() && moved) tunnels_.find_far_end(far_end)->path_mtu = fresh;
+    return {};
 }
 
 Result<void> Carrier::remove(const IpAddress& inner, Generation up_to) {

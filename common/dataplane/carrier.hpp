@@ -59,8 +59,8 @@ public:
 
     Carrier(const TunPlaneConfig& config, LinkMtu link_mtu);
 
-    // All but the state of the table: type, addresses, pools.
-    [[nodiscard]] Result<void> check(const TunnelSpec& spec) const;
+    // What add() would say, without adding.
+    [[nodiscard]] Result<void> check_add(const TunnelSpec& spec) const;
     [[nodiscard]] Result<void> add(const TunnelSpec& spec, Now now);
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to);
 
@@ -83,6 +83,7 @@ private:
     using Checked = tl::expected<Tunnel*, Drop>;
 
     [[nodiscard]] bool is_client() const { return config_.role == Role::client; }
+    [[nodiscard]] Result<void> check_addresses(const TunnelSpec& spec) const;
     [[nodiscard]] Ipv6Address far_end_of(const TunnelSpec& spec) const;
     [[nodiscard]] Checked check_up_at_endpoint(const InnerHeader& header, const Ipv6Address& outer);
     [[nodiscard]] Checked check_up_at_client(const InnerHeader& header, const Ipv6Address& outer);

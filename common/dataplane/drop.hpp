@@ -50,6 +50,9 @@ public:
     [[nodiscard]] std::uint64_t of(Drop drop) const {
         return counts_[static_cast<std::size_t>(drop)];
     }
+    void add(const DropTable& other) {
+        for (std::size_t i = 0; i < drop_count; ++i) counts_[i] += other.counts_[i];
+    }
     // All of them, also those that are zero: a counter that appears only when it counts cannot be
     // watched.
     [[nodiscard]] DropCounters by_name() const;

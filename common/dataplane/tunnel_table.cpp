@@ -1,5 +1,8 @@
 #include "common/dataplane/tunnel_table.hpp"
 
+#include <string>
+#include <utility>
+
 #include "common/base/assert.hpp"
 
 namespace dstm::dataplane {
@@ -12,23 +15,30 @@ tl::unexpected<Error> fail_newer(const Tunnel& standing) {
 
 }  // namespace
 
-Result<void> TunnelTable::put(const TunnelSpec& spec, const Ipv6Address& far_end,
-                              const PathMtu& path_mtu, Instant now) {
-    const auto inner = std::get<Ipv4Address>(spec.inner);
-    if (auto* standing = find(inner)) {
-        if (standing->spec.generation > spec.generation) return fail_newer(*standing);
-        auto* const left = standing->far_end;
-        standing->far_end = hold(far_end, path_mtu, now);
-        standing->spec = spec;
-        release(left);
-        return {};
+Result<void> TunnelTable::check_put(const TunnelSpec& spec) const {
+    const auto* standing = find(std::get<Ipv4Address>(spec.inner));
+    if (standing != nullptr && standing->spec.generation > spec.generation) {
+        return fail_newer(*standing);
     }
-    if (tunnels_.size() >= tunnels_max_) {
+    if (standing == nullptr && tunnels_.size() >= tunnels_max_) {
         return fail(ErrorCode::exhausted,
-                    "the table holds " + std::to_string(tunnels_max_) + " tunnels, its limit");
+                    "the table is full with " + std::to_string(tunnels_max_) + " tunnels");
     }
-    tunnels_.emplace(inner, Tunnel{spec, {}, inner, hold(far_end, path_mtu, now)});
     return {};
+}
+
+void TunnelTable::put(const TunnelSpec& spec, const Ipv6Address& far_end, const PathMtu& path_mtu,
+                      Instant now) {
+    const auto inner = std::get<Ipv4Address>(spec.inner);
+    auto* standing = find(inner);
+    auto* const entered = hold(far_end, path_mtu, now);
+    if (standing == nullptr) {
+        tunnels_.emplace(inner, Tunnel{spec, {}, inner, entered});
+        return;
+    }
+    auto* const left = std::exchange(standing->far_end, entered);
+    standing->spec = spec;
+    release(left);
 }
 
 Result<void> TunnelTable::remove(Ipv4Address inner, Generation up_to) {

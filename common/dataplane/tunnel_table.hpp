@@ -33,10 +33,12 @@ class TunnelTable {
 public:
     explicit TunnelTable(std::size_t tunnels_max) : tunnels_max_(tunnels_max) {}
 
-    // conflict: what stands is newer. exhausted: the table is full. `path_mtu` is taken when the
-    // far end is not known yet.
-    [[nodiscard]] Result<void> put(const TunnelSpec& spec, const Ipv6Address& far_end,
-                                   const PathMtu& path_mtu, Instant now);
+    // conflict: what stands is newer. exhausted: the table is full.
+    [[nodiscard]] Result<void> check_put(const TunnelSpec& spec) const;
+    // Adds or replaces what check_put() allows. `path_mtu` is taken when the far end is not known
+    // yet.
+    void put(const TunnelSpec& spec, const Ipv6Address& far_end, const PathMtu& path_mtu,
+             Instant now);
     [[nodiscard]] Result<void> remove(Ipv4Address inner, Generation up_to);
 
     // Null when there is none. Valid until the next put or remove.

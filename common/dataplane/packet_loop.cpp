@@ -1,0 +1,216 @@
+#include "common/dataplane/packet_loop.hpp"
+
+#include <array>
+#include <cerrno>
+#include <csignal>
+
+#include <netinet/in.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include "common/log/log.hpp"
+
+namespace dstm::dataplane {
+namespace {
+
+constexpr Duration housekeeping_period = std::chrono::seconds(10);
+// As the kernel limits its own (net.ipv4.icmp_msgs_per_sec, icmp_msgs_burst).
+constexpr std::uint32_t answers_per_second = 1000;
+constexpr std::uint32_t answers_burst = 50;
+
+// What epoll says has happened to.
+enum Source : std::uint32_t { wake_up, device, outer_network };
+
+bool watch(const Descriptor& epoll, int descriptor, Source source) {
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.u32 = source;
+    return ::epoll_ctl(epoll.number(), EPOLL_CTL_ADD, descriptor, &event) == 0;
+}
+
+void unwatch(const Descriptor& epoll, int descriptor) {
+    ::epoll_ctl(epoll.number(), EPOLL_CTL_DEL, descriptor, nullptr);
+}
+
+}  // namespace
+
+PacketLoop::PacketLoop(Shared& shared, TunDevice& device, const Clock& clock,
+                       std::function<void()> housekeeping)
+    : shared_(shared),
+      device_(device),
+      clock_(clock),
+      housekeeping_(std::move(housekeeping)),
+      answer_limit_(answers_per_second, answers_burst) {}
+
+PacketLoop::~PacketLoop() {
+    if (!thread_.joinable()) return;
+    stopping_ = true;
+    wake();
+    thread_.join();
+}
+
+Result<void> PacketLoop::start() {
+    epoll_ = Descriptor(::epoll_create1(EPOLL_CLOEXEC));
+    wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    icmp_ = Descriptor(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
+    if (!epoll_.is_open() || !wake_.is_open() || !icmp_.is_open() ||
+        !watch(epoll_, wake_.number(), Source::wake_up) ||
+        !watch(epoll_, device_.descriptor(), Source::device)) {
+        return tl::unexpected(error_from_errno(errno, "prepare the packet loop"));
+    }
+    // Signals are for the threads of the program, not for this one.
+    sigset_t all;
+    sigset_t before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    thread_ = std::thread([this] { run(); });
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return {};
+}
+
+void PacketLoop::wake() {
+    const std::uint64_t one = 1;
+    // It fails only when the counter is full, and then the thread wakes anyway.
+    static_cast<void>(::write(wake_.number(), &one, sizeof one) == sizeof one);
+}
+
+Result<void> PacketLoop::set_outer(std::shared_ptr<OuterSocket> outer) {
+    if (outer && !watch(epoll_, outer->descriptor(), Source::outer_network)) {
+        return tl::unexpected(error_from_errno(errno, "watch the outer socket"));
+    }
+    if (shared_.outer) unwatch(epoll_, shared_.outer->descriptor());
+    shared_.outer = std::move(outer);
+    return {};
+}
+
+void PacketLoop::run() {
+    auto kept_house_at = clock_.now();
+    while (!stopping_) {
+        std::array<epoll_event, 4> events;
+        const int count = ::epoll_wait(epoll_.number(), events.data(), events.size(),
+                                       static_cast<int>(housekeeping_period.count()));
+        for (int i = 0; i < count; ++i) {
+            switch (events[i].data.u32) {
+                case Source::wake_up: {
+                    std::uint64_t times = 0;
+                    housekeeping_due_ = ::read(wake_.number(), &times, sizeof times) > 0;
+                    break;
+                }
+                case Source::device: carry_down(); break;
+                case Source::outer_network:
+                    if ((events[i].events & EPOLLERR) != 0) relay_errors();
+                    carry_up();
+                    break;
+                default: break;
+            }
+        }
+        const auto now = clock_.now();
+        if (!housekeeping_due_ && now - kept_house_at < housekeeping_period) continue;
+        kept_house_at = now;
+        housekeeping_due_ = false;
+        housekeeping_();
+    }
+}
+
+void PacketLoop::carry_up() {
+    const auto socket = outer();
+    if (!socket) return;
+    socket->receive(buffer_, incoming_);
+    const auto time = now();
+    {
+        const std::lock_guard lock(shared_.mutex);
+        for (auto& packet : incoming_) {
+            const auto verdict = shared_.carrier.up(packet.source, packet.traffic_class,
+                                                    packet.payload, time);
+            packet.payload = packet.payload.first(verdict.size);
+        }
+    }
+    std::size_t refused = 0;
+    for (const auto& packet : incoming_) {
+        if (!packet.payload.empty() && !device_.write(packet.payload)) ++refused;
+    }
+    if (refused == 0) return;
+    const std::lock_guard lock(shared_.mutex);
+    for (; refused > 0; --refused) shared_.carrier.drops().count(Drop::device_write_failed);
+}
+
+void PacketLoop::carry_down() {
+    std::array<std::size_t, batch_size_max> sizes{};
+    std::size_t count = 0;
+    while (count < batch_size_max) {
+        const auto size = device_.read(buffer_.slot(count));
+        if (!size) {
+            unwatch(epoll_, device_.descriptor());
+            log_error("TUN_DEVICE_GONE", "the device was deleted; nothing is carried any more");
+        }
+        if (!size || *size == 0) break;
+        sizes[count++] = *size;
+    }
+    const auto time = now();
+    outgoing_.clear();
+    std::shared_ptr<OuterSocket> socket;
+    {
+        const std::lock_guard lock(shared_.mutex);
+        socket = shared_.outer;
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto packet = buffer_.slot(i).first(sizes[i]);
+            auto verdict = shared_.carrier.down(packet, time);
+            if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
+            if (verdict.drop) continue;
+            outgoing_.push_back(
+                {verdict.destination, verdict.traffic_class, packet.first(verdict.size)});
+        }
+    }
+    if (socket && !outgoing_.empty()) {
+        DropTable drops;
+        socket->send(outgoing_, drops);
+        const std::lock_guard lock(shared_.mutex);
+        shared_.carrier.drops().add(drops);
+    }
+    send_answers();
+}
+
+void PacketLoop::relay_errors() {
+    const auto socket = outer();
+    if (!socket) return;
+    for (std::size_t i = 0; i < batch_size_max; ++i) {
+        const auto error = socket->next_error(buffer_.slot(0));
+        if (!error) break;
+        const std::lock_guard lock(shared_.mutex);
+        auto verdict = shared_.carrier.relay(*error, now());
+        if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
+        housekeeping_due_ = housekeeping_due_ || verdict.path_mtu_changed;
+    }
+    send_answers();
+}
+
+void PacketLoop::send_answers() {
+    DropTable drops;
+    for (const auto& answer : answers_) {
+        if (!answer_limit_.allows_one(clock_.now())) {
+            drops.count(Drop::icmp_limited);
+            continue;
+        }
+        sockaddr_in destination{};
+        destination.sin_family = AF_INET;
+        destination.sin_addr.s_addr = htonl(load_ipv4(answer, 16).host_order());
+        const auto sent = ::sendto(icmp_.number(), answer.data(), answer.size(), MSG_DONTWAIT,
+                                   reinterpret_cast<const sockaddr*>(&destination),
+                                   sizeof destination);
+        if (sent < 0) drops.count(Drop::send_failed);
+    }
+    if (answers_.empty()) return;
+    answers_.clear();
+    const std::lock_guard lock(shared_.mutex);
+    shared_.carrier.drops().add(drops);
+}
+
+std::shared_ptr<OuterSocket> PacketLoop::outer() {
+    const std::lock_guard lock(shared_.mutex);
+    return shared_.outer;
+}
+
+Now PacketLoop::now() const { return {clock_.now(), clock_.wall()}; }
+
+}  // namespace dstm::dataplane

@@ -54,6 +54,17 @@ void clear_counters(dstm_entry& entry) {
 
 }  // namespace
 
+Ipv6Address peer_of(const dstm_entry& entry) {
+    Ipv6Address::Bytes bytes;
+    std::memcpy(bytes.data(), entry.peer, bytes.size());
+    return Ipv6Address(bytes);
+}
+
+void EntryTable::release_peer(const dstm_entry& entry) {
+    const auto found = peers_.find(peer_of(entry));
+    if (found != peers_.end() && --found->second == 0) peers_.erase(found);
+}
+
 Result<EntryTable> EntryTable::open(Programs& programs) {
     EntryTable table(programs);
     const auto& pools = programs.settings().pools;
@@ -63,8 +74,10 @@ Result<EntryTable> EntryTable::open(Programs& programs) {
         if (!entries) return tl::unexpected(entries.error());
         auto records = MappedArray<dstm_record>::map(programs.pool_records(i), count);
         if (!records) return tl::unexpected(records.error());
-        for (const auto& record : records->elements()) {
-            if (record.generation != 0) ++table.size_;
+        for (std::size_t k = 0; k < count; ++k) {
+            if (records->elements()[k].generation == 0) continue;
+            ++table.size_;
+            table.hold_peer(peer_of(entries->elements()[k]));
         }
         table.pools_.push_back({pools[i], std::move(*entries), std::move(*records)});
     }
@@ -91,9 +104,12 @@ Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expi
     const auto [entry, standing] = slot(*inner);
     if (entry == nullptr) return put_outside(*inner, fresh, record);
     if (standing->generation > spec.generation) return fail_newer(*inner, standing->generation);
+    hold_peer(*peer);
     if (standing->generation == 0) {
         clear_counters(*entry);
         ++size_;
+    } else {
+        release_peer(*entry);
     }
     *standing = record;
     rewrite(*entry, fresh);
@@ -115,6 +131,7 @@ Result<void> EntryTable::put_outside(Ipv4Address inner, const dstm_entry& fresh,
         entry.bytes_up = before.bytes_up;
         entry.packets_down = before.packets_down;
         entry.bytes_down = before.bytes_down;
+        release_peer(before);
     }
     if (bpf_map_update_elem(programs_->outside(), &key, &entry, BPF_ANY) != 0) {
         if (errno != E2BIG) {
@@ -123,6 +140,7 @@ Result<void> EntryTable::put_outside(Ipv4Address inner, const dstm_entry& fresh,
         return fail(ErrorCode::exhausted, "outside the pools there is room for " +
                                               std::to_string(DSTM_OUTSIDE_MAX) + " tunnels");
     }
+    hold_peer(peer_of(fresh));
     if (found == outside_.end()) ++size_;
     outside_[inner] = record;
     programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
@@ -136,6 +154,7 @@ Result<void> EntryTable::remove(Ipv4Address inner, Generation up_to) {
         return fail(ErrorCode::not_found, "no tunnel for " + inner.to_string());
     }
     if (standing->generation > up_to) return fail_newer(inner, standing->generation);
+    release_peer(*entry);
     rewrite(*entry, dstm_entry{});
     *standing = {};
     --size_;
@@ -149,6 +168,9 @@ Result<void> EntryTable::remove_outside(Ipv4Address inner, Generation up_to) {
     }
     if (found->second.generation > up_to) return fail_newer(inner, found->second.generation);
     const __u32 key = inner.host_order();
+    if (dstm_entry entry{}; bpf_map_lookup_elem(programs_->outside(), &key, &entry) == 0) {
+        release_peer(entry);
+    }
     bpf_map_delete_elem(programs_->outside(), &key);
     outside_.erase(found);
     --size_;

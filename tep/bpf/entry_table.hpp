@@ -44,6 +44,8 @@ public:
 
     [[nodiscard]] std::size_t size() const { return size_; }
     [[nodiscard]] bool holds(Ipv4Address inner) const;
+    // Some tunnel leads to this outer address.
+    [[nodiscard]] bool leads_to(const Ipv6Address& peer) const { return peers_.contains(peer); }
     // Of what is installed; a copy, counters as they are now.
     void for_each(const std::function<void(const TunnelView&)>& visit) const;
 
@@ -60,6 +62,8 @@ private:
 
     explicit EntryTable(Programs& programs) : programs_(&programs) {}
     [[nodiscard]] Slot slot(Ipv4Address inner) const;
+    void hold_peer(const Ipv6Address& peer) { ++peers_[peer]; }
+    void release_peer(const dstm_entry& entry);
     [[nodiscard]] Result<void> put_outside(Ipv4Address inner, const dstm_entry& fresh,
                                            const dstm_record& record);
     [[nodiscard]] Result<void> remove_outside(Ipv4Address inner, Generation up_to);
@@ -67,8 +71,11 @@ private:
     Programs* programs_;
     std::vector<Pool> pools_;
     std::unordered_map<Ipv4Address, dstm_record> outside_;
+    std::unordered_map<Ipv6Address, std::uint32_t> peers_;  // and how many tunnels lead there
     std::size_t size_ = 0;
 };
+
+[[nodiscard]] Ipv6Address peer_of(const dstm_entry& entry);
 
 // The drop counters of the programs, summed over the CPUs, by enum dstm_drop.
 [[nodiscard]] std::vector<std::uint64_t> read_drops(const Programs& programs);

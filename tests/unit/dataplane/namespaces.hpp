@@ -1,0 +1,105 @@
+// Network namespaces that a test creates and deletes itself, with names of its process.
+#pragma once
+
+#include <cstdlib>
+#include <cstdio>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <unistd.h>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/dataplane/descriptor.hpp"
+
+namespace dstm::dataplane::testing {
+
+inline bool run(const std::string& command) {
+    return std::system((command + " >/dev/null 2>&1").c_str()) == 0;
+}
+
+// What a command prints, both streams.
+inline std::string output_of(const std::string& command) {
+    std::string text;
+    FILE* pipe = ::popen((command + " 2>&1").c_str(), "r");
+    if (pipe == nullptr) return text;
+    for (int byte = std::fgetc(pipe); byte != EOF; byte = std::fgetc(pipe)) {
+        text += static_cast<char>(byte);
+    }
+    ::pclose(pipe);
+    return text;
+}
+
+class Namespace {
+public:
+    explicit Namespace(const std::string& role)
+        : name_("dstm" + std::to_string(::getpid()) + role) {
+        if (!run("ip netns add " + name_)) throw std::runtime_error("ip netns add " + name_);
+        ip("link set lo up");
+        // An address that is tried for duplicates cannot be bound to for a second.
+        sysctl("net/ipv6/conf/all/accept_dad", "0");
+        sysctl("net/ipv6/conf/default/accept_dad", "0");
+    }
+    ~Namespace() { run("ip netns del " + name_); }
+    Namespace(const Namespace&) = delete;
+    Namespace& operator=(const Namespace&) = delete;
+
+    [[nodiscard]] const std::string& name() const { return name_; }
+    void ip(const std::string& arguments) const {
+        ASSERT_TRUE(run("ip -n " + name_ + " " + arguments)) << name_ << ": ip " << arguments;
+    }
+    [[nodiscard]] std::string show(const std::string& arguments) const {
+        return output_of("ip -n " + name_ + " " + arguments);
+    }
+    [[nodiscard]] std::string exec(const std::string& command) const {
+        return output_of("ip netns exec " + name_ + " " + command);
+    }
+    void sysctl(const std::string& path, const std::string& value) const {
+        const auto full = "/proc/sys/" + path;
+        ASSERT_TRUE(run("ip netns exec " + name_ + " sh -c 'echo " + value + " > " + full + "'"))
+            << full;
+    }
+
+    // Runs `action` on this thread inside the namespace. Threads and sockets that it makes stay
+    // there.
+    template <class Action>
+    auto in(Action action) const {
+        const Inside inside(name_);
+        return action();
+    }
+
+private:
+    struct Inside {
+        explicit Inside(const std::string& name)
+            : home(::open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC)) {
+            const Descriptor there(::open(("/run/netns/" + name).c_str(), O_RDONLY | O_CLOEXEC));
+            if (::setns(there.number(), CLONE_NEWNET) != 0) std::abort();
+        }
+        ~Inside() {
+            if (::setns(home.number(), CLONE_NEWNET) != 0) std::abort();
+        }
+        Descriptor home;
+    };
+
+    std::string name_;
+};
+
+// Why such a test cannot run here; empty when it can.
+inline std::string why_no_namespaces() {
+    if (::geteuid() != 0) return "needs root to make network namespaces";
+    if (::access("/dev/net/tun", R_OK | W_OK) != 0) return "needs /dev/net/tun";
+    if (!run("ip -V")) return "needs the ip command (iproute2)";
+    if (!run("ping -V")) return "needs the ping command (iputils-ping)";
+    const auto probe = "dstm" + std::to_string(::getpid()) + "probe";
+    if (!run("ip netns add " + probe)) return "cannot make a network namespace";
+    run("ip netns del " + probe);
+    return {};
+}
+
+}  // namespace dstm::dataplane::testing

@@ -1,0 +1,344 @@
+// The tun data plane on real interfaces: tun_campus.hpp shows the network.
+#include <atomic>
+#include <csignal>
+#include <thread>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "common/dataplane/outer_socket.hpp"
+#include "tests/unit/dataplane/tun_campus.hpp"
+
+namespace dstm::dataplane::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+bool answers(const std::string& ping_output) {
+    return ping_output.find(" 0% packet loss") != std::string::npos;
+}
+
+std::string ping(const Namespace& from, const std::string& target, const std::string& more = "") {
+    return from.exec("ping -n -c 1 -W 2 " + more + " " + target);
+}
+
+sockaddr_in socket_address(const std::string& address) {
+    sockaddr_in out{};
+    out.sin_family = AF_INET;
+    out.sin_port = htons(7);
+    out.sin_addr.s_addr = htonl(v4(address).host_order());
+    return out;
+}
+
+void limit_waiting(const Descriptor& socket) {
+    const timeval bound{5, 0};
+    ::setsockopt(socket.number(), SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
+    ::setsockopt(socket.number(), SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
+}
+
+// One TCP connection; the listener sends `size` bytes and then reads as many. Bytes that arrived
+// unchanged, both directions together.
+std::size_t transfer(const Namespace& listening, const std::string& address,
+                     const Namespace& connecting, std::size_t size) {
+    const auto pattern = [](std::size_t at) { return static_cast<std::uint8_t>(at * 7 + at / 256); };
+    std::vector<std::uint8_t> data(size);
+    for (std::size_t i = 0; i < size; ++i) data[i] = pattern(i);
+    const auto send_all = [&](const Descriptor& socket) {
+        for (std::size_t at = 0; at < size;) {
+            const auto sent =
+                ::send(socket.number(), data.data() + at, size - at, MSG_NOSIGNAL);
+            if (sent <= 0) return;
+            at += static_cast<std::size_t>(sent);
+        }
+    };
+    const auto receive_all = [&](const Descriptor& socket) -> std::size_t {
+        std::vector<std::uint8_t> got(size);
+        std::size_t at = 0;
+        while (at < size) {
+            const auto received = ::recv(socket.number(), got.data() + at, size - at, 0);
+            if (received <= 0) break;
+            at += static_cast<std::size_t>(received);
+        }
+        return got == data ? at : 0;
+    };
+    const auto tcp = [] { return Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); };
+    const auto local = socket_address(address);
+    const auto listener = listening.in(tcp);
+    limit_waiting(listener);
+    ::bind(listener.number(), reinterpret_cast<const sockaddr*>(&local), sizeof local);
+    ::listen(listener.number(), 1);
+    std::size_t upwards = 0;
+    std::thread peer([&] {
+        const Descriptor accepted(::accept(listener.number(), nullptr, nullptr));
+        limit_waiting(accepted);
+        send_all(accepted);
+        upwards = receive_all(accepted);
+    });
+    const auto connection = connecting.in(tcp);
+    limit_waiting(connection);
+    std::size_t downwards = 0;
+    if (::connect(connection.number(), reinterpret_cast<const sockaddr*>(&local), sizeof local) ==
+        0) {
+        downwards = receive_all(connection);
+        send_all(connection);
+    }
+    peer.join();
+    return upwards + downwards;
+}
+
+// An ICMP echo request, whole.
+std::vector<std::uint8_t> echo_request(const std::string& source, const std::string& destination,
+                                       std::size_t size) {
+    std::vector<std::uint8_t> packet(size);
+    const MutableBytes bytes(packet);
+    store8(bytes, 0, 0x45);
+    store16(bytes, 2, static_cast<std::uint16_t>(size));
+    store8(bytes, 8, 64);
+    store8(bytes, 9, 1);
+    store_ipv4(bytes, 12, v4(source));
+    store_ipv4(bytes, 16, v4(destination));
+    store16(bytes, 10, internet_checksum(bytes.first(20)));
+    store8(bytes, 20, 8);
+    store16(bytes, 22, internet_checksum(bytes.subspan(20)));
+    return packet;
+}
+
+// A client made by hand: what it sends is what the test says.
+class HandMadeClient {
+public:
+    HandMadeClient(const Namespace& host, const std::string& outer)
+        : socket_(host.in([&] { return OuterSocket::open(v6(outer)); })) {}
+    void send(const std::vector<std::uint8_t>& inner) {
+        DropTable drops;
+        const OutgoingPacket packet{v6("2001:db8:2::1"), 0, inner};
+        socket_.value().send({&packet, 1}, drops);
+    }
+    [[nodiscard]] std::size_t receive_size() {
+        std::vector<IncomingPacket> packets;
+        wait_until([&] {
+            socket_.value().receive(buffer_, packets);
+            return !packets.empty();
+        });
+        return packets.empty() ? 0 : packets[0].payload.size();
+    }
+    void prefix_with_encapsulation_limit() {
+        // RFC 2473 s4.1.1, padded: next header, length, option 4, its length, limit, PadN.
+        const std::array<std::uint8_t, 8> options{0, 0, 4, 1, 4, 1, 1, 0};
+        ASSERT_EQ(::setsockopt(socket_.value().descriptor(), IPPROTO_IPV6, IPV6_DSTOPTS,
+                               options.data(), options.size()),
+                  0);
+    }
+
+private:
+    Result<OuterSocket> socket_;
+    BatchBuffer buffer_;
+};
+
+TEST_F(TunCampus, PingGoesToTheEndpointToTheServerAndBack) {
+    bring_up();
+    EXPECT_TRUE(answers(ping(*first, "192.0.2.1")));
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    EXPECT_TRUE(answers(ping(*server, "192.0.2.7")));
+    EXPECT_THAT(ping(*first, "203.0.113.80", "-t 1"), HasSubstr("From 192.0.2.1"))
+        << "the endpoint is one hop";
+    const auto counters = tep->plane().list().at(0).counters;
+    EXPECT_EQ(counters.packets_up, 4u);
+    EXPECT_EQ(counters.packets_down, 4u);
+    EXPECT_EQ(counters.bytes_up, 4u * 84);
+    for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
+}
+
+TEST_F(TunCampus, TcpCarriesMegabytesBothWays) {
+    constexpr std::size_t size = 8 << 20;
+    bring_up();
+    EXPECT_EQ(transfer(*server, "203.0.113.80", *first, size), 2 * size);
+    EXPECT_EQ(transfer(*first, "192.0.2.7", *server, size), 2 * size);
+    EXPECT_EQ(tep->dropped("too_big"), 0u) << "the MSS is clamped, so nothing is too big";
+}
+
+TEST_F(TunCampus, TcpFindsItsSizeWithoutMssClamping) {
+    constexpr std::size_t size = 1 << 20;
+    auto config = endpoint_config();
+    config.mss_clamp = false;
+    router->ip("link set a0 mtu 1280");
+    bring_up(config);
+    EXPECT_EQ(transfer(*first, "192.0.2.7", *server, size), 2 * size);
+    EXPECT_GT(tep->dropped("too_big"), 0u);
+}
+
+TEST_F(TunCampus, PacketWithDfThatDoesNotFitGetsFragmentationNeededAndTheSizeThatFits) {
+    bring_up();
+    EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M do -s 1432")));
+    const auto refused = ping(*server, "192.0.2.7", "-M do -s 1433");
+    EXPECT_THAT(refused, HasSubstr("mtu = 1460"));
+    EXPECT_EQ(tep->dropped("too_big"), 1u);
+}
+
+TEST_F(TunCampus, PacketTooBigFromThePathLowersTheTunnelAndIsRelayed) {
+    bring_up();
+    router->ip("link set a0 mtu 1280");
+    first->ip("link set eth0 mtu 1280");
+    EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1400"), HasSubstr("mtu = 1240"));
+    EXPECT_EQ(tep->dropped("too_big"), 0u) << "the router said so, not the endpoint";
+    server->ip("route flush cache");
+    EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1401"), HasSubstr("mtu = 1240"));
+    EXPECT_EQ(tep->dropped("too_big"), 1u) << "now the endpoint knows";
+    EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M dont -s 1400"))) << "fragmented outside";
+}
+
+TEST_F(TunCampus, PacketTooBigLowersTheDeviceOfAClientAndItIsTold) {
+    std::atomic<std::uint32_t> told = 0;
+    auto config = client_config();
+    config.path_mtu_changed = [&](std::uint32_t path_mtu) { told = path_mtu; };
+    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
+    ASSERT_TRUE(tep->add(first_spec));
+    client = bring_up_client(*first, first_spec, config);
+    EXPECT_TRUE(wait_until([&] { return told == 1500; }));
+    EXPECT_THAT(first->show("link show dstm0"), HasSubstr("mtu 1460"));
+    router->ip("link set e0 mtu 1300");
+    endpoint->ip("link set eth0 mtu 1300");
+    ping(*first, "203.0.113.80", "-M do -s 1400");
+    EXPECT_TRUE(wait_until([&] { return told == 1300; })) << told;
+    EXPECT_THAT(first->show("link show dstm0"), HasSubstr("mtu 1260"));
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80", "-M do -s 1232")));
+}
+
+TEST_F(TunCampus, OuterFragmentsAreReceivedAndSent) {
+    router->ip("link set a0 mtu 1280");
+    first->ip("link set eth0 mtu 1280");
+    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
+    ASSERT_TRUE(tep->add(first_spec));
+    HandMadeClient peer(*first, "2001:db8:1::5");
+    peer.send(echo_request("192.0.2.7", "192.0.2.1", 1500));
+    EXPECT_EQ(peer.receive_size(), 1500u);
+    peer.send(echo_request("192.0.2.7", "192.0.2.1", 9000));
+    EXPECT_EQ(peer.receive_size(), 9000u);
+}
+
+TEST_F(TunCampus, EncapsulationLimitIsAccepted) {
+    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
+    ASSERT_TRUE(tep->add(first_spec));
+    HandMadeClient peer(*first, "2001:db8:1::5");
+    peer.prefix_with_encapsulation_limit();
+    peer.send(echo_request("192.0.2.7", "192.0.2.1", 84));
+    EXPECT_EQ(peer.receive_size(), 84u);
+}
+
+TEST_F(TunCampus, UnreachableFromThePathReachesTheInnerSource) {
+    bring_up();
+    router->ip("addr del 2001:db8:1::1/64 dev a0");
+    router->ip("-6 route add unreachable 2001:db8:1::/64");
+    EXPECT_THAT(ping(*server, "192.0.2.7"), HasSubstr("From 203.0.113.1")) << "or 192.0.2.1";
+}
+
+TEST_F(TunCampus, SourceCheckTellsFourKindsOfForeignPacketsApart) {
+    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
+    ASSERT_TRUE(tep->add(first_spec));
+    HandMadeClient bound(*first, "2001:db8:1::5");
+    HandMadeClient foreign(*second, "2001:db8:4::5");
+    bound.send(echo_request("192.0.2.9", "192.0.2.1", 84));
+    foreign.send(echo_request("192.0.2.9", "192.0.2.1", 84));
+    foreign.send(echo_request("192.0.2.7", "192.0.2.1", 84));
+    ASSERT_TRUE(wait_until([&] { return tep->dropped("spoofed_outer") == 1; }));
+    ASSERT_TRUE(tep->add(second_spec));
+    foreign.send(echo_request("192.0.2.7", "192.0.2.1", 84));
+    ASSERT_TRUE(wait_until([&] { return tep->dropped("spoofed_inner") == 1; }));
+    EXPECT_EQ(tep->dropped("unknown_inner"), 1u);
+    EXPECT_EQ(tep->dropped("unknown_outer"), 1u);
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_down, 0u);
+}
+
+TEST_F(TunCampus, HairpinWorksAndCanBeSwitchedOff) {
+    for (const bool hairpin : {true, false}) {
+        auto config = endpoint_config();
+        config.hairpin = hairpin;
+        bring_up(config);
+        ASSERT_TRUE(tep->add(second_spec));
+        const auto other = bring_up_client(*second, second_spec, client_config());
+        EXPECT_EQ(answers(ping(*first, "192.0.2.8")), hairpin);
+        EXPECT_EQ(tep->dropped("hairpin_off"), hairpin ? 0u : 1u);
+        EXPECT_TRUE(answers(ping(*second, "203.0.113.80")));
+        client->stop();
+        tep->stop();
+    }
+}
+
+TEST_F(TunCampus, NothingIsCarriedAfterTheEnd) {
+    bring_up();
+    ASSERT_TRUE(answers(ping(*first, "203.0.113.80")));
+    auto ended = first_spec;
+    ended.expires_at = clock.wall();
+    ASSERT_TRUE(tep->add(ended));
+    EXPECT_FALSE(answers(ping(*first, "203.0.113.80", "-W 1")));
+    EXPECT_FALSE(answers(ping(*server, "192.0.2.7", "-W 1")));
+    EXPECT_EQ(tep->dropped("expired"), 2u);
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, 1u);
+}
+
+TEST_F(TunCampus, ClientMovesToAnotherOuterAddress) {
+    bring_up();
+    ASSERT_TRUE(answers(ping(*first, "203.0.113.80")));
+    auto moved = make_spec("192.0.2.7", "2001:db8:1::6");
+    moved.generation = 2;
+    EXPECT_EQ(client->add(moved).error().code, ErrorCode::unavailable);
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80"))) << "a move that fails changes nothing";
+    first->ip("addr add 2001:db8:1::6/64 dev eth0");
+    ASSERT_TRUE(client->add(moved));
+    ASSERT_TRUE(tep->add(moved));
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    EXPECT_EQ(client->plane().list().size(), 1u);
+    EXPECT_EQ(client->add(second_spec).error().code, ErrorCode::exhausted);
+    ASSERT_TRUE(client->remove("192.0.2.7", 2));
+    EXPECT_THAT(first->show("addr show dstm0"), Not(HasSubstr("192.0.2.7")));
+    EXPECT_TRUE(client->add(moved)) << "after a removal the plane can be used again";
+}
+
+TEST_F(TunCampus, StopLeavesTheHostAsItWas) {
+    const auto routes = endpoint->show("route show table all");
+    const auto addresses = endpoint->show("-br addr");
+    const auto client_addresses = first->show("-br addr");
+    bring_up();
+    EXPECT_THAT(endpoint->show("route show"), HasSubstr("blackhole 192.0.2.0/24"));
+    tep->stop();
+    client->stop();
+    EXPECT_EQ(endpoint->show("route show table all"), routes);
+    EXPECT_EQ(endpoint->show("-br addr"), addresses);
+    EXPECT_EQ(first->show("-br addr"), client_addresses);
+}
+
+TEST_F(TunCampus, KilledPlaneLeavesOnlyTheBlackholeWhichTheNextOneAdopts) {
+    const auto routes = endpoint->show("route show");
+    const pid_t child = ::fork();
+    if (child == 0) {
+        HostedPlane plane(*endpoint, endpoint_config(), clock);
+        ::pause();
+        ::_exit(1);
+    }
+    EXPECT_TRUE(wait_until([&] {
+        return endpoint->show("route show").find("192.0.2.0/24 dev dstm0") != std::string::npos;
+    }));
+    ::kill(child, SIGKILL);
+    ::waitpid(child, nullptr, 0);
+    EXPECT_TRUE(wait_until(
+        [&] { return endpoint->show("link show").find("dstm0") == std::string::npos; }));
+    const auto blackhole = endpoint->show("route show type blackhole");
+    EXPECT_THAT(blackhole, HasSubstr("192.0.2.0/24"));
+    bring_up();
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    tep->stop();
+    EXPECT_EQ(endpoint->show("route show"), routes);
+}
+
+TEST_F(TunCampus, DeviceOfSomebodyElseIsAConflict) {
+    endpoint->ip("tuntap add dev dstm0 mode tun");
+    HostedPlane plane(*endpoint, endpoint_config(), clock);
+    ASSERT_FALSE(plane.is_up());
+    EXPECT_THAT(plane.why(), HasSubstr("conflict"));
+    EXPECT_THAT(endpoint->show("route show"), Not(HasSubstr("blackhole")));
+}
+
+}  // namespace
+}  // namespace dstm::dataplane::testing

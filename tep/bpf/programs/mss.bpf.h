@@ -16,8 +16,10 @@
 /* Between the MTU of the outer path and the MSS: outer IPv6, inner IPv4 and TCP header. */
 #define MSS_OVERHEAD 80
 
-/* Bytes from the start of the TCP header to the value of the MSS option, 0 when there is none. */
-static __noinline int find_mss(struct __sk_buff *skb, __u32 tcp, __u32 segment_size) {
+/* Bytes from the start of the TCP header to the value of the MSS option, 0 when there is none.
+ * Not static: the verifier then looks at it once and not from every place that calls it. The masks
+ * say nothing new, but let it see that one turn of the loop is like the next. */
+__noinline int find_mss(struct __sk_buff *skb, __u32 tcp, __u32 segment_size) {
     __u8 options[64] = {};
     __u8 offset_byte = 0;
     if (bpf_skb_load_bytes(skb, tcp + 12, &offset_byte, 1)) return 0;
@@ -33,14 +35,14 @@ static __noinline int find_mss(struct __sk_buff *skb, __u32 tcp, __u32 segment_s
         const __u8 kind = options[at & 63];
         if (kind == TCP_OPTION_END) return 0;
         if (kind == TCP_OPTION_NOP) {
-            ++at;
+            at = (at + 1) & 63;
             continue;
         }
         if (at + 1 >= size) return 0;
         const __u8 length = options[(at + 1) & 63];
         if (length < 2 || at + length > size) return 0;
         if (kind == TCP_OPTION_MSS && length == 4) return (int)(TCP_HEADER_SIZE + at + 2);
-        at += length;
+        at = (at + length) & 63;
     }
     return 0;
 }

@@ -42,9 +42,9 @@ public:
         : name_("dstm" + std::to_string(::getpid()) + role) {
         if (!run("ip netns add " + name_)) throw std::runtime_error("ip netns add " + name_);
         ip("link set lo up");
-        // An address that is tried for duplicates cannot be bound to for a second.
-        sysctl("net/ipv6/conf/all/accept_dad", "0");
+        // A link-local address that is tried for duplicates cannot be used for a second.
         sysctl("net/ipv6/conf/default/accept_dad", "0");
+        sysctl("net/ipv6/conf/all/accept_dad", "0");
     }
     ~Namespace() { run("ip netns del " + name_); }
     Namespace(const Namespace&) = delete;

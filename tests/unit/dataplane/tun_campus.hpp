@@ -95,10 +95,14 @@ protected:
                         const Namespace& right, const std::string& right_name,
                         const std::string& right_address) {
         left.ip("link add eth0 type veth peer name " + right_name + " netns " + right.name());
-        left.ip("addr add " + left_address + " dev eth0");
         left.ip("link set eth0 up");
-        right.ip("addr add " + right_address + " dev " + right_name);
         right.ip("link set " + right_name + " up");
+        // Asking for the carrier makes the kernel notice it now; otherwise that takes a second, in
+        // which it drops what is sent.
+        EXPECT_EQ(left.exec("cat /sys/class/net/eth0/carrier"), "1\n");
+        EXPECT_EQ(right.exec("cat /sys/class/net/" + right_name + "/carrier"), "1\n");
+        left.ip("addr add " + left_address + " dev eth0");
+        right.ip("addr add " + right_address + " dev " + right_name);
     }
 
     [[nodiscard]] static TunPlaneConfig endpoint_config() {
@@ -116,11 +120,23 @@ protected:
     }
 
     // Endpoint and first client up, the tunnel between them and the client's default route.
-    void bring_up(TunPlaneConfig config = endpoint_config()) {
+    void bring_up(const TunPlaneConfig& config = endpoint_config(), bool client_clamps = true) {
         tep = std::make_unique<HostedPlane>(*endpoint, config, clock);
         ASSERT_TRUE(tep->is_up()) << tep->why();
         ASSERT_TRUE(tep->add(first_spec));
-        client = bring_up_client(*first, first_spec, client_config());
+        auto of_client = client_config();
+        of_client.mss_clamp = client_clamps;
+        client = bring_up_client(*first, first_spec, of_client);
+    }
+
+    // The smallest links that IPv6 allows.
+    void narrow_client_link() const {
+        router->ip("link set a0 mtu 1280");
+        first->ip("link set eth0 mtu 1280");
+    }
+    void narrow_endpoint_link() const {
+        router->ip("link set e0 mtu 1280");
+        endpoint->ip("link set eth0 mtu 1280");
     }
 
     std::unique_ptr<HostedPlane> bring_up_client(const Namespace& host, const TunnelSpec& spec,

@@ -163,8 +163,8 @@ TEST_F(TunCampus, TcpFindsItsSizeWithoutMssClamping) {
     constexpr std::size_t size = 1 << 20;
     auto config = endpoint_config();
     config.mss_clamp = false;
-    router->ip("link set a0 mtu 1280");
-    bring_up(config);
+    narrow_endpoint_link();
+    bring_up(config, false);
     EXPECT_EQ(transfer(*first, "192.0.2.7", *server, size), 2 * size);
     EXPECT_GT(tep->dropped("too_big"), 0u);
 }
@@ -179,8 +179,7 @@ TEST_F(TunCampus, PacketWithDfThatDoesNotFitGetsFragmentationNeededAndTheSizeTha
 
 TEST_F(TunCampus, PacketTooBigFromThePathLowersTheTunnelAndIsRelayed) {
     bring_up();
-    router->ip("link set a0 mtu 1280");
-    first->ip("link set eth0 mtu 1280");
+    narrow_client_link();
     EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1400"), HasSubstr("mtu = 1240"));
     EXPECT_EQ(tep->dropped("too_big"), 0u) << "the router said so, not the endpoint";
     server->ip("route flush cache");
@@ -207,8 +206,8 @@ TEST_F(TunCampus, PacketTooBigLowersTheDeviceOfAClientAndItIsTold) {
 }
 
 TEST_F(TunCampus, OuterFragmentsAreReceivedAndSent) {
-    router->ip("link set a0 mtu 1280");
-    first->ip("link set eth0 mtu 1280");
+    narrow_endpoint_link();
+    narrow_client_link();
     tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
     ASSERT_TRUE(tep->add(first_spec));
     HandMadeClient peer(*first, "2001:db8:1::5");
@@ -231,7 +230,8 @@ TEST_F(TunCampus, UnreachableFromThePathReachesTheInnerSource) {
     bring_up();
     router->ip("addr del 2001:db8:1::1/64 dev a0");
     router->ip("-6 route add unreachable 2001:db8:1::/64");
-    EXPECT_THAT(ping(*server, "192.0.2.7"), HasSubstr("From 203.0.113.1")) << "or 192.0.2.1";
+    EXPECT_THAT(ping(*server, "192.0.2.7"),
+                HasSubstr("From 192.0.2.1 icmp_seq=1 Destination Host Unreachable"));
 }
 
 TEST_F(TunCampus, SourceCheckTellsFourKindsOfForeignPacketsApart) {
@@ -242,12 +242,12 @@ TEST_F(TunCampus, SourceCheckTellsFourKindsOfForeignPacketsApart) {
     bound.send(echo_request("192.0.2.9", "192.0.2.1", 84));
     foreign.send(echo_request("192.0.2.9", "192.0.2.1", 84));
     foreign.send(echo_request("192.0.2.7", "192.0.2.1", 84));
-    ASSERT_TRUE(wait_until([&] { return tep->dropped("spoofed_outer") == 1; }));
+    for (const auto* counter : {"unknown_inner", "unknown_outer", "spoofed_outer"}) {
+        ASSERT_TRUE(wait_until([&] { return tep->dropped(counter) == 1; })) << counter;
+    }
     ASSERT_TRUE(tep->add(second_spec));
     foreign.send(echo_request("192.0.2.7", "192.0.2.1", 84));
     ASSERT_TRUE(wait_until([&] { return tep->dropped("spoofed_inner") == 1; }));
-    EXPECT_EQ(tep->dropped("unknown_inner"), 1u);
-    EXPECT_EQ(tep->dropped("unknown_outer"), 1u);
     EXPECT_EQ(tep->plane().list().at(0).counters.packets_down, 0u);
 }
 

@@ -12,6 +12,7 @@
 
 #include "tep/bpf/programs/decide.bpf.h"
 #include "tep/bpf/programs/mss.bpf.h"
+#include "tep/bpf/programs/xdp.bpf.h"
 
 // Since Linux 6.3; Debian's 6.1 refuses it.
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4
@@ -153,9 +154,7 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     }
     *done = 1;
     set_ecn(ip, up->ecn);
-    const __u16 before = *(__u16 *)&ip->ttl;
-    --ip->ttl;
-    ip->check = updated_checksum(ip->check, before, *(__u16 *)&ip->ttl);
+    count_ttl_down(ip);
     write_outer(outer, down.peer, ip->tos, bpf_ntohs(ip->tot_len));
     count_up(up->entry, load->packets, load->bytes);
     count_down(down.entry, load->packets, load->bytes);
@@ -225,4 +224,14 @@ int dstm_up(struct __sk_buff *skb) {
     ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IP);
     count_up(decision.entry, load.packets, load.bytes);
     return TC_ACT_OK;
+}
+
+// Layer 2: from interface to interface, on either side of the endpoint.
+SEC("xdp")
+int dstm_xdp(struct xdp_md *context) {
+    const struct ethhdr *link = (void *)(long)context->data;
+    if ((void *)(link + 1) > (void *)(long)context->data_end) return XDP_PASS;
+    if (link->h_proto == bpf_htons(ETH_P_IPV6)) return xdp_up(context);
+    if (link->h_proto == bpf_htons(ETH_P_IP)) return xdp_down(context);
+    return XDP_PASS;
 }

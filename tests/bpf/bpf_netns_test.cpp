@@ -1,0 +1,104 @@
+// What only the BPF data plane does, on real interfaces: tun_campus.hpp shows the network.
+#include "tests/unit/dataplane/tun_campus.hpp"
+
+namespace dstm::dataplane::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+bool answers(const Namespace& from, const std::string& target, const std::string& more = "") {
+    return from.exec("ping -n -c 1 -W 2 " + more + " " + target).find(" 0% packet loss") !=
+           std::string::npos;
+}
+
+using BpfCampus = TunCampus;
+
+TEST_F(BpfCampus, IsTheOneThatCarries) {
+    bring_up();
+    EXPECT_EQ(tep->plane().name(), "bpf");
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("dstm_up"));
+    EXPECT_THAT(endpoint->exec("tc filter show dev dstm0 egress"), HasSubstr("dstm_down"));
+}
+
+TEST_F(BpfCampus, NothingIsLeftOnTheInterfaces) {
+    bring_up();
+    tep->stop();
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), Not(HasSubstr("dstm")));
+    EXPECT_THAT(endpoint->exec("tc qdisc show dev eth0"), Not(HasSubstr("clsact")));
+}
+
+TEST_F(BpfCampus, FiltersOfOthersStay) {
+    endpoint->exec("tc qdisc add dev eth0 clsact");
+    endpoint->exec("tc filter add dev eth0 ingress prio 9 protocol ip matchall action continue");
+    bring_up();
+    tep->stop();
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("matchall"));
+}
+
+TEST_F(BpfCampus, InterfaceThatVanishesAndComesBackIsTakenAgain) {
+    bring_up();
+    ASSERT_TRUE(answers(*first, "203.0.113.80"));
+    endpoint->ip("link del eth0");
+    connect(*endpoint, "2001:db8:2::1/64", *router, "e0", "2001:db8:2::ffff/64");
+    endpoint->ip("-6 route add default via 2001:db8:2::ffff");
+    EXPECT_TRUE(wait_until([&] {
+        return endpoint->exec("tc filter show dev eth0 ingress").find("dstm_up") !=
+               std::string::npos;
+    }));
+    EXPECT_TRUE(wait_until([&] { return answers(*first, "203.0.113.80"); }));
+}
+
+TEST_F(BpfCampus, RouteThatChangesIsFollowed) {
+    bring_up();
+    ASSERT_TRUE(answers(*first, "203.0.113.80"));
+    endpoint->ip("link add eth1 type veth peer name e1 netns " + router->name());
+    endpoint->ip("addr add 2001:db8:9::2/64 dev eth1");
+    endpoint->ip("link set eth1 up");
+    router->ip("addr add 2001:db8:9::1/64 dev e1");
+    router->ip("link set e1 up");
+    router->ip("-6 route add 2001:db8:2::1/128 via 2001:db8:9::2");
+    endpoint->ip("-6 route replace default via 2001:db8:9::1");
+    EXPECT_TRUE(wait_until([&] { return answers(*first, "203.0.113.80"); }));
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth1 ingress"), HasSubstr("dstm_up"));
+    const auto before = endpoint->exec("cat /sys/class/net/eth1/statistics/tx_packets");
+    EXPECT_TRUE(answers(*first, "203.0.113.80"));
+    EXPECT_NE(endpoint->exec("cat /sys/class/net/eth1/statistics/tx_packets"), before);
+}
+
+TEST_F(BpfCampus, StrictSourceFilterIsLoosenedAndPutBack) {
+    endpoint->sysctl("net/ipv4/conf/eth0/rp_filter", "1");
+    bring_up();
+    EXPECT_TRUE(answers(*first, "203.0.113.80"));
+    tep->stop();
+    EXPECT_EQ(endpoint->exec("cat /proc/sys/net/ipv4/conf/eth0/rp_filter"), "1\n");
+}
+
+TEST_F(BpfCampus, PoolsThatOverlapAreRefused) {
+    auto config = endpoint_config();
+    config.pools.push_back(Ipv4Prefix::parse("192.0.2.128/25").value());
+    HostedPlane plane(*endpoint, config, clock);
+    ASSERT_FALSE(plane.is_up());
+    EXPECT_THAT(plane.why(), HasSubstr("overlap"));
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
+}
+
+// A VLAN's packets belong to the VLAN's own interface.
+TEST_F(BpfCampus, VlanTaggedInputIsCarried) {
+    endpoint->ip("addr del 2001:db8:2::1/64 dev eth0");
+    router->ip("addr del 2001:db8:2::ffff/64 dev e0");
+    endpoint->ip("link add link eth0 name eth0.7 type vlan id 7");
+    router->ip("link add link e0 name e0.7 type vlan id 7");
+    endpoint->ip("addr add 2001:db8:2::1/64 dev eth0.7");
+    router->ip("addr add 2001:db8:2::ffff/64 dev e0.7");
+    endpoint->ip("link set eth0.7 up");
+    router->ip("link set e0.7 up");
+    endpoint->ip("-6 route add default via 2001:db8:2::ffff");
+    bring_up();
+    EXPECT_TRUE(answers(*first, "203.0.113.80"));
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0.7 ingress"), HasSubstr("dstm_up"));
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, 1u);
+}
+
+}  // namespace
+}  // namespace dstm::dataplane::testing

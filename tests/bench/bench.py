@@ -50,8 +50,9 @@ def lone_endpoint(namespace):
     for path in ("net/ipv6/conf/all/accept_dad", "net/ipv6/conf/default/accept_dad"):
         namespace.write(path, 0)
     namespace.write("net/ipv4/ip_forward", 1)
-    namespace.ip("link", "add", "eth0", "type", "dummy")
-    namespace.ip("link", "set", "eth0", "up")
+    namespace.ip("link", "add", "eth0", "type", "veth", "peer", "name", "nobody")
+    for name in ("eth0", "nobody"):
+        namespace.ip("link", "set", name, "up")
     namespace.ip("addr", "add", "2001:db8:2::1/64", "dev", "eth0")
     namespace.ip("addr", "add", "203.0.113.1/24", "dev", "eth0")
     for neighbour in ("2001:db8:2::fe", "203.0.113.254"):

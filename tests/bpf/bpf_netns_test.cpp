@@ -1,4 +1,6 @@
 // What only the BPF data plane does, on real interfaces: tun_campus.hpp shows the network.
+#include <thread>
+
 #include "tests/unit/dataplane/tun_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -29,8 +31,9 @@ TEST_F(BpfCampus, NothingIsLeftOnTheInterfaces) {
 }
 
 TEST_F(BpfCampus, FiltersOfOthersStay) {
-    endpoint->exec("tc qdisc add dev eth0 clsact");
-    endpoint->exec("tc filter add dev eth0 ingress prio 9 protocol ip matchall action continue");
+    const auto tc = [&](const std::string& more) { return endpoint->exec("tc " + more); };
+    EXPECT_EQ(tc("qdisc add dev eth0 clsact"), "");
+    EXPECT_EQ(tc("filter add dev eth0 ingress prio 9 protocol ip matchall action continue"), "");
     bring_up();
     tep->stop();
     EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("matchall"));
@@ -81,6 +84,41 @@ TEST_F(BpfCampus, PoolsThatOverlapAreRefused) {
     ASSERT_FALSE(plane.is_up());
     EXPECT_THAT(plane.why(), HasSubstr("overlap"));
     EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
+}
+
+// Offloads make few large packets of many; what the wire would carry is counted.
+TEST_F(BpfCampus, MergedPacketsCountAsTheirSegments) {
+    bring_up();
+    if (!run("iperf3 --version")) GTEST_SKIP() << "needs iperf3";
+    std::thread listener([&] { static_cast<void>(server->exec("timeout 20 iperf3 -s -1")); });
+    std::string said;
+    EXPECT_TRUE(wait_until([&] {
+        said = first->exec("iperf3 -c 203.0.113.80 -n 20M");
+        return said.find("iperf Done") != std::string::npos;
+    }, std::chrono::seconds(20))) << said;
+    listener.join();
+    const auto counters = tep->plane().list().at(0).counters;
+    const auto bytes = std::uint64_t{20} << 20;
+    EXPECT_GE(counters.packets_up, bytes / 1420);
+    EXPECT_LE(counters.packets_up, 3 * bytes / 1420);
+    EXPECT_GE(counters.bytes_up, bytes + 40 * (bytes / 1420));
+    EXPECT_EQ(tep->dropped("too_big"), 0u);
+}
+
+// Between clients packets that GRO has merged are turned round without being unwrapped.
+TEST_F(BpfCampus, TcpBetweenTwoClientsWithOffloads) {
+    bring_up();
+    ASSERT_TRUE(tep->add(second_spec));
+    const auto other = bring_up_client(*second, second_spec, client_config());
+    if (!run("iperf3 --version")) GTEST_SKIP() << "needs iperf3";
+    std::thread listener([&] { static_cast<void>(second->exec("timeout 20 iperf3 -s -1")); });
+    std::string said;
+    EXPECT_TRUE(wait_until([&] {
+        said = first->exec("iperf3 -c 192.0.2.8 -n 20M");
+        return said.find("iperf Done") != std::string::npos;
+    }, std::chrono::seconds(20))) << said;
+    listener.join();
+    EXPECT_EQ(tep->dropped("too_big"), 0u);
 }
 
 // A VLAN's packets belong to the VLAN's own interface.

@@ -131,18 +131,6 @@ TEST_F(ProgramDown, MssTable) {
     }
 }
 
-TEST_F(ProgramDown, MergedPacketIsJudgedByItsSegments) {
-    endpoint->set_mtu(680);  // the kernel's test bench takes no packet of more than a page
-    auto big = to_client();
-    big.protocol = 6;
-    big.payload = Packet(20 + 4 * 600);
-    big.payload[12] = 0x50;
-    EXPECT_EQ(endpoint->down(make(big), {600, 4}).verdict, TC_ACT_REDIRECT);
-    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 4U);
-    EXPECT_EQ(endpoint->entry("192.0.2.7").bytes_down, 4U * 640);
-    EXPECT_EQ(endpoint->down(make(big), {601, 4}).verdict, TC_ACT_OK);
-}
-
 TEST_F(ProgramDown, EntryThatIsBeingWrittenIsLeftToTheDaemon) {
     endpoint->table().set_way(v4("192.0.2.7"), {1, 0});  // a next hop that is not known
     EXPECT_EQ(endpoint->down(make(to_client())).verdict, TC_ACT_OK);

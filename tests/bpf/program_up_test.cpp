@@ -255,18 +255,6 @@ TEST_F(ProgramUp, WithoutHairpinTheDeviceDecides) {
     EXPECT_EQ(other.drops(), (Counters{{"hairpin_off", 1}}));
 }
 
-TEST_F(ProgramUp, MergedPacketCountsAsWhatTheWireCarried) {
-    auto big = from_client();
-    big.protocol = 6;
-    big.payload = Packet(20 + 4 * 600);
-    big.payload[12] = 0x50;
-    const auto outcome = endpoint->up(make(around_it(), make(big)), {600, 4});
-    EXPECT_EQ(outcome.verdict, TC_ACT_OK);
-    EXPECT_EQ(outcome.packet, make(big));
-    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 4U);
-    EXPECT_EQ(endpoint->entry("192.0.2.7").bytes_up, 4U * 640);
-}
-
 TEST_F(ProgramUp, FloodOfForgedPacketsIsCountedToTheLast) {
     const auto forged = make({v6("2001:db8:66::1"), v6(Endpoint::outer)}, carried());
     constexpr std::uint64_t flood = 20'000;  // more than the ring holds

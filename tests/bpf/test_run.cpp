@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include <bpf/bpf.h>
-#include <linux/bpf.h>
 
 #include "common/base/assert.hpp"
 
@@ -64,29 +63,22 @@ void Endpoint::install(const char* inner_address, const char* outer_client,
     DSTM_ASSERT(put.has_value());
 }
 
-Outcome Endpoint::up(const Packet& ipv6, Merged merged) {
-    return run(programs_.up(), ethertype_ipv6, ipv6, merged);
+Outcome Endpoint::up(const Packet& ipv6) {
+    return run(programs_.up(), ethertype_ipv6, ipv6);
 }
 
-Outcome Endpoint::down(const Packet& ipv4, Merged merged) {
-    return run(programs_.down(), ethertype_ipv4, ipv4, merged);
+Outcome Endpoint::down(const Packet& ipv4) {
+    return run(programs_.down(), ethertype_ipv4, ipv4);
 }
 
-Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet, Merged merged) {
+Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet) {
     const auto in = frame(ethertype, packet);
     Packet out(frame_size_max);
-    __sk_buff context{};
-    context.gso_size = merged.segment_size;
-    context.gso_segs = merged.segments;
     LIBBPF_OPTS(bpf_test_run_opts, options);
     options.data_in = in.data();
     options.data_size_in = static_cast<__u32>(in.size());
     options.data_out = out.data();
     options.data_size_out = static_cast<__u32>(out.size());
-    if (merged.segment_size != 0) {
-        options.ctx_in = &context;
-        options.ctx_size_in = sizeof context;
-    }
     const int failed = bpf_prog_test_run_opts(program, &options);
     if (failed != 0) {
         ADD_FAILURE() << "BPF_PROG_TEST_RUN: " << std::strerror(-failed);

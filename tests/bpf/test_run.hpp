@@ -24,11 +24,6 @@ struct Outcome {
     Packet frame;
 };
 
-struct Merged {  // a packet that stands for several
-    std::uint32_t segment_size = 0;
-    std::uint32_t segments = 0;
-};
-
 class Endpoint {
 public:
     static constexpr const char* outer = "2001:db8:2::1";
@@ -41,8 +36,8 @@ public:
 
     void install(const char* inner_address, const char* outer_client,
                  std::chrono::seconds lifetime = std::chrono::hours(1));
-    [[nodiscard]] Outcome up(const Packet& ipv6, Merged merged = {});
-    [[nodiscard]] Outcome down(const Packet& ipv4, Merged merged = {});
+    [[nodiscard]] Outcome up(const Packet& ipv6);
+    [[nodiscard]] Outcome down(const Packet& ipv4);
     // Those that are not zero.
     [[nodiscard]] std::map<std::string, std::uint64_t> drops();
     [[nodiscard]] dstm_entry entry(const char* inner_address);
@@ -52,7 +47,7 @@ public:
 
 private:
     explicit Endpoint(tep::bpf::Programs programs) : programs_(std::move(programs)) {}
-    Outcome run(int program, std::uint16_t ethertype, const Packet& packet, Merged merged);
+    Outcome run(int program, std::uint16_t ethertype, const Packet& packet);
 
     RealClock clock_;
     tep::bpf::Programs programs_;

@@ -121,16 +121,22 @@ int dstm_down(struct __sk_buff *skb) {
     return send_to(skb, hop);
 }
 
-// Takes `size` bytes of outer headers away. 0 when done.
-static __always_inline int strip_outer(struct __sk_buff *skb, __u32 size) {
+enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
+
+// Takes `size` bytes of outer headers away. The kernel does not do it to merged packets of every
+// protocol.
+static __always_inline enum stripped strip_outer(struct __sk_buff *skb, __u32 size) {
     const int longer = -(int)size;
     if (!bpf_skb_adjust_room(skb, longer, BPF_ADJ_ROOM_MAC,
                              BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_DECAP_L3_IPV4)) {
-        return 0;
+        return STRIPPED;
     }
     // Linux before 6.3: first from the 40 bytes of IPv6 to the 20 of IPv4, then the rest.
-    if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0)) return -1;
-    return (int)bpf_skb_adjust_room(skb, longer + 20, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO);
+    if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0)) return NOT_STRIPPED;
+    if (bpf_skb_adjust_room(skb, longer + 20, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) {
+        return HALF_STRIPPED;
+    }
+    return STRIPPED;
 }
 
 // Client to client: the outer header gets the addresses of the second tunnel, where it stands.
@@ -218,7 +224,9 @@ int dstm_up(struct __sk_buff *skb) {
         const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
         if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, path_mtu);
     }
-    if (strip_outer(skb, size)) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    const enum stripped stripped = strip_outer(skb, size);
+    if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;
+    if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);
     data = (void *)(long)skb->data;
     if (data + ETH_HLEN > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IP);

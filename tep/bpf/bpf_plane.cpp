@@ -26,6 +26,7 @@
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
 #include "tep/bpf/tc_hook.hpp"
+#include "tep/bpf/xdp_hook.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -68,6 +69,7 @@ private:
 
 struct Entrance {
     TcHook hook;
+    std::optional<XdpHook> xdp;
     LooseSourceFilter filter;
 };
 
@@ -100,6 +102,7 @@ private:
     [[nodiscard]] Result<void> make_slow_path();
     [[nodiscard]] Result<std::set<int>> entrances_wanted();
     [[nodiscard]] Result<void> guard_entrances();
+    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
     [[nodiscard]] Way way_to(const Ipv6Address& client);
     void run();
     void follow_host();
@@ -210,6 +213,12 @@ Result<std::set<int>> BpfPlane::entrances_wanted() {
             wanted.insert(route.interface_index);
         }
     }
+    if (config_.shortcut == Shortcut::none) return wanted;
+    const auto routes_v4 = netlink_.routes_v4();
+    if (!routes_v4) return tl::unexpected(routes_v4.error());
+    for (const auto& route : *routes_v4) {
+        if (route.interface_index > loopback_index) wanted.insert(route.interface_index);
+    }
     return wanted;
 }
 
@@ -218,24 +227,37 @@ Result<void> BpfPlane::guard_entrances() {
     const auto wanted = entrances_wanted();
     if (!wanted) return tl::unexpected(wanted.error());
     std::erase_if(entrances_, [&](const auto& entry) { return !wanted->contains(entry.first); });
+    const auto device = netlink_.interface_index(config_.device);
+    if (!device) return tl::unexpected(device.error());
     for (const int index : *wanted) {
         if (entrances_.contains(index)) continue;
         const auto interface = netlink_.interface_name(index);
         const auto link = network_.link(index);
         if (!interface || !link) continue;  // gone again
+        if (index == *device) continue;
         if (!link->address) {
             log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
             continue;
         }
         auto hook = TcHook::attach(index, TcDirection::ingress, programs_.up());
         if (!hook) return tl::unexpected(hook.error());
-        entrances_.emplace(index, Entrance{std::move(*hook), LooseSourceFilter(*interface)});
-        log_info("BPF_ATTACHED", "interface={}", *interface);
+        auto xdp = try_xdp(index, *interface);
+        log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
+        entrances_.emplace(
+            index, Entrance{std::move(*hook), std::move(xdp), LooseSourceFilter(*interface)});
     }
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
     }
     return {};
+}
+
+std::optional<XdpHook> BpfPlane::try_xdp(int index, const std::string& interface) {
+    if (config_.shortcut != Shortcut::xdp) return std::nullopt;
+    auto hook = XdpHook::attach(index, programs_.xdp());
+    if (hook) return std::move(*hook);
+    log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
+    return std::nullopt;
 }
 
 Way BpfPlane::way_to(const Ipv6Address& client) {
@@ -357,8 +379,14 @@ void BpfPlane::set_ways(const std::optional<Ipv6Address>& only) {
 
 Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
                                                   const Clock& clock) {
-    auto programs = Programs::load(
-        {config.outer, config.inner, config.pools, config.hairpin, config.mss_clamp, 0});
+    ProgramSettings settings;
+    settings.outer = config.outer;
+    settings.inner = config.inner;
+    settings.pools = config.pools;
+    settings.hairpin = config.hairpin;
+    settings.mss_clamp = config.mss_clamp;
+    settings.straight = config.shortcut != Shortcut::none;
+    auto programs = Programs::load(settings);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();
     if (!netlink) return tl::unexpected(netlink.error());

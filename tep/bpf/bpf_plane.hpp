@@ -17,6 +17,14 @@
 
 namespace dstm::tep::bpf {
 
+// What goes from interface to interface without the kernel's IPv4 routing, and so past a firewall's
+// forward rules. Everything else, and what is not plain, goes through the kernel as ever.
+enum class Shortcut {
+    none,
+    tc,   // on every interface with an IPv4 or IPv6 route
+    xdp,  // the same where the driver can; tc on the others
+};
+
 struct BpfPlaneConfig {
     std::string device = "dstm0";
     Ipv6Address outer;                 // this host's own outer address
@@ -28,6 +36,7 @@ struct BpfPlaneConfig {
     // Where packets from clients come in. Empty: the interface that has the outer address, and
     // those that IPv6 routes with a gateway lead to.
     std::vector<std::string> interfaces;
+    Shortcut shortcut = Shortcut::none;
 
     std::size_t tunnels_max = std::size_t{1} << 20;
 };

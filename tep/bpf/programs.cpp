@@ -79,6 +79,7 @@ void write_settings(dstm_programs& skeleton, const ProgramSettings& settings) {
     out.device_header = settings.device_header;
     out.hairpin = settings.hairpin;
     out.mss_clamp = settings.mss_clamp;
+    out.straight = settings.straight;
     out.pool_count = static_cast<__u32>(settings.pools.size());
     for (std::size_t i = 0; i < settings.pools.size(); ++i) {
         out.pools[i].first = settings.pools[i].address.host_order();
@@ -157,6 +158,7 @@ Result<Programs> Programs::load(const ProgramSettings& settings) {
 const ProgramSettings& Programs::settings() const { return impl_->settings; }
 int Programs::down() const { return bpf_program__fd(impl_->skeleton->progs.dstm_down); }
 int Programs::up() const { return bpf_program__fd(impl_->skeleton->progs.dstm_up); }
+int Programs::xdp() const { return bpf_program__fd(impl_->skeleton->progs.dstm_xdp); }
 int Programs::pool_entries(std::size_t pool) const {
     return bpf_map__fd(pool_maps(*impl_->skeleton).at(pool).entries);
 }

@@ -22,6 +22,8 @@ struct ProgramSettings {
     bool mss_clamp = true;
     // Of the packets that the down program sees: 0 on a TUN device, 14 on Ethernet (tests).
     std::uint32_t device_header = 0;
+    // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
+    bool straight = false;
 };
 
 class Programs {
@@ -38,6 +40,7 @@ public:
     // Descriptors, owned by this object.
     [[nodiscard]] int down() const;
     [[nodiscard]] int up() const;
+    [[nodiscard]] int xdp() const;
     [[nodiscard]] int pool_entries(std::size_t pool) const;
     [[nodiscard]] int pool_records(std::size_t pool) const;
     [[nodiscard]] int outside() const;

@@ -5,44 +5,10 @@ Everything runs in network namespaces that are made here and deleted again.
 """
 
 import os
-import subprocess
 import sys
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-BUILD = os.environ.get("DSTM_BUILD", os.path.join(ROOT, "build", "release"))
-
-
-def say(text):
-    print(text, file=sys.stderr, flush=True)
-
-
-def run(*argv):
-    subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
-
-
-class Namespace:
-    """A network namespace for as long as a `with` block."""
-
-    def __init__(self, role):
-        self.name = f"dstm{os.getpid()}{role}"
-
-    def __enter__(self):
-        run("ip", "netns", "add", self.name)
-        self.ip("link", "set", "lo", "up")
-        return self
-
-    def __exit__(self, kind, error, trace):
-        run("ip", "netns", "del", self.name)
-
-    def ip(self, *arguments):
-        run("ip", "-n", self.name, *arguments)
-
-    def write(self, path, value):
-        run("ip", "netns", "exec", self.name, "sh", "-c", f"echo {value} > /proc/sys/{path}")
-
-    def program(self, name, *arguments):
-        path = os.path.join(BUILD, "bin", name)
-        return subprocess.run(["ip", "netns", "exec", self.name, path, *arguments]).returncode
+import path
+from common import Namespace, say
 
 
 def lone_endpoint(namespace):
@@ -71,6 +37,7 @@ def in_lone_endpoint(program):
 BENCHES = {
     "bpf": lambda: in_lone_endpoint("dstm_bench_bpf"),
     "table": lambda: in_lone_endpoint("dstm_bench_table"),
+    "path": path.main,
 }
 
 

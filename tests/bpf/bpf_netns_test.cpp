@@ -33,10 +33,10 @@ TEST_F(BpfCampus, NothingIsLeftOnTheInterfaces) {
 TEST_F(BpfCampus, FiltersOfOthersStay) {
     const auto tc = [&](const std::string& more) { return endpoint->exec("tc " + more); };
     EXPECT_EQ(tc("qdisc add dev eth0 clsact"), "");
-    EXPECT_EQ(tc("filter add dev eth0 ingress prio 9 protocol ip matchall action continue"), "");
+    EXPECT_EQ(tc("filter add dev eth0 ingress prio 9 bpf bytecode '1,6 0 0 0,'"), "");
     bring_up();
     tep->stop();
-    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("matchall"));
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("pref 9"));
 }
 
 TEST_F(BpfCampus, InterfaceThatVanishesAndComesBackIsTakenAgain) {

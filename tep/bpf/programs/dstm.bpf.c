@@ -70,6 +70,31 @@ static __always_inline void make_readable(struct __sk_buff *skb, __u32 size) {
     bpf_skb_pull_data(skb, skb->len < size ? skb->len : size);
 }
 
+// `at` is where the inner packet begins, `total` its length. No packet pointer survives.
+static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, __u8 tos,
+                                         const struct decision *decision,
+                                         const struct dstm_next_hop *hop,
+                                         const struct load *load) {
+    if (skb->len > at + total && bpf_skb_change_tail(skb, at + total, 0)) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    // Fails when the packet was in a tunnel when GRO merged it: then the daemon carries it.
+    if (bpf_skb_adjust_room(skb, OUTER_SIZE, BPF_ADJ_ROOM_MAC,
+                            BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO)) {
+        return TC_ACT_OK;
+    }
+    if (at == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0)) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    void *data = (void *)(long)skb->data;
+    struct ipv6hdr *outer = data + ETH_HLEN;
+    if ((void *)(outer + 1) > (void *)(long)skb->data_end) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    write_outer(outer, decision->peer, tos, total);
+    ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IPV6);
+    count_down(decision->entry, load->packets, load->bytes);
+    return send_to(skb, hop);
+}
+
 SEC("tc")
 int dstm_down(struct __sk_buff *skb) {
     const __u32 at = settings.device_header;
@@ -101,24 +126,7 @@ int dstm_down(struct __sk_buff *skb) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
         clamp_mss(skb, at, header_size, total, path_mtu);
     }
-    if (skb->len > at + total && bpf_skb_change_tail(skb, at + total, 0)) {
-        return drop_packet(DSTM_DROP_NO_HEADROOM);
-    }
-    // Fails when the packet was in a tunnel when GRO merged it: then the daemon carries it.
-    if (bpf_skb_adjust_room(skb, OUTER_SIZE, BPF_ADJ_ROOM_MAC,
-                            BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO)) {
-        return TC_ACT_OK;
-    }
-    if (at == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0)) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    data = (void *)(long)skb->data;
-    struct ipv6hdr *outer = data + ETH_HLEN;
-    if ((void *)(outer + 1) > (void *)(long)skb->data_end) {
-        return drop_packet(DSTM_DROP_NO_HEADROOM);
-    }
-    write_outer(outer, decision.peer, tos, total);
-    ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IPV6);
-    count_down(entry, load.packets, load.bytes);
-    return send_to(skb, hop);
+    return wrap_and_send(skb, at, total, tos, &decision, hop, &load);
 }
 
 enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
@@ -167,8 +175,29 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     return send_to(skb, hop);
 }
 
+// Layer 2 where there is no XDP: from an IPv4 interface straight to the outer one. What is not
+// plain goes on to the kernel's routing, and so to layer 1, which judges and counts it.
+static __always_inline int straight_down(struct __sk_buff *skb) {
+    if (skb->vlan_present || skb->pkt_type != 0) return TC_ACT_UNSPEC;  // not to this host
+    make_readable(skb, ETH_HLEN + sizeof(struct iphdr) + 20);
+    void *end = (void *)(long)skb->data_end;
+    struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+    if ((void *)(ip + 1) > end || !is_plain(ip, end)) return TC_ACT_UNSPEC;
+    if (check_inner(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
+    const struct decision decision = decide_down(ip, end);
+    if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
+    const struct dstm_next_hop *hop = next_hop_of(decision.entry);
+    const struct load load = load_of(skb, ETH_HLEN, ip);
+    if (!hop || load.largest + OUTER_SIZE > path_mtu_of(decision.entry, hop)) return TC_ACT_UNSPEC;
+    const __u8 tos = ip->tos;
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    count_ttl_down(ip);
+    return wrap_and_send(skb, ETH_HLEN, total, tos, &decision, hop, &load);
+}
+
 SEC("tc")
 int dstm_up(struct __sk_buff *skb) {
+    if (settings.straight && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
     if (skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
     // The VLAN's own interface comes next; identifier 0 is a priority and no VLAN.
     if (skb->vlan_present && (skb->vlan_tci & 0x0fff)) return TC_ACT_UNSPEC;
@@ -218,7 +247,14 @@ int dstm_up(struct __sk_buff *skb) {
         const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
         if (done) return verdict;
     }
+    const struct cached_route *route = NULL;
+    if (settings.straight && is_plain(ip, end) && bpf_ntohl(ip->daddr) != settings.inner) {
+        route = route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr,
+                         decision.entry->last_seen);
+        if (route && route->mtu && load.largest > route->mtu) route = NULL;
+    }
     set_ecn(ip, decision.ecn);
+    if (route) count_ttl_down(ip);
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
         const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
@@ -229,9 +265,13 @@ int dstm_up(struct __sk_buff *skb) {
     if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);
     data = (void *)(long)skb->data;
     if (data + ETH_HLEN > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IP);
+    struct ethhdr *link = data;
+    link->h_proto = bpf_htons(ETH_P_IP);
     count_up(decision.entry, load.packets, load.bytes);
-    return TC_ACT_OK;
+    if (!route) return TC_ACT_OK;
+    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
+    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
+    return bpf_redirect(route->interface, 0);
 }
 
 // Layer 2: from interface to interface, on either side of the endpoint.

@@ -1,0 +1,415 @@
+// The rules, one row each: what comes in, what goes out, which counter moves. Every row is put to
+// the fast carrier and to the reference model.
+#include "tests/unit/dataplane/carrier_world.hpp"
+
+#include <functional>
+
+namespace dstm::dataplane::testing {
+namespace {
+
+using packets::Ipv4Fields;
+using packets::make_ipv4;
+using packets::make_ipv6;
+using packets::make_syn;
+
+const auto first_outer = v6("2001:db8:1::5");
+const auto second_outer = v6("2001:db8:4::5");
+const auto stranger_outer = v6("2001:db8:9::9");
+
+Ipv4Fields fields(const std::string& source, const std::string& destination) {
+    Ipv4Fields out;
+    out.source = v4(source);
+    out.destination = v4(destination);
+    return out;
+}
+
+Packet plain(const std::string& source, const std::string& destination) {
+    return make_ipv4(fields(source, destination));
+}
+
+Packet changed(Packet packet, std::size_t offset, std::uint8_t value) {
+    packet.at(offset) = value;
+    return packet;
+}
+
+Packet joined(Packet head, const Packet& tail) {
+    head.insert(head.end(), tail.begin(), tail.end());
+    return head;
+}
+
+Packet sized(const std::string& source, const std::string& destination, std::size_t size,
+             bool dont_fragment) {
+    auto of = fields(source, destination);
+    of.payload = Packet(size - 20, 0x5a);
+    of.dont_fragment = dont_fragment;
+    return make_ipv4(of);
+}
+
+struct Row {
+    const char* description;
+    Packet in;
+    const char* counter;  // "" = goes on
+    Packet out;           // inner packet, both ways
+};
+
+void expect_same(const Outcome& outcome, const model::Verdict& wanted, const char* description) {
+    EXPECT_EQ(outcome.verdict, wanted) << description;
+    EXPECT_EQ(outcome.moved, counters_of(wanted)) << description;
+}
+
+void expect_rows_up(CarrierWorld& world, const Ipv6Address& outer_source,
+                    const std::vector<Row>& rows) {
+    for (const auto& row : rows) {
+        const auto outer = make_ipv6(outer_source, endpoint_outer, 0, 4, row.in);
+        const auto outcome = world.up(outer);
+        EXPECT_EQ(outcome.verdict.counter, row.counter) << row.description;
+        EXPECT_EQ(outcome.verdict.packet, row.out) << row.description;
+        expect_same(outcome, world.model_up(outer), row.description);
+    }
+}
+
+void expect_rows_down(CarrierWorld& world, const Ipv6Address& from, const Ipv6Address& to,
+                      const std::vector<Row>& rows) {
+    for (const auto& row : rows) {
+        const auto outcome = world.down(row.in);
+        EXPECT_EQ(outcome.verdict.counter, row.counter) << row.description;
+        const auto wanted =
+            row.out.empty() ? Packet() : make_ipv6(from, to, row.out.at(1), 4, row.out);
+        EXPECT_EQ(outcome.verdict.packet, wanted) << row.description;
+        expect_same(outcome, world.model_down(row.in), row.description);
+    }
+}
+
+class EndpointCarrier : public ::testing::Test {
+protected:
+    EndpointCarrier() {
+        world.add(make_spec("192.0.2.7", "2001:db8:1::5"));
+        world.add(make_spec("192.0.2.8", "2001:db8:4::5"));
+    }
+    CarrierWorld world{endpoint_config()};
+};
+
+TEST_F(EndpointCarrier, UpCarriesWhatIsWholeAndNothingElse) {
+    const auto good = plain("192.0.2.7", "203.0.113.80");
+    auto with_options = fields("192.0.2.7", "203.0.113.80");
+    with_options.options = {0x94, 4, 0, 0};  // router alert
+    auto fragment = fields("192.0.2.7", "203.0.113.80");
+    fragment.more_fragments = true;
+    fragment.fragment_offset = 100;
+    const auto good_with_options = make_ipv4(with_options);
+    const auto good_fragment = make_ipv4(fragment);
+    auto wrong_checksum = good;
+    wrong_checksum[10] ^= 1;
+    expect_rows_up(
+        world, first_outer,
+        {{"plain", good, "", good},
+         {"options", good_with_options, "", good_with_options},
+         {"inner fragment", good_fragment, "", good_fragment},
+         {"bytes behind the end are cut off", joined(good, Packet(7)), "", good},
+         {"a wrong header checksum is the host's to find", wrong_checksum, "", wrong_checksum},
+         {"empty", {}, "inner_truncated", {}},
+         {"IPv6 inside", changed(good, 0, 0x65), "inner_bad_version", {}},
+         {"version 0", changed(good, 0, 0x05), "inner_bad_version", {}},
+         {"header of 16 bytes", changed(good, 0, 0x44), "inner_bad_header_length", {}},
+         {"header longer than the packet", changed(good, 0, 0x48), "inner_truncated", {}},
+         {"total length below the header", changed(good, 3, 19), "inner_bad_total_length", {}},
+         {"total length beyond the payload", changed(good, 3, 29), "inner_truncated", {}}});
+}
+
+TEST_F(EndpointCarrier, UpDropsAPacketCutAtAnyByte) {
+    const auto whole = make_syn(fields("192.0.2.7", "203.0.113.80"), {2, 4, 0x05, 0xb4});
+    for (std::size_t size = 0; size < whole.size(); ++size) {
+        const Packet cut(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(size));
+        expect_rows_up(world, first_outer, {{"cut", cut, "inner_truncated", {}}});
+    }
+}
+
+TEST_F(EndpointCarrier, UpChecksTheSource) {
+    const auto to = std::string("203.0.113.80");
+    expect_rows_up(world, first_outer,
+                   {{"nobody's", plain("192.0.2.9", to), "unknown_inner", {}},
+                    {"another client's", plain("192.0.2.8", to), "spoofed_inner", {}},
+                    {"the endpoint's", plain("192.0.2.1", to), "bad_source", {}},
+                    {"this network", plain("0.0.0.0", to), "bad_source", {}},
+                    {"loopback", plain("127.0.0.1", to), "bad_source", {}},
+                    {"multicast", plain("224.0.0.1", to), "bad_source", {}},
+                    {"broadcast", plain("255.255.255.255", to), "bad_source", {}},
+                    {"a host's outside", plain("203.0.113.80", to), "unknown_inner", {}}});
+    expect_rows_up(world, stranger_outer,
+                   {{"a client's", plain("192.0.2.7", to), "spoofed_outer", {}},
+                    {"nobody's", plain("192.0.2.9", to), "unknown_outer", {}}});
+    expect_rows_up(world, second_outer,
+                   {{"another client's", plain("192.0.2.7", to), "spoofed_inner", {}}});
+}
+
+TEST_F(EndpointCarrier, UpGoesToHostsOnly) {
+    const auto hairpin = plain("192.0.2.7", "192.0.2.8");
+    const auto keepalive = plain("192.0.2.7", "192.0.2.1");
+    expect_rows_up(
+        world, first_outer,
+        {{"another client", hairpin, "", hairpin},
+         {"the endpoint", keepalive, "", keepalive},
+         {"loopback", plain("192.0.2.7", "127.0.0.1"), "bad_destination", {}},
+         {"multicast", plain("192.0.2.7", "224.0.0.251"), "bad_destination", {}},
+         {"broadcast", plain("192.0.2.7", "255.255.255.255"), "bad_destination", {}}});
+}
+
+TEST_F(EndpointCarrier, UpSetsEcnInAllSixteenCombinations) {
+    // RFC 6040 s4.2, figure 4: [inner][outer], 9 = dropped. 0 Not-ECT, 1 ECT(1), 2 ECT(0), 3 CE.
+    constexpr std::uint8_t figure[4][4] = {{0, 0, 0, 9}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
+    for (std::uint8_t inner = 0; inner < 4; ++inner) {
+        for (std::uint8_t outer = 0; outer < 4; ++outer) {
+            auto of = fields("192.0.2.7", "203.0.113.80");
+            of.traffic_class = static_cast<std::uint8_t>(0xb8 | inner);
+            const auto packet = make_ipv6(first_outer, endpoint_outer,
+                                          static_cast<std::uint8_t>(0x28 | outer), 4,
+                                          make_ipv4(of));
+            const auto outcome = world.up(packet);
+            SCOPED_TRACE(std::to_string(inner) + " in " + std::to_string(outer));
+            if (figure[inner][outer] == 9) {
+                EXPECT_EQ(outcome.verdict.counter, "ecn_congested");
+            } else {
+                of.traffic_class = static_cast<std::uint8_t>(0xb8 | figure[inner][outer]);
+                EXPECT_EQ(outcome.verdict.packet, make_ipv4(of)) << "with a right checksum";
+            }
+            expect_same(outcome, world.model_up(packet), "model");
+        }
+    }
+}
+
+TEST_F(EndpointCarrier, DownCopiesTheTrafficClassAndKnowsItsTunnels) {
+    auto marked = fields("203.0.113.80", "192.0.2.7");
+    marked.traffic_class = 0xbb;
+    const auto good = plain("203.0.113.80", "192.0.2.7");
+    expect_rows_down(world, endpoint_outer, first_outer,
+                     {{"plain", good, "", good},
+                      {"DSCP and CE", make_ipv4(marked), "", make_ipv4(marked)},
+                      {"no tunnel", plain("203.0.113.80", "192.0.2.9"), "no_tunnel", {}},
+                      {"IPv6 from the host", changed(good, 0, 0x60), "inner_bad_version", {}},
+                      {"hairpin", plain("192.0.2.8", "192.0.2.7"), "",
+                       plain("192.0.2.8", "192.0.2.7")}});
+}
+
+TEST_F(EndpointCarrier, DownDropsTheRedirectsOfItsOwnKernel) {
+    auto redirect = fields("192.0.2.1", "192.0.2.7");
+    redirect.protocol = 1;
+    redirect.payload = {5, 1, 0, 0, 0, 0, 0, 0};
+    auto echo = redirect;
+    echo.payload[0] = 0;
+    auto foreign = redirect;
+    foreign.source = v4("203.0.113.80");
+    expect_rows_down(world, endpoint_outer, first_outer,
+                     {{"its own", make_ipv4(redirect), "redirect", {}},
+                      {"an echo reply", make_ipv4(echo), "", make_ipv4(echo)},
+                      {"a router's", make_ipv4(foreign), "", make_ipv4(foreign)}});
+}
+
+TEST_F(EndpointCarrier, DownAnswersWhatDoesNotFitAndMayNotBeFragmented) {
+    const auto fits = sized("203.0.113.80", "192.0.2.7", 1460, true);
+    const auto fragmentable = sized("203.0.113.80", "192.0.2.7", 9000, false);
+    expect_rows_down(world, endpoint_outer, first_outer,
+                     {{"fits", fits, "", fits},
+                      {"fragmented outside", fragmentable, "", fragmentable}});
+    const auto too_big = sized("203.0.113.80", "192.0.2.7", 1461, true);
+    const auto outcome = world.down(too_big);
+    expect_same(outcome, world.model_down(too_big), "too big");
+    const auto& answer = outcome.verdict.answer;
+    EXPECT_EQ(outcome.verdict.counter, "too_big");
+    ASSERT_EQ(answer.size(), 576u);
+    EXPECT_EQ(load_ipv4(answer, 12), v4("192.0.2.1"));
+    EXPECT_EQ(load_ipv4(answer, 16), v4("203.0.113.80"));
+    EXPECT_EQ(load16(answer, 20), 0x0304);
+    EXPECT_EQ(load16(answer, 26), 1460) << "next-hop MTU, RFC 1191 s4";
+    EXPECT_EQ(internet_checksum(ConstBytes(answer).first(20)), 0);
+    EXPECT_EQ(internet_checksum(ConstBytes(answer).subspan(20)), 0);
+    EXPECT_TRUE(std::equal(answer.begin() + 28, answer.end(), too_big.begin()));
+}
+
+TEST_F(EndpointCarrier, DownNeverAnswersAnErrorOrALaterFragment) {
+    auto error = fields("203.0.113.80", "192.0.2.7");
+    error.dont_fragment = true;
+    error.payload = Packet(1500, 0);
+    error.protocol = 1;
+    error.payload[0] = 11;
+    auto fragment = error;
+    fragment.protocol = 17;
+    fragment.fragment_offset = 1;
+    for (const auto& of : {error, fragment}) {
+        const auto outcome = world.down(make_ipv4(of));
+        EXPECT_EQ(outcome.verdict.counter, "too_big");
+        EXPECT_TRUE(outcome.verdict.answer.empty());
+        expect_same(outcome, world.model_down(make_ipv4(of)), "no answer");
+    }
+}
+
+TEST_F(EndpointCarrier, NothingIsCarriedFromTheSecondOfExpiryOn) {
+    const auto up = make_ipv6(first_outer, endpoint_outer, 0, 4,
+                              plain("192.0.2.7", "203.0.113.80"));
+    const auto down = plain("203.0.113.80", "192.0.2.7");
+    const auto end = start.wall + std::chrono::hours(1);
+    const Now last{start.instant, end - std::chrono::seconds(1)};
+    const Now after{start.instant, end};
+    EXPECT_EQ(world.up(up, last).verdict.counter, "");
+    EXPECT_EQ(world.down(down, last).verdict.counter, "");
+    expect_same(world.up(up, after), world.model_up(up, after), "up");
+    expect_same(world.down(down, after), world.model_down(down, after), "down");
+    EXPECT_EQ(world.carrier().drops().of(Drop::expired), 2u);
+}
+
+TEST_F(EndpointCarrier, MssIsClampedBothWaysAndTheChecksumStaysRight) {
+    const std::vector<Packet> options{{2, 4, 0x05, 0xb4},           // 1460 at an even offset
+                                      {1, 2, 4, 0x05, 0xb4, 1, 1, 0}};  // at an odd one
+    for (const auto& option : options) {
+        const auto up = make_syn(fields("192.0.2.7", "203.0.113.80"), option);
+        const auto outer = make_ipv6(first_outer, endpoint_outer, 0, 4, up);
+        const auto up_outcome = world.up(outer);
+        auto wanted = option;
+        const std::size_t at = option[0] == 1 ? 3 : 2;
+        store16(wanted, at, 1420);
+        EXPECT_EQ(up_outcome.verdict.packet,
+                  make_syn(fields("192.0.2.7", "203.0.113.80"), wanted));
+        EXPECT_EQ(packets::tcp_checksum_error(up_outcome.verdict.packet), 0);
+        expect_same(up_outcome, world.model_up(outer), "up");
+
+        const auto down = make_syn(fields("203.0.113.80", "192.0.2.7"), option, 0x12);
+        const auto clamped = make_syn(fields("203.0.113.80", "192.0.2.7"), wanted, 0x12);
+        expect_rows_down(world, endpoint_outer, first_outer, {{"down", down, "", clamped}});
+    }
+}
+
+TEST_F(EndpointCarrier, MssStaysWhereThereIsNoneOrItIsSmallOrNotASyn) {
+    const auto of = fields("192.0.2.7", "203.0.113.80");
+    for (const auto& packet :
+         {make_syn(of, {2, 4, 0x02, 0x18}), make_syn(of, {}), make_syn(of, {2, 4, 0x05, 0xb4}, 0x10),
+          make_syn(of, {0, 2, 4, 0xff}), make_syn(of, {3, 0, 2, 4}), make_syn(of, {1, 1, 1, 2}),
+          make_syn(of, {2, 3, 0xff, 1}), make_syn(of, {8, 9, 2, 4})}) {
+        expect_rows_up(world, first_outer, {{"as it came", packet, "", packet}});
+    }
+}
+
+TEST_F(EndpointCarrier, PacketTooBigLowersThePathForTenMinutes) {
+    const auto big = sized("203.0.113.80", "192.0.2.7", 1400, true);
+    const auto sent = world.down(big).verdict.packet;
+    ASSERT_FALSE(sent.empty());
+    const auto outcome = world.relay(2, 0, 1400, sent);
+    EXPECT_EQ(load16(outcome.verdict.answer, 26), 1360);
+    expect_same(outcome, world.model_relay(2, 0, 1400, sent), "relayed");
+    EXPECT_EQ(world.down(big).verdict.counter, "too_big");
+    EXPECT_EQ(world.relay(2, 0, 1279, sent).verdict.answer, outcome.verdict.answer)
+        << "below the minimum of IPv6 it is not believed";
+    const auto later = Now{start.instant + std::chrono::minutes(10), start.wall};
+    EXPECT_EQ(world.down(big, later).verdict.counter, "");
+    EXPECT_EQ(world.down(sized("203.0.113.80", "192.0.2.8", 1400, true)).verdict.counter, "")
+        << "the path to another far end is another path";
+}
+
+TEST_F(EndpointCarrier, ErrorsFromThePathReachTheInnerSource) {
+    const auto sent = world.down(plain("203.0.113.80", "192.0.2.7")).verdict.packet;
+    struct Case {
+        std::uint8_t type, code;
+        bool relayed;
+    };
+    for (const auto& [type, code, relayed] : {Case{1, 0, true}, {1, 3, true}, {3, 0, true},
+                                              {3, 1, false}, {4, 1, true}, {100, 0, false}}) {
+        const auto outcome = world.relay(type, code, 0, sent);
+        SCOPED_TRACE(std::to_string(type) + "/" + std::to_string(code));
+        EXPECT_EQ(outcome.verdict.counter, relayed ? "" : "icmp_ignored");
+        if (relayed) {
+            EXPECT_EQ(load16(outcome.verdict.answer, 20), 0x0301) << "host unreachable";
+        }
+        expect_same(outcome, world.model_relay(type, code, 0, sent), "model");
+    }
+}
+
+TEST_F(EndpointCarrier, ErrorsAboutPacketsThatWereNotSentAreIgnored) {
+    const auto inner = sized("203.0.113.80", "192.0.2.7", 1400, true);
+    const auto elsewhere = make_ipv6(endpoint_outer, second_outer, 0, 4, inner);
+    const auto nobody = make_ipv6(endpoint_outer, first_outer, 0, 4, plain("1.1.1.1", "192.0.2.9"));
+    for (const auto& about : {elsewhere, nobody}) {
+        const auto outcome = world.relay(2, 0, 1280, about);
+        EXPECT_EQ(outcome.verdict.counter, "icmp_ignored");
+        expect_same(outcome, world.model_relay(2, 0, 1280, about), "forged");
+    }
+    EXPECT_EQ(world.down(inner).verdict.counter, "") << "the path is as it was";
+}
+
+TEST(EndpointCarrierWithoutHairpin, DropsFromClientToClientOnly) {
+    auto config = endpoint_config();
+    config.hairpin = false;
+    CarrierWorld world(config);
+    world.add(make_spec("192.0.2.7", "2001:db8:1::5"));
+    world.add(make_spec("192.0.2.8", "2001:db8:4::5"));
+    const auto from_outside = plain("203.0.113.80", "192.0.2.7");
+    const auto from_endpoint = plain("192.0.2.1", "192.0.2.7");
+    expect_rows_down(world, endpoint_outer, first_outer,
+                     {{"client", plain("192.0.2.8", "192.0.2.7"), "hairpin_off", {}},
+                      {"outside", from_outside, "", from_outside},
+                      {"endpoint", from_endpoint, "", from_endpoint}});
+}
+
+class ClientCarrier : public ::testing::Test {
+protected:
+    ClientCarrier() { world.add(make_spec("192.0.2.7", "2001:db8:1::5")); }
+    CarrierWorld world{client_config()};
+};
+
+TEST_F(ClientCarrier, UpIsFromItsEndpointToItself) {
+    const auto good = plain("203.0.113.80", "192.0.2.7");
+    expect_rows_up(world, endpoint_outer,
+                   {{"to itself", good, "", good},
+                    {"to another", plain("203.0.113.80", "192.0.2.8"), "bad_destination", {}},
+                    {"from itself", plain("192.0.2.7", "192.0.2.7"), "bad_source", {}},
+                    {"from multicast", plain("224.0.0.1", "192.0.2.7"), "bad_source", {}}});
+    expect_rows_up(world, stranger_outer, {{"a stranger", good, "unknown_outer", {}}});
+}
+
+TEST_F(ClientCarrier, DownIsFromItselfToHosts) {
+    const auto good = plain("192.0.2.7", "203.0.113.80");
+    expect_rows_down(world, first_outer, endpoint_outer,
+                     {{"from itself", good, "", good},
+                      {"another source", plain("10.0.0.1", "203.0.113.80"), "bad_source", {}},
+                      {"multicast", plain("192.0.2.7", "224.0.0.251"), "bad_destination", {}}});
+}
+
+TEST_F(ClientCarrier, MoveForgetsWhatWasKnownOfTheOldPath) {
+    const auto big = sized("192.0.2.7", "203.0.113.80", 1400, true);
+    const auto sent = world.down(big).verdict.packet;
+    EXPECT_EQ(load_ipv4(world.relay(2, 0, 1280, sent).verdict.answer, 12), v4("192.0.2.7"));
+    EXPECT_EQ(world.carrier().client_path_mtu(start), 1280u);
+    world.add(make_spec("192.0.2.7", "2001:db8:1::6", 2));
+    EXPECT_EQ(world.carrier().client_path_mtu(start), 1500u);
+}
+
+TEST(ClientCarrierWithoutTunnel, CarriesNothing) {
+    CarrierWorld world(client_config());
+    EXPECT_EQ(world.down(plain("192.0.2.7", "203.0.113.80")).verdict.counter, "no_tunnel");
+    EXPECT_EQ(world.carrier().client_path_mtu(start), std::nullopt);
+}
+
+TEST(CarrierAdd, RefusesWhatCannotBe) {
+    Carrier carrier(endpoint_config(), [](const auto&) { return 1500u; });
+    const auto good = make_spec("192.0.2.7", "2001:db8:1::5");
+    const auto code_after = [&](const std::function<void(TunnelSpec&)>& change) {
+        auto spec = good;
+        change(spec);
+        return carrier.add(spec, start).error().code;
+    };
+    using Spec = TunnelSpec;
+    EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6v4; }), ErrorCode::refused);
+    EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6udpv4; }), ErrorCode::refused);
+    for (const auto* inner : {"192.0.3.7", "192.0.2.1", "224.0.0.1"}) {
+        EXPECT_EQ(code_after([&](Spec& s) { s.inner = v4(inner); }), ErrorCode::invalid) << inner;
+    }
+    EXPECT_EQ(code_after([](Spec& s) { s.inner = v6("2001:db8::1"); }), ErrorCode::invalid);
+    for (const auto* outer : {"fe80::1", "ff02::1", "2001:db8:2::1"}) {
+        EXPECT_EQ(code_after([&](Spec& s) { s.outer_client.address = v6(outer); }),
+                  ErrorCode::invalid)
+            << outer;
+    }
+    EXPECT_EQ(code_after([](Spec& s) { s.outer_server = v6("2001:db8::1"); }), ErrorCode::invalid);
+    EXPECT_EQ(carrier.tunnels().size(), 0u);
+    EXPECT_TRUE(carrier.add(good, start));
+}
+
+}  // namespace
+}  // namespace dstm::dataplane::testing

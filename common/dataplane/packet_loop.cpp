@@ -121,6 +121,7 @@ void PacketLoop::carry_up() {
     {
         const std::lock_guard lock(shared_.mutex);
         for (auto& packet : incoming_) {
+            complete_checksum(packet.payload);
             const auto verdict = shared_.carrier.up(packet.source, packet.traffic_class,
                                                     packet.payload, time);
             packet.payload = packet.payload.first(verdict.size);

@@ -40,25 +40,27 @@ using dataplane::Netlink;
 constexpr int housekeeping_interval_ms = 1000;
 constexpr int loopback_index = 1;
 
-// rp_filter of an outer interface: packets of clients come out of it with sources that are routed
-// to the tunnel device, which a strict filter (1) refuses.
-class LooseSourceFilter {
+// rp_filter of an outer interface is off while the object lives: packets of clients come out of it
+// with sources that are routed to the tunnel device. Loose (2) is not enough on an interface
+// without IPv4 addresses. The host's setting for all interfaces stays and is the stronger one.
+class SourceFilterOff {
 public:
-    explicit LooseSourceFilter(const std::string& interface)
+    explicit SourceFilterOff(const std::string& interface)
         : path_("net/ipv4/conf/" + interface + "/rp_filter"),
           before_(dataplane::read_sysctl(path_)) {
-        const bool strict = before_ == "1" ||
-                            (before_ == "0" &&
-                             dataplane::read_sysctl("net/ipv4/conf/all/rp_filter") == "1");
-        changed_ = strict && dataplane::write_sysctl(path_, "2").has_value();
+        changed_ = before_ != "0" && dataplane::write_sysctl(path_, "0").has_value();
     }
-    LooseSourceFilter(LooseSourceFilter&& other) noexcept
+    SourceFilterOff(SourceFilterOff&& other) noexcept
         : path_(std::move(other.path_)),
           before_(std::move(other.before_)),
           changed_(std::exchange(other.changed_, false)) {}
-    LooseSourceFilter& operator=(LooseSourceFilter&&) = delete;
-    ~LooseSourceFilter() {
+    SourceFilterOff& operator=(SourceFilterOff&&) = delete;
+    ~SourceFilterOff() {
         if (changed_) static_cast<void>(dataplane::write_sysctl(path_, before_));
+    }
+
+    [[nodiscard]] static bool is_on_everywhere() {
+        return dataplane::read_sysctl("net/ipv4/conf/all/rp_filter") != "0";
     }
 
 private:
@@ -70,7 +72,7 @@ private:
 struct Entrance {
     TcHook hook;
     std::optional<XdpHook> xdp;
-    LooseSourceFilter filter;
+    SourceFilterOff filter;
 };
 
 struct LearnedMtu {
@@ -153,6 +155,8 @@ Result<void> BpfPlane::start() {
     auto hook = TcHook::attach(*device, TcDirection::egress, programs_.down());
     if (!hook) return tl::unexpected(hook.error());
     exit_ = std::move(*hook);
+    // Then the packets go once more through the kernel's input, as coming from the tunnel device.
+    if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(*device);
     if (auto guarded = guard_entrances(); !guarded) return guarded;
     thread_ = std::thread([this] { run(); });
     return {};
@@ -244,7 +248,7 @@ Result<void> BpfPlane::guard_entrances() {
         auto xdp = try_xdp(index, *interface);
         log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
         entrances_.emplace(
-            index, Entrance{std::move(*hook), std::move(xdp), LooseSourceFilter(*interface)});
+            index, Entrance{std::move(*hook), std::move(xdp), SourceFilterOff(*interface)});
     }
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");

@@ -174,6 +174,10 @@ void Programs::set_outside_count(std::uint32_t count) {
     impl_->skeleton->bss->outside_count = count;
 }
 
+void Programs::deliver_to(int interface) {
+    impl_->skeleton->bss->deliver_to = static_cast<__u32>(interface);
+}
+
 std::string verifier_reason(const std::string& log) {
     // The reason is the last line before the statistics; the instruction stands above it.
     std::string reason;

@@ -49,6 +49,9 @@ public:
     [[nodiscard]] int refused() const;
 
     void set_outside_count(std::uint32_t count);
+    // Packets that leave a tunnel appear on this interface; 0, from the start: on that which they
+    // came in on, which is faster.
+    void deliver_to(int interface);
 
 private:
     struct Impl;

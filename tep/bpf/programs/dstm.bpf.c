@@ -268,7 +268,7 @@ int dstm_up(struct __sk_buff *skb) {
     struct ethhdr *link = data;
     link->h_proto = bpf_htons(ETH_P_IP);
     count_up(decision.entry, load.packets, load.bytes);
-    if (!route) return TC_ACT_OK;
+    if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
     __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
     __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
     return bpf_redirect(route->interface, 0);

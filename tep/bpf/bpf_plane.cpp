@@ -21,6 +21,7 @@
 #include "common/dataplane/tun_plane.hpp"
 #include "common/log/log.hpp"
 #include "tep/bpf/entry_table.hpp"
+#include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/programs.hpp"
@@ -106,6 +107,7 @@ private:
     [[nodiscard]] Result<void> guard_entrances();
     [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
     [[nodiscard]] Way way_to(const Ipv6Address& client);
+    void choose_path();
     void run();
     void follow_host();
     void learn(const Ipv6Address& far_end, std::uint32_t mtu);
@@ -124,6 +126,7 @@ private:
     std::optional<NextHops> next_hops_;
     std::unordered_map<Ipv6Address, LearnedMtu> learned_mtus_;
     std::map<int, Entrance> entrances_;
+    std::optional<bool> straight_;
 
     std::mutex news_mutex_;  // taken by the slow path's thread; never with mutex_ inside
     std::vector<std::pair<Ipv6Address, std::uint32_t>> mtu_news_;
@@ -157,6 +160,7 @@ Result<void> BpfPlane::start() {
     exit_ = std::move(*hook);
     // Then the packets go once more through the kernel's input, as coming from the tunnel device.
     if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(*device);
+    choose_path();
     if (auto guarded = guard_entrances(); !guarded) return guarded;
     thread_ = std::thread([this] { run(); });
     return {};
@@ -326,6 +330,17 @@ DropCounters BpfPlane::drops() const {
     return out;
 }
 
+// A firewall that comes later is seen within a second.
+void BpfPlane::choose_path() {
+    bool straight = config_.shortcut != Shortcut::none;
+    if (config_.shortcut == Shortcut::automatic) straight = forward_hook() == ForwardHook::empty;
+    if (straight == straight_) return;
+    straight_ = straight;
+    programs_.set_straight(straight);
+    log_info("BPF_PATH", "packets go {}",
+             straight ? "straight from interface to interface" : "through the kernel's routing");
+}
+
 void BpfPlane::run() {
     std::array<pollfd, 2> waits{{{wake_.number(), POLLIN, 0},
                                  {network_.news_descriptor(), POLLIN, 0}}};
@@ -337,6 +352,7 @@ void BpfPlane::run() {
         const std::lock_guard lock(mutex_);
         refusals_->take(*table_);
         follow_host();
+        choose_path();
         std::vector<std::pair<Ipv6Address, std::uint32_t>> lowered;
         {
             const std::lock_guard news_lock(news_mutex_);
@@ -389,7 +405,6 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     settings.pools = config.pools;
     settings.hairpin = config.hairpin;
     settings.mss_clamp = config.mss_clamp;
-    settings.straight = config.shortcut != Shortcut::none;
     auto programs = Programs::load(settings);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();

@@ -20,6 +20,7 @@ namespace dstm::tep::bpf {
 // What goes from interface to interface without the kernel's IPv4 routing, and so past a firewall's
 // forward rules. Everything else, and what is not plain, goes through the kernel as ever.
 enum class Shortcut {
+    automatic,  // tc as long as no firewall looks at forwarded IPv4 packets, else none
     none,
     tc,   // on every interface with an IPv4 or IPv6 route
     xdp,  // the same where the driver can; tc on the others
@@ -36,7 +37,7 @@ struct BpfPlaneConfig {
     // Where packets from clients come in. Empty: the interface that has the outer address, and
     // those that IPv6 routes with a gateway lead to.
     std::vector<std::string> interfaces;
-    Shortcut shortcut = Shortcut::none;
+    Shortcut shortcut = Shortcut::automatic;
 
     std::size_t tunnels_max = std::size_t{1} << 20;
 };

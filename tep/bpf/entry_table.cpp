@@ -104,12 +104,14 @@ Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expi
     const auto [entry, standing] = slot(*inner);
     if (entry == nullptr) return put_outside(*inner, fresh, record);
     if (standing->generation > spec.generation) return fail_newer(*inner, standing->generation);
-    hold_peer(*peer);
-    if (standing->generation == 0) {
+    const bool is_new = standing->generation == 0;
+    if (is_new || peer_of(*entry) != *peer) {
+        hold_peer(*peer);
+        if (!is_new) release_peer(*entry);
+    }
+    if (is_new) {
         clear_counters(*entry);
         ++size_;
-    } else {
-        release_peer(*entry);
     }
     *standing = record;
     rewrite(*entry, fresh);

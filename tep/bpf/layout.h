@@ -70,7 +70,6 @@ struct dstm_settings {
     struct dstm_pool pools[DSTM_POOLS_MAX];
     __u8 hairpin;
     __u8 mss_clamp;
-    __u8 straight; /* the up program forwards what is plain itself */
 };
 
 /* What the source check refused, for the daemon to say why: it knows all outer addresses. */

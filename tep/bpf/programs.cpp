@@ -79,7 +79,6 @@ void write_settings(dstm_programs& skeleton, const ProgramSettings& settings) {
     out.device_header = settings.device_header;
     out.hairpin = settings.hairpin;
     out.mss_clamp = settings.mss_clamp;
-    out.straight = settings.straight;
     out.pool_count = static_cast<__u32>(settings.pools.size());
     for (std::size_t i = 0; i < settings.pools.size(); ++i) {
         out.pools[i].first = settings.pools[i].address.host_order();
@@ -173,6 +172,8 @@ int Programs::refused() const { return bpf_map__fd(impl_->skeleton->maps.refused
 void Programs::set_outside_count(std::uint32_t count) {
     impl_->skeleton->bss->outside_count = count;
 }
+
+void Programs::set_straight(bool on) { impl_->skeleton->bss->straight = on; }
 
 void Programs::deliver_to(int interface) {
     impl_->skeleton->bss->deliver_to = static_cast<__u32>(interface);

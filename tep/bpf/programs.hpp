@@ -22,8 +22,6 @@ struct ProgramSettings {
     bool mss_clamp = true;
     // Of the packets that the down program sees: 0 on a TUN device, 14 on Ethernet (tests).
     std::uint32_t device_header = 0;
-    // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
-    bool straight = false;
 };
 
 class Programs {
@@ -49,6 +47,8 @@ public:
     [[nodiscard]] int refused() const;
 
     void set_outside_count(std::uint32_t count);
+    // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
+    void set_straight(bool on);
     // Packets that leave a tunnel appear on this interface; 0, from the start: on that which they
     // came in on, which is faster.
     void deliver_to(int interface);

@@ -20,7 +20,9 @@ constexpr std::uint32_t clients_a_network = 4096;
 const char* const outer_address = "2001:db8:2::1";
 
 TunnelSpec spec_of(std::uint32_t number, WallTime end, Generation generation) {
-    auto outer = test::v6("2001:db8:1::").bytes();
+    static const auto first_client = test::v6("2001:db8:1::");
+    static const auto endpoint = test::v6(outer_address);
+    auto outer = first_client.bytes();
     const auto network = number / clients_a_network;
     outer[6] = static_cast<std::uint8_t>(network >> 8);
     outer[7] = static_cast<std::uint8_t>(network);
@@ -30,7 +32,7 @@ TunnelSpec spec_of(std::uint32_t number, WallTime end, Generation generation) {
     TunnelSpec spec;
     spec.inner = Ipv4Address(pool_first + 16 + number);
     spec.outer_client = {Ipv6Address(outer), 0};
-    spec.outer_server = test::v6(outer_address);
+    spec.outer_server = endpoint;
     spec.generation = generation;
     spec.expires_at = end;
     return spec;

@@ -1,5 +1,5 @@
 // The endpoint of the path bench, with as many tunnels as asked for. Run by path.py:
-//   dstm_bench_endpoint stack|tc|xdp|tun TUNNELS      says "ready", works until the end of stdin
+//   dstm_bench_endpoint auto|stack|tc|xdp|tun TUNNELS      says "ready", works until the end of stdin
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -30,6 +30,7 @@ Result<std::unique_ptr<dataplane::DataPlane>> make_plane(const std::string& kind
     config.outer = test::v6(outer_address);
     config.inner = test::v4(inner_address);
     config.pools = {*Ipv4Prefix::parse(pool)};
+    if (kind == "stack") config.shortcut = tep::bpf::Shortcut::none;
     if (kind == "tc") config.shortcut = tep::bpf::Shortcut::tc;
     if (kind == "xdp") config.shortcut = tep::bpf::Shortcut::xdp;
     return tep::bpf::make_bpf_plane(config, clock);

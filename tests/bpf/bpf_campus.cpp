@@ -1,4 +1,7 @@
 // Puts the BPF data plane at the endpoint of the campus of tun_campus.hpp.
+#include <cstdlib>
+#include <string>
+
 #include "tep/bpf/bpf_plane.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
@@ -15,6 +18,10 @@ Result<std::unique_ptr<DataPlane>> make_bpf_endpoint(const TunPlaneConfig& tun,
     config.hairpin = tun.hairpin;
     config.mss_clamp = tun.mss_clamp;
     config.tunnels_max = tun.tunnels_max;
+    // The same tests run with and without shortcuts.
+    const char* const shortcut = std::getenv("DSTM_TEST_SHORTCUT");
+    const bool straight = shortcut != nullptr && std::string(shortcut) == "tc";
+    config.shortcut = straight ? tep::bpf::Shortcut::tc : tep::bpf::Shortcut::none;
     return tep::bpf::make_bpf_plane(config, clock);
 }
 

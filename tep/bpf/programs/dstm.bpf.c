@@ -197,7 +197,7 @@ static __always_inline int straight_down(struct __sk_buff *skb) {
 
 SEC("tc")
 int dstm_up(struct __sk_buff *skb) {
-    if (settings.straight && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
+    if (straight && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
     if (skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
     // The VLAN's own interface comes next; identifier 0 is a priority and no VLAN.
     if (skb->vlan_present && (skb->vlan_tci & 0x0fff)) return TC_ACT_UNSPEC;
@@ -248,7 +248,7 @@ int dstm_up(struct __sk_buff *skb) {
         if (done) return verdict;
     }
     const struct cached_route *route = NULL;
-    if (settings.straight && is_plain(ip, end) && bpf_ntohl(ip->daddr) != settings.inner) {
+    if (straight && is_plain(ip, end) && bpf_ntohl(ip->daddr) != settings.inner) {
         route = route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr,
                          decision.entry->last_seen);
         if (route && route->mtu && load.largest > route->mtu) route = NULL;

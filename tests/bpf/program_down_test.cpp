@@ -131,7 +131,7 @@ TEST_F(ProgramDown, MssTable) {
     }
 }
 
-TEST_F(ProgramDown, EntryThatIsBeingWrittenIsLeftToTheDaemon) {
+TEST_F(ProgramDown, TunnelWithoutAWayIsLeftToTheDaemon) {
     endpoint->table().set_way(v4("192.0.2.7"), {1, 0});  // a next hop that is not known
     EXPECT_EQ(endpoint->down(make(to_client())).verdict, TC_ACT_OK);
 }

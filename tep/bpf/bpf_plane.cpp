@@ -15,7 +15,6 @@
 #include <unistd.h>
 
 #include "common/base/assert.hpp"
-#include "common/dataplane/host_changes.hpp"
 #include "common/dataplane/netlink.hpp"
 #include "common/dataplane/path_mtu.hpp"
 #include "common/dataplane/tun_plane.hpp"
@@ -26,6 +25,7 @@
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
+#include "tep/bpf/source_filter.hpp"
 #include "tep/bpf/tc_hook.hpp"
 #include "tep/bpf/xdp_hook.hpp"
 
@@ -40,35 +40,6 @@ using dataplane::Netlink;
 
 constexpr int housekeeping_interval_ms = 1000;
 constexpr int loopback_index = 1;
-
-// rp_filter of an outer interface is off while the object lives: packets of clients come out of it
-// with sources that are routed to the tunnel device. Loose (2) is not enough on an interface
-// without IPv4 addresses. The host's setting for all interfaces stays and is the stronger one.
-class SourceFilterOff {
-public:
-    explicit SourceFilterOff(const std::string& interface)
-        : path_("net/ipv4/conf/" + interface + "/rp_filter"),
-          before_(dataplane::read_sysctl(path_)) {
-        changed_ = before_ != "0" && dataplane::write_sysctl(path_, "0").has_value();
-    }
-    SourceFilterOff(SourceFilterOff&& other) noexcept
-        : path_(std::move(other.path_)),
-          before_(std::move(other.before_)),
-          changed_(std::exchange(other.changed_, false)) {}
-    SourceFilterOff& operator=(SourceFilterOff&&) = delete;
-    ~SourceFilterOff() {
-        if (changed_) static_cast<void>(dataplane::write_sysctl(path_, before_));
-    }
-
-    [[nodiscard]] static bool is_on_everywhere() {
-        return dataplane::read_sysctl("net/ipv4/conf/all/rp_filter") != "0";
-    }
-
-private:
-    std::string path_;
-    std::string before_;
-    bool changed_ = false;
-};
 
 struct Entrance {
     TcHook hook;
@@ -205,8 +176,10 @@ Result<std::set<int>> BpfPlane::entrances_wanted() {
     if (!config_.interfaces.empty()) {
         for (const auto& name : config_.interfaces) {
             const auto index = netlink_.interface_index(name);
-            if (index) wanted.insert(*index);
-            else if (index.error().code != ErrorCode::not_found) return tl::unexpected(index.error());
+            if (index)
+                wanted.insert(*index);
+            else if (index.error().code != ErrorCode::not_found)
+                return tl::unexpected(index.error());
         }
         return wanted;
     }
@@ -251,8 +224,8 @@ Result<void> BpfPlane::guard_entrances() {
         if (!hook) return tl::unexpected(hook.error());
         auto xdp = try_xdp(index, *interface);
         log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
-        entrances_.emplace(
-            index, Entrance{std::move(*hook), std::move(xdp), SourceFilterOff(*interface)});
+        entrances_.emplace(index,
+                           Entrance{std::move(*hook), std::move(xdp), SourceFilterOff(*interface)});
     }
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
@@ -342,8 +315,8 @@ void BpfPlane::choose_path() {
 }
 
 void BpfPlane::run() {
-    std::array<pollfd, 2> waits{{{wake_.number(), POLLIN, 0},
-                                 {network_.news_descriptor(), POLLIN, 0}}};
+    std::array<pollfd, 2> waits{
+        {{wake_.number(), POLLIN, 0}, {network_.news_descriptor(), POLLIN, 0}}};
     while (!stopping_) {
         ::poll(waits.data(), waits.size(), housekeeping_interval_ms);
         if (stopping_) return;

@@ -17,8 +17,8 @@ namespace {
 using dataplane::Descriptor;
 
 constexpr std::size_t answer_size_max = 64 * 1024;
-constexpr std::uint16_t known_states = NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE |
-                                       NUD_PERMANENT | NUD_NOARP;
+constexpr std::uint16_t known_states =
+    NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
 
 // A request that is being written: one struct, then attributes.
 class Request {

@@ -103,7 +103,8 @@ void NextHops::neighbours_changed(const std::vector<NeighbourNews>& news) {
         for (std::size_t i = 1; i < hops_.size(); ++i) {
             const auto& hop = hops_[i];
             if (hop.interface != neighbour.interface || hop.address != neighbour.address) continue;
-            const bool has_header = network_->link(hop.interface).value_or(Link{}).address.has_value();
+            const bool has_header =
+                network_->link(hop.interface).value_or(Link{}).address.has_value();
             write_link_address(i, has_header ? neighbour.link_address : std::nullopt);
             // The kernel sees no packet of ours and would never ask again on its own.
             if (neighbour.is_stale) network_->probe(hop.interface, neighbour.address);

@@ -22,7 +22,8 @@ int keep_message(libbpf_print_level level, const char* format, va_list arguments
     std::array<char, 512> text{};
     const int length = std::vsnprintf(text.data(), text.size(), format, arguments);
     // The verifier's log comes through here too, line by line; it is kept whole elsewhere.
-    if (length > 0 && std::strncmp(text.data(), "libbpf: prog", 12) == 0) last_message = text.data();
+    if (length > 0 && std::strncmp(text.data(), "libbpf: prog", 12) == 0)
+        last_message = text.data();
     return length;
 }
 

@@ -107,9 +107,9 @@ bool measure_at(std::uint32_t tunnels, const std::string& suffix) {
     settings.mss_clamp = 1;
     programs.rodata->tunnels = tunnels;
     bpf_map__set_max_entries(programs.maps.pool_0, tunnels);
-    for (bpf_map* unused : {programs.maps.pool_1, programs.maps.pool_2, programs.maps.pool_3,
-                            programs.maps.pool_4, programs.maps.pool_5, programs.maps.pool_6,
-                            programs.maps.pool_7}) {
+    for (bpf_map* unused :
+         {programs.maps.pool_1, programs.maps.pool_2, programs.maps.pool_3, programs.maps.pool_4,
+          programs.maps.pool_5, programs.maps.pool_6, programs.maps.pool_7}) {
         bpf_map__set_autocreate(unused, false);
     }
     if (bench_programs__load(&programs) != 0 || !fill(programs, tunnels)) return false;
@@ -146,8 +146,8 @@ int main() {
         std::uint32_t tunnels;
         const char* suffix;
     };
-    for (const auto& size : {Size{1, "1"}, Size{1000, "1k"}, Size{100'000, "100k"},
-                             Size{1'000'000, "1m"}}) {
+    for (const auto& size :
+         {Size{1, "1"}, Size{1000, "1k"}, Size{100'000, "100k"}, Size{1'000'000, "1m"}}) {
         progress("bpf: %u tunnels", size.tunnels);
         if (!measure_at(size.tunnels, size.suffix)) {
             progress("bpf: could not be measured: %s", std::strerror(errno));

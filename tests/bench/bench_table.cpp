@@ -95,15 +95,16 @@ void measure_plane(const Clock& clock) {
     if (!plane) give_up(plane.error());
     const auto end = clock.wall() + std::chrono::hours(1);
     const auto add_all = [&](Generation generation) {
-        for (std::uint32_t i = 0; i < tunnels; ++i) must((*plane)->add(spec_of(i, end, generation)));
+        for (std::uint32_t i = 0; i < tunnels; ++i)
+            must((*plane)->add(spec_of(i, end, generation)));
     };
     const nlohmann::json detail{{"layer", "data plane"}};
     report("table", "installs_per_second", tunnels / seconds([&] { add_all(1); }), "1/s", tunnels,
            detail);
     report("table", "resync_ms_1m", 1000 * seconds([&] { add_all(1); }), "ms", tunnels, detail);
     report("table", "list_ms_1m", 1000 * seconds([&] {
-               if ((*plane)->list().size() != tunnels) std::exit(1);
-           }),
+                                      if ((*plane)->list().size() != tunnels) std::exit(1);
+                                  }),
            "ms", tunnels, detail);
 }
 

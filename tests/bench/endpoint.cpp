@@ -1,5 +1,6 @@
 // The endpoint of the path bench, with as many tunnels as asked for. Run by path.py:
-//   dstm_bench_endpoint auto|stack|tc|xdp|tun TUNNELS      says "ready", works until the end of stdin
+//   dstm_bench_endpoint auto|stack|tc|xdp|tun TUNNELS      says "ready", works until the end of
+//   stdin
 #include <cstdio>
 #include <cstdlib>
 #include <string>
@@ -64,8 +65,9 @@ int run(const std::string& kind, std::uint32_t tunnels) {
     while (std::getchar() != EOF) {
     }
     for (const auto& [name, count] : (*plane)->drops()) {
-        if (count != 0) std::fprintf(stderr, "  dropped %s: %llu\n", name.c_str(),
-                                     static_cast<unsigned long long>(count));
+        if (count != 0)
+            std::fprintf(stderr, "  dropped %s: %llu\n", name.c_str(),
+                         static_cast<unsigned long long>(count));
     }
     return 0;
 }
@@ -78,5 +80,6 @@ int main(int count, char** words) {
         std::fputs("see the head of endpoint.cpp\n", stderr);
         return 2;
     }
-    return dstm::bench::run(words[1], static_cast<std::uint32_t>(std::strtoul(words[2], nullptr, 10)));
+    return dstm::bench::run(words[1],
+                            static_cast<std::uint32_t>(std::strtoul(words[2], nullptr, 10)));
 }

@@ -55,8 +55,8 @@ int generate(const std::string& kind, const char* device, const char* address, c
     const unsigned interface = if_nametoindex(device);
     if (interface == 0) give_up(device);
     std::array<unsigned, 6> to{};
-    if (std::sscanf(address, "%x:%x:%x:%x:%x:%x", &to[0], &to[1], &to[2], &to[3], &to[4],
-                    &to[5]) != 6) {
+    if (std::sscanf(address, "%x:%x:%x:%x:%x:%x", &to[0], &to[1], &to[2], &to[3], &to[4], &to[5]) !=
+        6) {
         give_up("link address");
     }
     cpu_set_t cpus;
@@ -75,10 +75,11 @@ int generate(const std::string& kind, const char* device, const char* address, c
     settings.wrapped = kind == "up";
     if (generate_programs__load(programs) != 0) give_up("generator");
 
-    auto frame = kind == "up" ? test::frame(0x86dd, test::make(test::Outer{test::v6("2001:db8:1::"),
-                                                                           test::v6("2001:db8:2::1")},
-                                                               inner))
-                              : test::frame(0x0800, inner);
+    auto frame = kind == "up"
+                     ? test::frame(0x86dd, test::make(test::Outer{test::v6("2001:db8:1::"),
+                                                                  test::v6("2001:db8:2::1")},
+                                                      inner))
+                     : test::frame(0x0800, inner);
     for (std::size_t i = 0; i < to.size(); ++i) frame[i] = static_cast<std::uint8_t>(to[i]);
     LIBBPF_OPTS(bpf_test_run_opts, options);
     options.data_in = frame.data();

@@ -107,10 +107,13 @@ TEST_F(BpfCampus, MergedPacketsCountAsTheirSegments) {
     if (!run("iperf3 --version")) GTEST_SKIP() << "needs iperf3";
     std::thread listener([&] { static_cast<void>(server->exec("timeout 20 iperf3 -s -1")); });
     std::string said;
-    EXPECT_TRUE(wait_until([&] {
-        said = first->exec("iperf3 -c 203.0.113.80 -n 20M");
-        return said.find("iperf Done") != std::string::npos;
-    }, std::chrono::seconds(20))) << said;
+    EXPECT_TRUE(wait_until(
+        [&] {
+            said = first->exec("iperf3 -c 203.0.113.80 -n 20M");
+            return said.find("iperf Done") != std::string::npos;
+        },
+        std::chrono::seconds(20)))
+        << said;
     listener.join();
     const auto counters = tep->plane().list().at(0).counters;
     const auto bytes = std::uint64_t{20} << 20;
@@ -128,10 +131,13 @@ TEST_F(BpfCampus, TcpBetweenTwoClientsWithOffloads) {
     if (!run("iperf3 --version")) GTEST_SKIP() << "needs iperf3";
     std::thread listener([&] { static_cast<void>(second->exec("timeout 20 iperf3 -s -1")); });
     std::string said;
-    EXPECT_TRUE(wait_until([&] {
-        said = first->exec("iperf3 -c 192.0.2.8 -n 20M");
-        return said.find("iperf Done") != std::string::npos;
-    }, std::chrono::seconds(20))) << said;
+    EXPECT_TRUE(wait_until(
+        [&] {
+            said = first->exec("iperf3 -c 192.0.2.8 -n 20M");
+            return said.find("iperf Done") != std::string::npos;
+        },
+        std::chrono::seconds(20)))
+        << said;
     listener.join();
     EXPECT_EQ(tep->dropped("too_big"), 0u);
 }

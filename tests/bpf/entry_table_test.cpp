@@ -68,7 +68,8 @@ TEST_F(EntryTable, PoolThatIsTooLargeAndTooManyAreRefused) {
     settings.pools = {*Ipv4Prefix::parse("10.0.0.0/8")};
     EXPECT_EQ(Programs::load(settings).error().code, ErrorCode::invalid);
     settings.pools.clear();
-    for (std::uint32_t i = 0; i < 9; ++i) settings.pools.push_back({Ipv4Address(0x0a000000 + (i << 8)), 24});
+    for (std::uint32_t i = 0; i < 9; ++i)
+        settings.pools.push_back({Ipv4Address(0x0a000000 + (i << 8)), 24});
     EXPECT_EQ(Programs::load(settings).error().code, ErrorCode::invalid);
 }
 

@@ -88,7 +88,9 @@ Packet mss_option(std::uint16_t mss) {
     return {2, 4, static_cast<std::uint8_t>(mss >> 8), static_cast<std::uint8_t>(mss)};
 }
 
-bool tcp_checksum_is_right(const Packet& ip) { return internet_checksum(with_pseudo_header(ip)) == 0; }
+bool tcp_checksum_is_right(const Packet& ip) {
+    return internet_checksum(with_pseudo_header(ip)) == 0;
+}
 
 Packet frame(std::uint16_t ethertype, const Packet& packet) {
     Packet out(frame_header_size);

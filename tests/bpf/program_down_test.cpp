@@ -100,8 +100,7 @@ TEST_F(ProgramDown, PathMtuOfTheTunnelCountsBeforeThatOfTheLink) {
     EXPECT_EQ(endpoint->down(sized(1240, 0)).verdict, TC_ACT_REDIRECT);
     EXPECT_EQ(endpoint->down(sized(1241, 0)).verdict, TC_ACT_OK);
     const auto syn = tcp(to_client(), 0x12, mss_option(1460));
-    EXPECT_EQ(endpoint->down(syn).packet,
-              make(to_it(), tcp(to_client(), 0x12, mss_option(1200))));
+    EXPECT_EQ(endpoint->down(syn).packet, make(to_it(), tcp(to_client(), 0x12, mss_option(1200))));
 }
 
 TEST_F(ProgramDown, MssTable) {
@@ -120,7 +119,10 @@ TEST_F(ProgramDown, MssTable) {
         {"behind others", 0x02, {4, 2, 1, 1, 2, 4, 0x05, 0xb4}, {4, 2, 1, 1, 2, 4, 0x05, 0x8c}},
         {"at an odd place", 0x02, {1, 2, 4, 0x05, 0xb4, 1, 1, 0}, {1, 2, 4, 0x05, 0x8c, 1, 1, 0}},
         {"behind the end", 0x02, {0, 0, 0, 0, 2, 4, 0x05, 0xb4}, {0, 0, 0, 0, 2, 4, 0x05, 0xb4}},
-        {"an option of length 0", 0x02, {3, 0, 2, 4, 0x05, 0xb4, 0, 0}, {3, 0, 2, 4, 0x05, 0xb4, 0, 0}},
+        {"an option of length 0",
+         0x02,
+         {3, 0, 2, 4, 0x05, 0xb4, 0, 0},
+         {3, 0, 2, 4, 0x05, 0xb4, 0, 0}},
         {"an option beyond the header", 0x02, {1, 1, 2, 9}, {1, 1, 2, 9}},
         {"none", 0x02, {}, {}},
     };

@@ -22,7 +22,9 @@ public:
     bool one_in(std::size_t many) { return below(many) == 0; }
     std::uint8_t byte() { return static_cast<std::uint8_t>(below(256)); }
     template <class Value>
-    Value of(const std::vector<Value>& values) { return values[below(values.size())]; }
+    Value of(const std::vector<Value>& values) {
+        return values[below(values.size())];
+    }
 
 private:
     std::mt19937 engine_;
@@ -62,7 +64,8 @@ Packet random_inner(Dice& dice, const std::vector<Ipv4Address>& addresses) {
 }
 
 void mutilate(Dice& dice, Packet& packet) {
-    if (dice.one_in(6)) packet.at(dice.below(std::min<std::size_t>(packet.size(), 8))) = dice.byte();
+    if (dice.one_in(6))
+        packet.at(dice.below(std::min<std::size_t>(packet.size(), 8))) = dice.byte();
     if (dice.one_in(12)) packet.resize(1 + dice.below(packet.size()));
     if (dice.one_in(12)) packet.insert(packet.end(), {1, 2, 3});
 }
@@ -152,8 +155,9 @@ TEST_F(ProgramAndModel, UnwrapTheSamePacketsInTheSameWay) {
             // A hairpin: what the kernel would route back, one hop later.
             EXPECT_EQ(model.counter, "");
             auto routed = model.packet;
-            store16(routed, 10, updated_checksum(load16(routed, 10), load16(routed, 8),
-                                                 static_cast<std::uint16_t>(load16(routed, 8) - 256)));
+            store16(routed, 10,
+                    updated_checksum(load16(routed, 10), load16(routed, 8),
+                                     static_cast<std::uint16_t>(load16(routed, 8) - 256)));
             --routed[8];
             EXPECT_EQ(program.packet, model::encapsulate(world, routed, now).packet);
         } else {

@@ -53,7 +53,10 @@ std::vector<Row> source_check_rows() {
     };
     return {
         {"bound addresses", wrapped(), TC_ACT_OK, carried(), {}},
-        {"inner of another client", make(neighbour, carried()), TC_ACT_SHOT, {},
+        {"inner of another client",
+         make(neighbour, carried()),
+         TC_ACT_SHOT,
+         {},
          {{"spoofed_inner", 1}}},
         {"outer of nobody", make(stranger, carried()), TC_ACT_SHOT, {}, {{"spoofed_outer", 1}}},
         {"inner of nobody", make(around_it(), nobody), TC_ACT_SHOT, {}, {{"unknown_inner", 1}}},
@@ -63,13 +66,19 @@ std::vector<Row> source_check_rows() {
         {"inner loopback", from("127.0.0.1"), TC_ACT_SHOT, {}, {{"bad_source", 1}}},
         {"inner unspecified", from("0.0.0.0"), TC_ACT_SHOT, {}, {{"bad_source", 1}}},
         {"inner multicast", from("224.0.0.1"), TC_ACT_SHOT, {}, {{"bad_source", 1}}},
-        {"expired", make(with(around_it(), [](Outer& o) { o.source = v6("2001:db8:1::9"); }),
-                         make({v4("192.0.2.9"), v4("203.0.113.80")})),
-         TC_ACT_SHOT, {}, {{"expired", 1}}},
+        {"expired",
+         make(with(around_it(), [](Outer& o) { o.source = v6("2001:db8:1::9"); }),
+              make({v4("192.0.2.9"), v4("203.0.113.80")})),
+         TC_ACT_SHOT,
+         {},
+         {{"expired", 1}}},
         {"to multicast", to("239.1.1.1"), TC_ACT_SHOT, {}, {{"bad_destination", 1}}},
         {"to everybody", to("255.255.255.255"), TC_ACT_SHOT, {}, {{"bad_destination", 1}}},
         {"to loopback", to("127.0.0.1"), TC_ACT_SHOT, {}, {{"bad_destination", 1}}},
-        {"to the endpoint", to("192.0.2.1"), TC_ACT_OK, make({v4("192.0.2.7"), v4("192.0.2.1")}),
+        {"to the endpoint",
+         to("192.0.2.1"),
+         TC_ACT_OK,
+         make({v4("192.0.2.7"), v4("192.0.2.1")}),
          {}},
     };
 }
@@ -100,33 +109,65 @@ std::vector<Row> form_rows() {
         {"first fragment", make(around_it(), make(fragment)), TC_ACT_OK, make(fragment), {}},
         {"later fragment", make(around_it(), make(later)), TC_ACT_OK, make(later), {}},
         {"TTL 1 is for the kernel to count",
-         make(around_it(), make(with(from_client(), [](Inner& i) { i.ttl = 1; }))), TC_ACT_OK,
-         make(with(from_client(), [](Inner& i) { i.ttl = 1; })), {}},
-        {"outer hop limit 1", make(with(around_it(), [](Outer& o) { o.hop_limit = 1; }), whole),
-         TC_ACT_OK, whole, {}},
+         make(around_it(), make(with(from_client(), [](Inner& i) { i.ttl = 1; }))),
+         TC_ACT_OK,
+         make(with(from_client(), [](Inner& i) { i.ttl = 1; })),
+         {}},
+        {"outer hop limit 1",
+         make(with(around_it(), [](Outer& o) { o.hop_limit = 1; }), whole),
+         TC_ACT_OK,
+         whole,
+         {}},
         {"encapsulation limit", make(limit, whole), TC_ACT_OK, whole, {}},
         {"another destination option", make(other_option, whole), TC_ACT_UNSPEC, {}, {}},
         {"outer fragment", make(outer_fragment, whole), TC_ACT_UNSPEC, {}, {}},
         {"not to the endpoint", make(elsewhere, whole), TC_ACT_UNSPEC, {}, {}},
         {"not a tunnel", make(udp, whole), TC_ACT_UNSPEC, {}, {}},
         {"bytes behind the inner packet", make(around_it(), longer), TC_ACT_OK, whole, {}},
-        {"inner version 6", make(around_it(), poke(whole, 0, 0x65)), TC_ACT_SHOT, {},
+        {"inner version 6",
+         make(around_it(), poke(whole, 0, 0x65)),
+         TC_ACT_SHOT,
+         {},
          {{"inner_bad_version", 1}}},
-        {"inner version 0", make(around_it(), poke(whole, 0, 0x05)), TC_ACT_SHOT, {},
+        {"inner version 0",
+         make(around_it(), poke(whole, 0, 0x05)),
+         TC_ACT_SHOT,
+         {},
          {{"inner_bad_version", 1}}},
-        {"inner header length 16", make(around_it(), poke(whole, 0, 0x44)), TC_ACT_SHOT, {},
+        {"inner header length 16",
+         make(around_it(), poke(whole, 0, 0x44)),
+         TC_ACT_SHOT,
+         {},
          {{"inner_bad_header_length", 1}}},
-        {"inner header longer than the packet", make(around_it(), poke(whole, 0, 0x4f)),
-         TC_ACT_SHOT, {}, {{"inner_truncated", 1}}},
-        {"inner total length 19", make(around_it(), poke(whole, 3, 19)), TC_ACT_SHOT, {},
+        {"inner header longer than the packet",
+         make(around_it(), poke(whole, 0, 0x4f)),
+         TC_ACT_SHOT,
+         {},
+         {{"inner_truncated", 1}}},
+        {"inner total length 19",
+         make(around_it(), poke(whole, 3, 19)),
+         TC_ACT_SHOT,
+         {},
          {{"inner_bad_total_length", 1}}},
-        {"inner total length too long", make(around_it(), poke(whole, 3, 33)), TC_ACT_SHOT, {},
+        {"inner total length too long",
+         make(around_it(), poke(whole, 3, 33)),
+         TC_ACT_SHOT,
+         {},
          {{"inner_truncated", 1}}},
-        {"only a version", make(around_it(), Packet{0x45}), TC_ACT_SHOT, {},
+        {"only a version",
+         make(around_it(), Packet{0x45}),
+         TC_ACT_SHOT,
+         {},
          {{"inner_truncated", 1}}},
-        {"only a wrong version", make(around_it(), Packet{0x60}), TC_ACT_SHOT, {},
+        {"only a wrong version",
+         make(around_it(), Packet{0x60}),
+         TC_ACT_SHOT,
+         {},
          {{"inner_bad_version", 1}}},
-        {"outer longer than the frame", cut(wrapped(), 71), TC_ACT_SHOT, {},
+        {"outer longer than the frame",
+         cut(wrapped(), 71),
+         TC_ACT_SHOT,
+         {},
          {{"outer_truncated", 1}}},
     };
 }
@@ -172,7 +213,8 @@ TEST_F(ProgramUp, CutAtEveryByteIsNeverCarried) {
     }
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 0U);
     const auto cuts = whole.size() - 40;
-    EXPECT_EQ(endpoint->drops(), (Counters{{"outer_truncated", cuts}, {"inner_truncated", cuts - 1}}));
+    EXPECT_EQ(endpoint->drops(),
+              (Counters{{"outer_truncated", cuts}, {"inner_truncated", cuts - 1}}));
 }
 
 TEST_F(ProgramUp, AllSixteenOfRfc6040) {
@@ -225,8 +267,7 @@ TEST_F(ProgramUp, BetweenTwoClientsTheOuterHeaderIsRewrittenInPlace) {
     const auto outcome = endpoint->up(make(wrap, make(between)));
     EXPECT_EQ(outcome.verdict, TC_ACT_REDIRECT);
     between.ttl = 63;
-    EXPECT_EQ(outcome.packet,
-              make(Outer{v6(Endpoint::outer), v6("2001:db8:1::8")}, make(between)));
+    EXPECT_EQ(outcome.packet, make(Outer{v6(Endpoint::outer), v6("2001:db8:1::8")}, make(between)));
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 1U);
     EXPECT_EQ(endpoint->entry("192.0.2.8").packets_down, 1U);
     EXPECT_EQ(endpoint->entry("192.0.2.8").bytes_down, 32U);

@@ -63,13 +63,9 @@ void Endpoint::install(const char* inner_address, const char* outer_client,
     DSTM_ASSERT(put.has_value());
 }
 
-Outcome Endpoint::up(const Packet& ipv6) {
-    return run(programs_.up(), ethertype_ipv6, ipv6);
-}
+Outcome Endpoint::up(const Packet& ipv6) { return run(programs_.up(), ethertype_ipv6, ipv6); }
 
-Outcome Endpoint::down(const Packet& ipv4) {
-    return run(programs_.down(), ethertype_ipv4, ipv4);
-}
+Outcome Endpoint::down(const Packet& ipv4) { return run(programs_.down(), ethertype_ipv4, ipv4); }
 
 Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet) {
     const auto in = frame(ethertype, packet);

@@ -175,6 +175,30 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     return send_to(skb, hop);
 }
 
+// How this inner packet goes on without the kernel's routing; null: with it.
+static __always_inline const struct cached_route *straight_route(struct __sk_buff *skb,
+                                                                 const struct iphdr *ip,
+                                                                 const void *end,
+                                                                 const struct load *load,
+                                                                 const struct dstm_entry *entry) {
+    if (!straight || !is_plain(ip, end) || bpf_ntohl(ip->daddr) == settings.inner) return NULL;
+    const struct cached_route *route =
+        route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr, entry->last_seen);
+    if (route && route->mtu && load->largest > route->mtu) return NULL;
+    return route;
+}
+
+// An inner packet behind a link header; without a route to the kernel's input.
+static __always_inline int deliver(struct __sk_buff *skb, const struct cached_route *route) {
+    struct ethhdr *link = (void *)(long)skb->data;
+    if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    link->h_proto = bpf_htons(ETH_P_IP);
+    if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
+    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
+    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
+    return bpf_redirect(route->interface, 0);
+}
+
 // Layer 2 where there is no XDP: from an IPv4 interface straight to the outer one. What is not
 // plain goes on to the kernel's routing, and so to layer 1, which judges and counts it.
 static __always_inline int straight_down(struct __sk_buff *skb) {
@@ -230,29 +254,22 @@ int dstm_up(struct __sk_buff *skb) {
     const struct load load = load_of(skb, ip_offset, ip);
     const __u32 total = bpf_ntohs(ip->tot_len);
     // Bytes behind the inner packet are not carried.
-    if (skb->len > ip_offset + total) {
-        if (bpf_skb_change_tail(skb, ip_offset + total, 0)) {
-            return drop_packet(DSTM_DROP_NO_HEADROOM);
-        }
-        data = (void *)(long)skb->data;
-        end = (void *)(long)skb->data_end;
-        outer = data + ETH_HLEN;
-        ip = (void *)outer + size;
-        if ((void *)(outer + 1) > end || (void *)(ip + 1) > end) {
-            return drop_packet(DSTM_DROP_NO_HEADROOM);
-        }
+    if (skb->len > ip_offset + total && bpf_skb_change_tail(skb, ip_offset + total, 0)) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    data = (void *)(long)skb->data;
+    end = (void *)(long)skb->data_end;
+    outer = data + ETH_HLEN;
+    ip = (void *)outer + size;
+    if ((void *)(outer + 1) > end || (void *)(ip + 1) > end) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
     }
     if (settings.hairpin && bpf_ntohl(ip->daddr) != settings.inner) {
         int done = 0;
         const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
         if (done) return verdict;
     }
-    const struct cached_route *route = NULL;
-    if (straight && is_plain(ip, end) && bpf_ntohl(ip->daddr) != settings.inner) {
-        route = route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr,
-                         decision.entry->last_seen);
-        if (route && route->mtu && load.largest > route->mtu) route = NULL;
-    }
+    const struct cached_route *route = straight_route(skb, ip, end, &load, decision.entry);
     set_ecn(ip, decision.ecn);
     if (route) count_ttl_down(ip);
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
@@ -263,15 +280,8 @@ int dstm_up(struct __sk_buff *skb) {
     const enum stripped stripped = strip_outer(skb, size);
     if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;
     if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    data = (void *)(long)skb->data;
-    if (data + ETH_HLEN > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    struct ethhdr *link = data;
-    link->h_proto = bpf_htons(ETH_P_IP);
     count_up(decision.entry, load.packets, load.bytes);
-    if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
-    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
-    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
-    return bpf_redirect(route->interface, 0);
+    return deliver(skb, route);
 }
 
 // Layer 2: from interface to interface, on either side of the endpoint.

@@ -36,8 +36,8 @@ TEST(CompleteChecksum, OfUdpIsFinished) {
     // Over the whole with its pseudo-header the sum is zero.
     const auto size = packet.size() - 20;
     Packet covered(packet.begin() + 12, packet.end());
-    covered.insert(covered.end(), {0, 17, static_cast<std::uint8_t>(size >> 8),
-                                   static_cast<std::uint8_t>(size)});
+    covered.insert(covered.end(),
+                   {0, 17, static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
     EXPECT_EQ(internet_checksum(covered), 0);
 }
 

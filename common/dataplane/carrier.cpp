@@ -91,8 +91,9 @@ Result<void> Carrier::check_addresses(const TunnelSpec& spec) const {
                                             config_.outer.to_string() + " is");
     }
     const auto holds = [&](const Ipv4Prefix& pool) { return pool.contains(*inner); };
-    if (*inner == config_.inner ||
-        std::none_of(config_.pools.begin(), config_.pools.end(), holds)) {
+    const bool allowed = config_.outside_pools ||
+                         std::any_of(config_.pools.begin(), config_.pools.end(), holds);
+    if (*inner == config_.inner || !allowed) {
         return fail(ErrorCode::invalid, inner->to_string() + " is in none of the pools");
     }
     return {};

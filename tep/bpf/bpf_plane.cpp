@@ -77,6 +77,8 @@ private:
     [[nodiscard]] Result<std::set<int>> entrances_wanted();
     [[nodiscard]] Result<void> guard_entrances();
     [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
+    [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
+    [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
     void choose_path();
     void run();
@@ -98,6 +100,7 @@ private:
     std::unordered_map<Ipv6Address, LearnedMtu> learned_mtus_;
     std::map<int, Entrance> entrances_;
     std::optional<bool> straight_;
+    int device_index_ = 0;
 
     std::mutex news_mutex_;  // taken by the slow path's thread; never with mutex_ inside
     std::vector<std::pair<Ipv6Address, std::uint32_t>> mtu_news_;
@@ -129,6 +132,7 @@ Result<void> BpfPlane::start() {
     auto hook = TcHook::attach(*device, TcDirection::egress, programs_.down());
     if (!hook) return tl::unexpected(hook.error());
     exit_ = std::move(*hook);
+    device_index_ = *device;
     // Then the packets go once more through the kernel's input, as coming from the tunnel device.
     if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(*device);
     choose_path();
@@ -160,6 +164,7 @@ Result<void> BpfPlane::make_slow_path() {
     config.mss_clamp = config_.mss_clamp;
     config.tunnels_max = config_.tunnels_max;
     config.keep_gro = true;
+    config.outside_pools = true;
     config.path_mtu_lowered = [this](const Ipv6Address& far_end, std::uint32_t mtu) {
         const std::lock_guard lock(news_mutex_);
         mtu_news_.emplace_back(far_end, mtu);
@@ -208,14 +213,12 @@ Result<void> BpfPlane::guard_entrances() {
     const auto wanted = entrances_wanted();
     if (!wanted) return tl::unexpected(wanted.error());
     std::erase_if(entrances_, [&](const auto& entry) { return !wanted->contains(entry.first); });
-    const auto device = netlink_.interface_index(config_.device);
-    if (!device) return tl::unexpected(device.error());
     for (const int index : *wanted) {
         if (entrances_.contains(index)) continue;
         const auto interface = netlink_.interface_name(index);
         const auto link = network_.link(index);
         if (!interface || !link) continue;  // gone again
-        if (index == *device) continue;
+        if (index == device_index_) continue;
         if (!link->address) {
             log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
             continue;
@@ -253,8 +256,23 @@ Way BpfPlane::way_to(const Ipv6Address& client) {
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
     if (auto added = slow_path_->add(spec); !added) return added;
+    const auto inner = std::get<Ipv4Address>(spec.inner);
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
-    return table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
+    auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
+    if (!put || is_in_pool(inner)) return put;
+    return netlink_.add_route(route_outside(inner));
+}
+
+bool BpfPlane::is_in_pool(Ipv4Address inner) const {
+    return std::any_of(config_.pools.begin(), config_.pools.end(),
+                       [&](const Ipv4Prefix& pool) { return pool.contains(inner); });
+}
+
+dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
+    dataplane::Route route;
+    route.destination = Ipv4Prefix{inner, 32};
+    route.interface_index = device_index_;
+    return route;
 }
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
@@ -264,6 +282,7 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
         return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
     }
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
+    if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
     return slow_path_->remove(inner, up_to);
 }
 

@@ -47,7 +47,8 @@ struct BpfPlaneConfig {
 //
 // Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;
 // refused: the kernel's verifier does not take a program, with its reason; unavailable: no right
-// to load programs. add() as there.
+// to load programs. add() as there, and a
+// tunnel's inner address may lie in no pool: it gets a route of its own.
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
 

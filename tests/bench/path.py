@@ -7,8 +7,8 @@
 Packets: frames from a generator at one end, each from or to another of the tunnels, counted where
 they arrive at the other. The endpoint's side of both links works on CPU 1, all else on CPU 0. Plain
 routing takes turns with each plane, over the same links, and the ratio is of medians.
-TCP: one stream of iperf3; the client's side of its tunnel is the kernel's SRv6 (encap.red, End.DX4),
-which on the wire is plain IPv4 in IPv6.
+TCP: one stream of iperf3; the client's side of its tunnel is the kernel's SRv6 (encap.red,
+End.DX4), which on the wire is plain IPv4 in IPv6.
 """
 
 import json

@@ -3,9 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <map>
 #include <mutex>
-#include <set>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -19,6 +17,7 @@
 #include "common/dataplane/path_mtu.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/log/log.hpp"
+#include "tep/bpf/entrances.hpp"
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
@@ -27,7 +26,6 @@
 #include "tep/bpf/refusals.hpp"
 #include "tep/bpf/source_filter.hpp"
 #include "tep/bpf/tc_hook.hpp"
-#include "tep/bpf/xdp_hook.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -39,13 +37,6 @@ using dataplane::InstalledTunnel;
 using dataplane::Netlink;
 
 constexpr int housekeeping_interval_ms = 1000;
-constexpr int loopback_index = 1;
-
-struct Entrance {
-    TcHook hook;
-    std::optional<XdpHook> xdp;
-    SourceFilterOff filter;
-};
 
 struct LearnedMtu {
     std::uint16_t mtu = 0;
@@ -74,9 +65,6 @@ public:
 private:
     [[nodiscard]] Result<void> open_tables();
     [[nodiscard]] Result<void> make_slow_path();
-    [[nodiscard]] Result<std::set<int>> entrances_wanted();
-    [[nodiscard]] Result<void> guard_entrances();
-    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
     [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
     [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
@@ -98,7 +86,7 @@ private:
     mutable std::optional<Refusals> refusals_;
     std::optional<NextHops> next_hops_;
     std::unordered_map<Ipv6Address, LearnedMtu> learned_mtus_;
-    std::map<int, Entrance> entrances_;
+    std::optional<Entrances> entrances_;
     std::optional<bool> straight_;
     int device_index_ = 0;
 
@@ -117,7 +105,7 @@ BpfPlane::~BpfPlane() {
     if (wake_.is_open()) static_cast<void>(::eventfd_write(wake_.number(), 1));
     if (thread_.joinable()) thread_.join();
     // From the outside in: first nothing new comes, then the device goes.
-    entrances_.clear();
+    entrances_.reset();
     exit_.reset();
     slow_path_.reset();
 }
@@ -136,7 +124,8 @@ Result<void> BpfPlane::start() {
     // Then the packets go once more through the kernel's input, as coming from the tunnel device.
     if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(*device);
     choose_path();
-    if (auto guarded = guard_entrances(); !guarded) return guarded;
+    entrances_.emplace(config_, programs_, netlink_, network_, *device);
+    if (auto guarded = entrances_->guard(); !guarded) return guarded;
     thread_ = std::thread([this] { run(); });
     return {};
 }
@@ -174,74 +163,6 @@ Result<void> BpfPlane::make_slow_path() {
     if (!made) return tl::unexpected(made.error());
     slow_path_ = std::move(*made);
     return {};
-}
-
-Result<std::set<int>> BpfPlane::entrances_wanted() {
-    std::set<int> wanted;
-    if (!config_.interfaces.empty()) {
-        for (const auto& name : config_.interfaces) {
-            const auto index = netlink_.interface_index(name);
-            if (index)
-                wanted.insert(*index);
-            else if (index.error().code != ErrorCode::not_found)
-                return tl::unexpected(index.error());
-        }
-        return wanted;
-    }
-    // The address may stand on the loopback interface, when the host has several links.
-    const auto holder = netlink_.interface_of_address(config_.outer);
-    if (!holder) return tl::unexpected(holder.error());
-    if (*holder != loopback_index) wanted.insert(*holder);
-    const auto routes = netlink_.routes_v6();
-    if (!routes) return tl::unexpected(routes.error());
-    for (const auto& route : *routes) {
-        if (route.gateway && route.interface_index > loopback_index) {
-            wanted.insert(route.interface_index);
-        }
-    }
-    if (config_.shortcut == Shortcut::none) return wanted;
-    const auto routes_v4 = netlink_.routes_v4();
-    if (!routes_v4) return tl::unexpected(routes_v4.error());
-    for (const auto& route : *routes_v4) {
-        if (route.interface_index > loopback_index) wanted.insert(route.interface_index);
-    }
-    return wanted;
-}
-
-// Holds mutex_, or runs before the thread. An interface may vanish and come back under its name.
-Result<void> BpfPlane::guard_entrances() {
-    const auto wanted = entrances_wanted();
-    if (!wanted) return tl::unexpected(wanted.error());
-    std::erase_if(entrances_, [&](const auto& entry) { return !wanted->contains(entry.first); });
-    for (const int index : *wanted) {
-        if (entrances_.contains(index)) continue;
-        const auto interface = netlink_.interface_name(index);
-        const auto link = network_.link(index);
-        if (!interface || !link) continue;  // gone again
-        if (index == device_index_) continue;
-        if (!link->address) {
-            log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
-            continue;
-        }
-        auto hook = TcHook::attach(index, TcDirection::ingress, programs_.up());
-        if (!hook) return tl::unexpected(hook.error());
-        auto xdp = try_xdp(index, *interface);
-        log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
-        entrances_.emplace(index,
-                           Entrance{std::move(*hook), std::move(xdp), SourceFilterOff(*interface)});
-    }
-    if (entrances_.empty()) {
-        log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
-    }
-    return {};
-}
-
-std::optional<XdpHook> BpfPlane::try_xdp(int index, const std::string& interface) {
-    if (config_.shortcut != Shortcut::xdp) return std::nullopt;
-    auto hook = XdpHook::attach(index, programs_.xdp());
-    if (hook) return std::move(*hook);
-    log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
-    return std::nullopt;
 }
 
 Way BpfPlane::way_to(const Ipv6Address& client) {
@@ -361,7 +282,7 @@ void BpfPlane::follow_host() {
     if (!news.routes) return;
     next_hops_->routes_changed();
     set_ways(std::nullopt);
-    if (const auto guarded = guard_entrances(); !guarded) {
+    if (const auto guarded = entrances_->guard(); !guarded) {
         log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
     }
 }

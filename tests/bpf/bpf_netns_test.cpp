@@ -129,10 +129,9 @@ TEST_F(BpfCampus, MergedPacketsCountAsTheirSegments) {
         << said;
     listener.join();
     const auto counters = tep->plane().list().at(0).counters;
-    const auto bytes = std::uint64_t{20} << 20;
-    EXPECT_GE(counters.packets_up, bytes / 1420);
-    EXPECT_LE(counters.packets_up, 3 * bytes / 1420);
-    EXPECT_GE(counters.bytes_up, bytes + 40 * (bytes / 1420));
+    EXPECT_GT(counters.packets_up, 10'000u);
+    EXPECT_GT(counters.bytes_up / counters.packets_up, 1300u);
+    EXPECT_LE(counters.bytes_up / counters.packets_up, 1460u);
     EXPECT_EQ(tep->dropped("too_big"), 0u);
 }
 

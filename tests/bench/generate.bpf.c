@@ -37,13 +37,18 @@ int generate(struct xdp_md *context) {
     struct ethhdr *link = (void *)(long)context->data;
     const void *end = (void *)(long)context->data_end;
     const __u32 key = next_key();
+    // Written whole each time: a frame comes back with what the path has made of it.
     if (settings.wrapped) {
+        if ((void *)link + GENERATE_WRAPPED_SIZE > end) return XDP_ABORTED;
+        for (int i = 0; i < GENERATE_WRAPPED_SIZE / 4; ++i) ((__u32 *)link)[i] = settings.frame[i];
         struct ipv6hdr *outer = (void *)(link + 1);
         struct iphdr *ip = (void *)(outer + 1);
         if ((void *)(ip + 1) > end) return XDP_ABORTED;
         outer->saddr.in6_u.u6_addr32[3] = bpf_htonl(key + 1);
         set_address(ip, &ip->saddr, settings.first + key);
     } else {
+        if ((void *)link + GENERATE_PLAIN_SIZE > end) return XDP_ABORTED;
+        for (int i = 0; i < GENERATE_PLAIN_SIZE / 4; ++i) ((__u32 *)link)[i] = settings.frame[i];
         struct iphdr *ip = (void *)(link + 1);
         if ((void *)(ip + 1) > end) return XDP_ABORTED;
         set_address(ip, &ip->daddr, settings.first + key);

@@ -73,14 +73,15 @@ int generate(const std::string& kind, const char* device, const char* address, c
     settings.first = kind == "up" || kind == "down" ? pool_first : plain_first;
     std::memcpy(&settings.checksum, inner.data() + 10, sizeof settings.checksum);
     settings.wrapped = kind == "up";
-    if (generate_programs__load(programs) != 0) give_up("generator");
-
     auto frame = kind == "up"
                      ? test::frame(0x86dd, test::make(test::Outer{test::v6("2001:db8:1::"),
                                                                   test::v6("2001:db8:2::1")},
                                                       inner))
                      : test::frame(0x0800, inner);
     for (std::size_t i = 0; i < to.size(); ++i) frame[i] = static_cast<std::uint8_t>(to[i]);
+    DSTM_ASSERT(frame.size() <= sizeof settings.frame);
+    std::memcpy(settings.frame, frame.data(), frame.size());
+    if (generate_programs__load(programs) != 0) give_up("generator");
     LIBBPF_OPTS(bpf_test_run_opts, options);
     options.data_in = frame.data();
     options.data_size_in = static_cast<__u32>(frame.size());

@@ -1,6 +1,7 @@
 // The edges of the server, each with an in-memory twin in tests/support: what the broker wants from
 // Kea, from the endpoints and from the audit log. Calls return at once; completions run later on
-// the event thread, exactly once each, also when the other side dies.
+// the event thread, exactly once each, also when the other side dies. Calls to the lease store, and
+// those to one endpoint, take effect in the order in which they were made.
 #pragma once
 
 #include <cstdint>

@@ -1,3 +1,4 @@
+// Loads, stores and Internet checksums (RFC 1071, RFC 1624).
 #include "common/base/bytes.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Text to addresses and back: inet_pton and inet_ntop with the rules of ip_address.hpp.
 #include "common/base/ip_address.hpp"
 
 #include <algorithm>

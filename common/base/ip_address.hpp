@@ -61,7 +61,7 @@ using IpAddress = std::variant<Ipv4Address, Ipv6Address>;
 [[nodiscard]] IpAddress unmap(const IpAddress& address);
 
 struct Ipv4Prefix {
-    Ipv4Address address;  // host bits are zero
+    Ipv4Address address;      // host bits are zero
     std::uint8_t length = 0;  // 0..32
 
     // "192.0.2.0/24"; host bits that are set, a missing or bad length: nullopt.
@@ -72,7 +72,7 @@ struct Ipv4Prefix {
 };
 
 struct Ipv6Prefix {
-    Ipv6Address address;  // host bits are zero
+    Ipv6Address address;      // host bits are zero
     std::uint8_t length = 0;  // 0..128
 
     [[nodiscard]] static std::optional<Ipv6Prefix> parse(std::string_view text);

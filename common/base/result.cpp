@@ -1,3 +1,4 @@
+// Names of the error codes, and errno as an Error.
 #include "common/base/result.hpp"
 
 #include <system_error>

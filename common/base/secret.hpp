@@ -14,11 +14,18 @@ public:
     Secret(const Secret&) = default;
     Secret(Secret&& other) noexcept : value_(std::move(other.value_)) { other.wipe(); }
     Secret& operator=(const Secret& other) {
-        if (this != &other) { wipe(); value_ = other.value_; }
+        if (this != &other) {
+            wipe();
+            value_ = other.value_;
+        }
         return *this;
     }
     Secret& operator=(Secret&& other) noexcept {
-        if (this != &other) { wipe(); value_ = std::move(other.value_); other.wipe(); }
+        if (this != &other) {
+            wipe();
+            value_ = std::move(other.value_);
+            other.wipe();
+        }
         return *this;
     }
     ~Secret() { wipe(); }

@@ -62,8 +62,10 @@ public:
     CountingIterator(const char* at, Position* position) : at_(at), position_(position) {}
     reference operator*() const { return *at_; }
     CountingIterator& operator++() {
-        if (*at_ == '\n') ++position_->line;
-        else if (*at_ != ' ' && *at_ != '\t' && *at_ != '\r') position_->value_line = position_->line;
+        if (*at_ == '\n')
+            ++position_->line;
+        else if (*at_ != ' ' && *at_ != '\t' && *at_ != '\r')
+            position_->value_line = position_->line;
         ++at_;
         return *this;
     }
@@ -167,8 +169,10 @@ void find_unknown(const Node& node, const std::string& path, std::vector<Mistake
     if (const auto* members = std::get_if<Members>(&node.value)) {
         for (const auto& [key, child] : *members) {
             const auto child_path = path.empty() ? key : path + '.' + key;
-            if (child.wanted) find_unknown(child, child_path, mistakes);
-            else mistakes.push_back({child.line, child_path + ": unknown key"});
+            if (child.wanted)
+                find_unknown(child, child_path, mistakes);
+            else
+                mistakes.push_back({child.line, child_path + ": unknown key"});
         }
     } else if (const auto* elements = std::get_if<Elements>(&node.value)) {
         for (std::size_t i = 0; i < elements->size(); ++i) {

@@ -88,8 +88,11 @@ std::vector<std::string> Reader::strings(std::string_view key, std::vector<std::
     if (elements == nullptr) return fallback;
     std::vector<std::string> values;
     for (const auto& element : *elements) {
-        if (const auto* text = std::get_if<std::string>(&element.value)) values.push_back(*text);
-        else mistake(key, std::string("holds ") + type_name(element) + "; it must be a list of texts");
+        if (const auto* text = std::get_if<std::string>(&element.value))
+            values.push_back(*text);
+        else
+            mistake(key,
+                    std::string("holds ") + type_name(element) + "; it must be a list of texts");
     }
     return values;
 }
@@ -141,7 +144,8 @@ std::vector<Reader> Reader::objects(std::string_view key) {
         if (std::holds_alternative<Members>(element.value)) {
             readers.push_back(Reader(state_, &element, element_path));
         } else {
-            mistake(key, std::string("holds ") + type_name(element) + "; it must be a list of objects");
+            mistake(key,
+                    std::string("holds ") + type_name(element) + "; it must be a list of objects");
         }
     }
     return readers;

@@ -1,3 +1,4 @@
+// What the tun plane does to a packet, in both directions; no I/O.
 #include "common/dataplane/carrier.hpp"
 
 #include <algorithm>
@@ -63,8 +64,8 @@ Carrier::Carrier(const TunPlaneConfig& config, LinkMtu link_mtu)
 Result<void> Carrier::check_add(const TunnelSpec& spec) const {
     // Another encapsulation stands beside this one with its own socket, table and rules.
     if (spec.type != TunnelType::v4v6) {
-        return fail(ErrorCode::refused, "the tun data plane does not carry " +
-                                            std::string(to_string(spec.type)));
+        return fail(ErrorCode::refused,
+                    "the tun data plane does not carry " + std::string(to_string(spec.type)));
     }
     if (auto checked = check_addresses(spec); !checked) return checked;
     return tunnels_.check_put(spec);
@@ -153,8 +154,8 @@ DownVerdict Carrier::down(MutableBytes bytes, Now now) {
     const auto header = read_inner_packet(bytes);
     if (!header) return dropped(header.error());
     const auto packet = bytes.first(header->total_length);
-    const auto checked = is_client() ? check_down_at_client(*header)
-                                     : check_down_at_endpoint(packet, *header);
+    const auto checked =
+        is_client() ? check_down_at_client(*header) : check_down_at_endpoint(packet, *header);
     if (!checked) return dropped(checked.error());
     auto& tunnel = **checked;
     if (now.wall >= tunnel.spec.expires_at) return dropped(Drop::expired);
@@ -169,8 +170,8 @@ DownVerdict Carrier::down(MutableBytes bytes, Now now) {
     if (config_.mss_clamp) clamp_mss(packet, *header, mss_for(mtu));
     count_down(tunnel.counters, packet.size());
     // RFC 2983 s3, RFC 6040 s4.1: the outer DSCP and ECN are copies of the inner ones.
-    return DownVerdict{std::nullopt, packet.size(), tunnel.far_end->address,
-                       header->traffic_class, {}};
+    return DownVerdict{
+        std::nullopt, packet.size(), tunnel.far_end->address, header->traffic_class, {}};
 }
 
 RelayVerdict Carrier::relay(const PathError& error, Now now) {

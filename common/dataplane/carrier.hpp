@@ -32,8 +32,8 @@ struct UpVerdict {
 struct DownVerdict {
     std::optional<Drop> drop;
     std::size_t size = 0;
-    Ipv6Address destination;         // outer
-    std::uint8_t traffic_class = 0;  // outer
+    Ipv6Address destination;           // outer
+    std::uint8_t traffic_class = 0;    // outer
     std::vector<std::uint8_t> answer;  // an ICMP error to send, when not empty
 };
 

@@ -1,3 +1,4 @@
+// The names of the drop counters (docs/counters.md).
 #include "common/dataplane/drop.hpp"
 
 namespace dstm::dataplane {

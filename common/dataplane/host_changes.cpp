@@ -1,3 +1,4 @@
+// Changes to the host, and their undoing in reverse order.
 #include "common/dataplane/host_changes.hpp"
 
 #include <cerrno>
@@ -35,8 +36,8 @@ Result<std::uint32_t> ethtool(const std::string& interface, std::uint32_t comman
 Result<void> write_sysctl(const std::string& path, std::string_view value) {
     const auto full = "/proc/sys/" + path;
     const Descriptor file(::open(full.c_str(), O_WRONLY | O_CLOEXEC));
-    if (!file.is_open() || ::write(file.number(), value.data(), value.size()) !=
-                               static_cast<ssize_t>(value.size())) {
+    if (!file.is_open() ||
+        ::write(file.number(), value.data(), value.size()) != static_cast<ssize_t>(value.size())) {
         return tl::unexpected(error_from_errno(errno, "write " + full));
     }
     return {};
@@ -60,7 +61,8 @@ Result<GroOff> GroOff::on(const std::string& interface) {
 }
 
 GroOff::GroOff(GroOff&& other) noexcept
-    : interface_(std::exchange(other.interface_, {})), was_on_(std::exchange(other.was_on_, false)) {}
+    : interface_(std::exchange(other.interface_, {})),
+      was_on_(std::exchange(other.was_on_, false)) {}
 
 GroOff& GroOff::operator=(GroOff&& other) noexcept {
     std::swap(interface_, other.interface_);

@@ -1,3 +1,4 @@
+// ICMP errors to the inner source (RFC 792, RFC 1191, RFC 2473 s8).
 #include "common/dataplane/icmp_error.hpp"
 
 #include <algorithm>
@@ -30,8 +31,8 @@ std::vector<std::uint8_t> make_icmp_error(IcmpKind kind, std::uint16_t next_hop_
                                           Ipv4Address source, ConstBytes quoted,
                                           const InnerHeader& header) {
     constexpr auto headers_size = ipv4_header_size_min + icmp_header_size;
-    const auto quote_size = std::min(
-        {quoted.size(), header.total_length, icmp_error_size_max - headers_size});
+    const auto quote_size =
+        std::min({quoted.size(), header.total_length, icmp_error_size_max - headers_size});
     std::vector<std::uint8_t> out(headers_size + quote_size);
     const MutableBytes packet(out);
     store8(packet, 0, 0x45);

@@ -1,3 +1,4 @@
+// Checks of an inner IPv4 packet, ECN and the MSS option.
 #include "common/dataplane/inner_packet.hpp"
 
 #include <array>

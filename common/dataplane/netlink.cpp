@@ -1,3 +1,4 @@
+// Netlink by libnl-3. See netlink.hpp for what each call promises.
 #include "common/dataplane/netlink.hpp"
 
 #include <algorithm>
@@ -235,21 +236,21 @@ Result<int> Netlink::interface_index(const std::string& name) {
 }
 
 Result<std::string> Netlink::interface_name(int index) {
-    return impl_->link(index).map([](const Link& link) {
-        return std::string(rtnl_link_get_name(link.get()));
-    });
+    return impl_->link(index).map(
+        [](const Link& link) { return std::string(rtnl_link_get_name(link.get())); });
 }
 
 Result<std::uint32_t> Netlink::interface_mtu(int index) {
-    return impl_->link(index).map([](const Link& link) -> std::uint32_t {
-        return rtnl_link_get_mtu(link.get());
-    });
+    return impl_->link(index).map(
+        [](const Link& link) -> std::uint32_t { return rtnl_link_get_mtu(link.get()); });
 }
 
 Result<void> Netlink::set_interface_up(int index, bool up) {
     auto changes = owned<Link>(rtnl_link_alloc());
-    if (up) rtnl_link_set_flags(changes.get(), IFF_UP);
-    else rtnl_link_unset_flags(changes.get(), IFF_UP);
+    if (up)
+        rtnl_link_set_flags(changes.get(), IFF_UP);
+    else
+        rtnl_link_unset_flags(changes.get(), IFF_UP);
     return impl_->change(index, changes.get(), "set interface up or down");
 }
 

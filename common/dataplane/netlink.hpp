@@ -20,11 +20,11 @@ struct Route {
     enum class Kind { unicast, blackhole };
     IpPrefix destination;
     Kind kind = Kind::unicast;
-    int interface_index = 0;                // 0 for blackhole
+    int interface_index = 0;  // 0 for blackhole
     std::optional<IpAddress> gateway;
-    std::optional<IpAddress> source;        // preferred source
+    std::optional<IpAddress> source;  // preferred source
     std::uint32_t metric = 0;
-    std::uint32_t mtu = 0;                  // 0 = none
+    std::uint32_t mtu = 0;  // 0 = none
 };
 
 class Netlink {

@@ -1,3 +1,4 @@
+// The raw IPv6 socket: batches out and in, and its error queue.
 #include "common/dataplane/outer_socket.hpp"
 
 #include <array>
@@ -12,7 +13,7 @@
 namespace dstm::dataplane {
 namespace {
 
-constexpr int hop_limit = 64;             // RFC 2473 s6.3, RFC 1700
+constexpr int hop_limit = 64;  // RFC 2473 s6.3, RFC 1700
 constexpr int socket_buffer_size = 8 << 20;
 
 // One received control message is an int, one sent too; an error has its own size.
@@ -58,7 +59,8 @@ bool prepare(int descriptor) {
 }
 
 std::uint8_t traffic_class_of(msghdr& message) {
-    for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    for (auto* part = CMSG_FIRSTHDR(&message); part != nullptr;
+         part = CMSG_NXTHDR(&message, part)) {
         if (part->cmsg_level != IPPROTO_IPV6 || part->cmsg_type != IPV6_TCLASS) continue;
         int value = 0;
         std::memcpy(&value, CMSG_DATA(part), sizeof value);

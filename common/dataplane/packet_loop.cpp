@@ -1,3 +1,4 @@
+// The thread that carries: device to socket, socket to device.
 #include "common/dataplane/packet_loop.hpp"
 
 #include <array>
@@ -122,8 +123,8 @@ void PacketLoop::carry_up() {
         const std::lock_guard lock(shared_.mutex);
         for (auto& packet : incoming_) {
             complete_checksum(packet.payload);
-            const auto verdict = shared_.carrier.up(packet.source, packet.traffic_class,
-                                                    packet.payload, time);
+            const auto verdict =
+                shared_.carrier.up(packet.source, packet.traffic_class, packet.payload, time);
             packet.payload = packet.payload.first(verdict.size);
         }
     }
@@ -200,9 +201,9 @@ void PacketLoop::send_answers() {
         sockaddr_in destination{};
         destination.sin_family = AF_INET;
         destination.sin_addr.s_addr = htonl(load_ipv4(answer, 16).host_order());
-        const auto sent = ::sendto(icmp_.number(), answer.data(), answer.size(), MSG_DONTWAIT,
-                                   reinterpret_cast<const sockaddr*>(&destination),
-                                   sizeof destination);
+        const auto sent =
+            ::sendto(icmp_.number(), answer.data(), answer.size(), MSG_DONTWAIT,
+                     reinterpret_cast<const sockaddr*>(&destination), sizeof destination);
         if (sent < 0) drops.count(Drop::send_failed);
     }
     if (answers_.empty()) return;

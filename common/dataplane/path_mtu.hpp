@@ -9,8 +9,8 @@
 
 namespace dstm::dataplane {
 
-inline constexpr std::uint32_t ipv6_mtu_min = 1280;          // RFC 8200 s5
-inline constexpr std::uint32_t outer_header_size = 40;       // RFC 8200 s3, no extension header
+inline constexpr std::uint32_t ipv6_mtu_min = 1280;     // RFC 8200 s5
+inline constexpr std::uint32_t outer_header_size = 40;  // RFC 8200 s3, no extension header
 inline constexpr Duration path_mtu_lifetime = std::chrono::minutes(10);  // RFC 8201 s5.3
 
 class PathMtu {

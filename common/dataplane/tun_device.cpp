@@ -1,3 +1,4 @@
+// Making and reading a TUN device.
 #include "common/dataplane/tun_device.hpp"
 
 #include <cerrno>

@@ -1,3 +1,4 @@
+// Puts device, socket, host and loop together behind DataPlane.
 #include "common/dataplane/tun_plane.hpp"
 
 #include <algorithm>
@@ -33,12 +34,12 @@ Result<void> check(const TunPlaneConfig& config) {
     }
     if (config.role == Role::client) return {};
     if (!config.outer.is_usable_unicast()) {
-        return fail(ErrorCode::invalid, "the outer address " + config.outer.to_string() +
-                                            " is no address of a host");
+        return fail(ErrorCode::invalid,
+                    "the outer address " + config.outer.to_string() + " is no address of a host");
     }
     if (config.inner && !config.inner->is_usable_unicast()) {
-        return fail(ErrorCode::invalid, "the inner address " + config.inner->to_string() +
-                                            " is no address of a host");
+        return fail(ErrorCode::invalid,
+                    "the inner address " + config.inner->to_string() + " is no address of a host");
     }
     return {};
 }
@@ -190,8 +191,7 @@ Result<void> TunPlane::add_at_client(const TunnelSpec& spec) {
     if (!done) return done;
     done = swap_in(spec, std::move(socket));
     if (!done && is_new) {
-        static_cast<void>(
-            netlink_.remove_address(device_index_, spec.inner, host_prefix_length));
+        static_cast<void>(netlink_.remove_address(device_index_, spec.inner, host_prefix_length));
     }
     if (!done) return done;
     adapt_device_mtu();
@@ -239,8 +239,10 @@ Result<void> TunPlane::turn_gro_off(const Ipv6Address& outer) {
     if (!interface) return tl::unexpected(interface.error());
     if (*interface == gro_.interface()) return {};
     auto off = GroOff::on(*interface);
-    if (off) gro_ = std::move(*off);
-    else log_warning("TUN_GRO_UNKNOWN", "{}", to_string(off.error()));
+    if (off)
+        gro_ = std::move(*off);
+    else
+        log_warning("TUN_GRO_UNKNOWN", "{}", to_string(off.error()));
     return {};
 }
 
@@ -285,8 +287,7 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     if (!netlink) return tl::unexpected(netlink.error());
     auto device = TunDevice::create(config.device);
     if (!device) return tl::unexpected(device.error());
-    auto plane =
-        std::make_unique<TunPlane>(config, clock, std::move(*netlink), std::move(*device));
+    auto plane = std::make_unique<TunPlane>(config, clock, std::move(*netlink), std::move(*device));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;
 }

@@ -18,7 +18,8 @@ namespace dstm::dataplane {
 // is read from its thread too.
 //
 // invalid: a value of the configuration cannot work. conflict: the device belongs to another
-// process. unavailable: the host lacks the address, the TUN device or the right.
+// process, or a pool is routed elsewhere. refused: the rights are missing. unavailable: the host
+// lacks the outer address or the TUN driver.
 //
 // add() returns, besides what DataPlane says: refused for a tunnel type that is not carried here;
 // invalid for addresses that cannot be (inner in no pool, an outer that is not this host's);

@@ -1,3 +1,4 @@
+// The tun plane's tunnels, and what it knows of the path to each.
 #include "common/dataplane/tunnel_table.hpp"
 
 #include <string>

@@ -1,3 +1,4 @@
+// The log's lines, written by spdlog.
 #include "common/log/log.hpp"
 
 #include <spdlog/pattern_formatter.h>
@@ -13,7 +14,7 @@ spdlog::logger& logger() {
     static const auto instance = [] {
         auto made = spdlog::stderr_logger_mt("dstm");
         auto formatter = std::make_unique<spdlog::pattern_formatter>(
-            "%Y-%m-%dT%H:%M:%S.%eZ %-5!l %v", spdlog::pattern_time_type::utc);
+            "%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
         made->set_formatter(std::move(formatter));
         made->flush_on(spdlog::level::debug);
         return made;
@@ -34,11 +35,16 @@ spdlog::level::level_enum native(Level level) {
 }  // namespace
 
 bool set_level(std::string_view name) {
-    if (name == "debug") logger().set_level(spdlog::level::debug);
-    else if (name == "info") logger().set_level(spdlog::level::info);
-    else if (name == "warning") logger().set_level(spdlog::level::warn);
-    else if (name == "error") logger().set_level(spdlog::level::err);
-    else return false;
+    if (name == "debug")
+        logger().set_level(spdlog::level::debug);
+    else if (name == "info")
+        logger().set_level(spdlog::level::info);
+    else if (name == "warning")
+        logger().set_level(spdlog::level::warn);
+    else if (name == "error")
+        logger().set_level(spdlog::level::err);
+    else
+        return false;
     return true;
 }
 

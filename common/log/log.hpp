@@ -1,8 +1,8 @@
 // Log lines with an identifier. The only place that includes spdlog.
 //
-//   log_info("BROKER_BINDING_STARTED", "user={} address={}", user, address);
+//   log_info("BROKER_BINDING_ACCEPTED", "user={} address={}", user, address);
 // writes to standard error (the journal adds the time under systemd):
-//   2026-11-03T14:00:01.123Z INFO  BROKER_BINDING_STARTED user=alice address=192.0.2.7
+//   2026-11-03T14:00:01.123Z INFO  BROKER_BINDING_ACCEPTED user=alice address=192.0.2.7
 //
 // The identifier is a string literal, unique, upper case, and has a paragraph for the operator in
 // docs/events.md (a test compares them). Values that came from a peer are written through

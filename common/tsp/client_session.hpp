@@ -1,7 +1,13 @@
 // The client's side of one signalling dialogue (RFC 5572 s4.3, s4.4), as a machine of values.
 //
 // One session authenticates once and may then carry several commands: create, accept, and on the
-// same connection later renewals, info or delete.
+// same connection later renewals, info or delete. It knows no socket, clock, mechanism or address.
+//
+//   Connected -> ChooseMechanism -> MechanismChosen -> ContinueAuthentication ... -> Authenticated
+//   CommandChosen -> CommandAnswered -> CommandChosen (accept) ...
+//
+// The owner answers each ChooseMechanism and each ContinueAuthentication with one event. After
+// Close nothing follows and late events have no effect.
 #pragma once
 
 #include <optional>
@@ -11,6 +17,7 @@
 #include <vector>
 
 #include "common/base/clock.hpp"
+#include "common/tsp/framing.hpp"
 #include "common/tsp/message.hpp"
 #include "common/tsp/status.hpp"
 
@@ -38,7 +45,8 @@ struct ChooseMechanism {
 };
 struct ContinueAuthentication {
     std::string challenge;  // decoded
-    bool is_final = false;  // came with success: verify it (rspauth, SCRAM v=), send nothing
+    // The server's proof (rspauth, SCRAM v=): verify it. Nothing is sent; a status follows.
+    bool is_final = false;
 };
 struct Authenticated {};  // the command phase begins: CommandChosen may follow
 // Answer to a command. status 200 with a message for create and info, without for delete.
@@ -48,7 +56,8 @@ struct CommandAnswered {
     std::optional<TunnelMessage> message;
     std::vector<Broker> brokers;  // not empty: a redirect
 };
-// The dialogue is over before it reached its aim. Close follows.
+// The dialogue is over before it reached its aim. Close follows. (Close alone: the owner chose no
+// mechanism, or the server closed an authenticated session while no answer was awaited.)
 struct Failed {
     enum class Cause { refused, malformed, timed_out, closed };
     Cause cause = Cause::malformed;
@@ -57,9 +66,8 @@ struct Failed {
     std::vector<Broker> brokers;
 };
 
-using Action =
-    std::variant<Send, Close, ChooseMechanism, ContinueAuthentication, Authenticated,
-                 CommandAnswered, Failed>;
+using Action = std::variant<Send, Close, ChooseMechanism, ContinueAuthentication, Authenticated,
+                            CommandAnswered, Failed>;
 using Actions = std::vector<Action>;
 
 // --- events --------------------------------------------------------------------------------------
@@ -69,12 +77,13 @@ struct BytesReceived {
     std::string_view bytes;
 };
 struct MechanismChosen {
-    std::string mechanism;                        // empty: nothing fits, close (s4.4.2)
-    std::optional<std::string> initial_response;  // not yet encoded
+    std::string mechanism;  // upper case; empty: nothing fits, close (s4.4.2)
+    // Not yet encoded. Not sent for ANONYMOUS and where the server speaks first.
+    std::optional<std::string> initial_response;
 };
 struct AuthenticationStepDone {
     bool failed = false;   // we do not trust the server's answer, or cannot go on
-    std::string response;  // not yet encoded
+    std::string response;  // not yet encoded; not sent when the challenge was final
 };
 struct CommandChosen {
     TunnelMessage message;  // accept and reject get no answer
@@ -96,7 +105,52 @@ public:
     [[nodiscard]] client::Actions handle(const client::PeerClosed& event, Instant now);
     [[nodiscard]] client::Actions handle(const client::TimePassed& event, Instant now);
 
+    // When TimePassed is wanted next; nullopt while no answer is awaited.
     [[nodiscard]] std::optional<Instant> deadline() const;
+    [[nodiscard]] bool is_closed() const { return phase_ == Phase::closed; }
+    // Authenticated and no answer awaited: CommandChosen may come.
+    [[nodiscard]] bool is_ready() const { return phase_ == Phase::ready; }
+
+private:
+    enum class Phase {
+        idle,            // not connected
+        capability,      // VERSION is sent
+        choosing,        // the owner picks a mechanism
+        authentication,  // the server's line is awaited
+        stepping,        // the owner works on a challenge
+        ready,
+        answer,       // a command is sent
+        broker_list,  // a status above 1000 came, its list is awaited
+        closed,
+    };
+    struct Turn {
+        Instant now;
+        client::Actions actions;
+    };
+
+    void process(Turn& turn);
+    [[nodiscard]] bool read_next(Turn& turn);
+    void read_capability(Turn& turn, const std::string& line);
+    void read_authentication(Turn& turn, const std::string& line);
+    void read_refusal(Turn& turn, std::uint16_t code, std::string text);
+    void read_broker_list(Turn& turn, const std::string& xml);
+    void read_reply(Turn& turn, const std::string& body);
+    void read_success(Turn& turn, std::string text, std::optional<TunnelMessage> message);
+    void fail(Turn& turn, client::Failed failed);
+    void fail_malformed(Turn& turn, std::string text);
+    void send(Turn& turn, std::string bytes, Phase next);
+    void enter(Phase phase, Instant now);
+
+    ClientSessionConfig config_;
+    Framing input_;
+    Phase phase_ = Phase::idle;
+    Instant phase_started_;
+    std::string mechanism_;
+    int challenges_ = 0;
+    bool server_proved_ = false;
+    Action command_ = Action::create;  // the one whose answer is awaited
+    bool reject_sent_ = false;         // and its 200 has not been seen
+    client::Failed refusal_;           // while its broker list is awaited
 };
 
 }  // namespace dstm::tsp

@@ -18,13 +18,19 @@ enum class RequestType { v4v6, v6v4, v6udpv4, v6anyv4, broker };
 
 [[nodiscard]] std::string_view to_string(Action action);
 [[nodiscard]] std::string_view to_string(RequestType type);
+// Exactly the wire's words, lower case; nullopt for anything else.
+[[nodiscard]] std::optional<Action> parse_action(std::string_view text);
+[[nodiscard]] std::optional<RequestType> parse_request_type(std::string_view text);
 
 enum class AddressType { ipv4, ipv6, dn };
 
+[[nodiscard]] std::string_view to_string(AddressType type);
+[[nodiscard]] std::optional<AddressType> parse_address_type(std::string_view text);
+
 struct Address {
     AddressType type = AddressType::ipv6;
-    std::string text;                      // without white space around it
-    std::optional<std::uint32_t> length;   // attribute `length`, a prefix length
+    std::string text;                     // without white space around it
+    std::optional<std::uint32_t> length;  // attribute `length`, a prefix length
 
     bool operator==(const Address&) const = default;
 };
@@ -69,10 +75,10 @@ struct Broker {
 
 struct TunnelMessage {
     Action action = Action::create;
-    std::optional<RequestType> type;             // clients leave it out of accept (D4)
+    std::optional<RequestType> type;  // clients leave it out of accept (D4)
     // `type` was present but names nothing we know; kept so that the answer is 303, not 500.
     std::optional<std::string> unknown_type;
-    std::optional<std::uint32_t> lifetime_min;   // minutes (s4.7.1)
+    std::optional<std::uint32_t> lifetime_min;  // minutes (s4.7.1)
     std::optional<Party> server;
     std::optional<Party> client;
     std::vector<Broker> brokers;

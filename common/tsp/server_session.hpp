@@ -4,8 +4,21 @@
 //   version -> authenticate -> command -> (answered) -> accept ... -> command
 //
 // The owner carries out the actions in order and feeds the outcome back as events. The machine
-// never has more than one of {authentication step, request} outstanding: a command that comes
-// while one runs is answered 521.
+// never has more than one of {authentication step, request} outstanding. From a create to its
+// accept or reject every other command is answered 521, and the session stays open.
+//
+// Where the RFC is silent:
+// - A peer whose message is wrong gets one status (500; 300, 302, 303 where they say more), bare
+//   before the command phase and framed in it, and the session closes. So does one that is too
+//   slow: an unfinished dialogue is a truncated one. One that only does not accept, or is idle
+//   between commands, is closed without a word.
+// - accept is not answered, although s4.3 expects a response to each command: deployed clients
+//   read none on TCP. reject, which they never send, is answered 200.
+// - A create, info or delete that the owner refuses leaves the session open; a redirect closes it
+//   (Figure 9).
+//
+// For UDP a session of its own wraps this one: it puts each Send into a datagram with the request's
+// header (udp_header.hpp), and repeats the last when the request is repeated.
 #pragma once
 
 #include <optional>
@@ -15,25 +28,28 @@
 #include <vector>
 
 #include "common/base/clock.hpp"
+#include "common/tsp/framing.hpp"
 #include "common/tsp/message.hpp"
 #include "common/tsp/status.hpp"
 
 namespace dstm::tsp {
 
 struct ServerSessionLimits {
-    Duration phase_timeout = std::chrono::seconds(30);  // per step until the first command is done
+    Duration phase_timeout = std::chrono::seconds(30);   // per step until the first command is done
     Duration accept_timeout = std::chrono::seconds(30);  // from our 200 to the client's accept
     Duration idle_timeout = std::chrono::minutes(5);     // between commands, 0 = none
-    std::size_t line_size_max = 4096;     // bytes without CR LF; SASL responses are lines too
-    std::size_t body_size_max = 8192;     // Content-length
-    std::size_t commands_max = 1000;      // in one session
+    std::size_t line_size_max = 4096;  // bytes without CR LF; SASL responses are lines too
+    std::size_t body_size_max = 8192;  // Content-length
+    std::size_t commands_max = 1000;   // in one session
     std::size_t authentication_steps_max = 10;
 };
 
 struct ServerSessionConfig {
     ServerSessionLimits limits;
     std::vector<RequestType> tunnel_types;  // offered in CAPABILITY; v6anyv4 is implied (D15)
-    std::vector<std::string> mechanisms;    // offered in CAPABILITY, in this order
+    std::vector<std::string> mechanisms;    // offered in CAPABILITY, in this order; upper case
+    // Named to a client whose version we do not speak: 1302 and this list (Figure 9), if any.
+    std::vector<Broker> brokers_of_other_versions;
 };
 
 // --- actions -------------------------------------------------------------------------------------
@@ -42,7 +58,8 @@ struct ServerSessionConfig {
 struct Send {
     std::string bytes;
 };
-// After all that was sent has left. Nothing follows it; a late event has no effect.
+// After all that was sent has left. Nothing follows it; a late event has no effect. If a request
+// is outstanding, the owner takes back what comes of it.
 struct Close {};
 struct StartAuthentication {
     std::string mechanism;                        // upper case, one of those offered
@@ -85,6 +102,9 @@ struct TunnelAnswered {
     std::string detail;  // replaces the RFC's title on the status line when not empty
     std::vector<Broker> brokers;
 };
+// No more bytes will come. What has come is still answered, a message that is cut off too; then
+// the session closes, and an offer is declined: nobody will accept it.
+struct PeerClosed {};
 struct TimePassed {};
 
 class ServerSession {
@@ -92,18 +112,61 @@ public:
     ServerSession(ServerSessionConfig config, Instant now);
 
     [[nodiscard]] ServerActions handle(const BytesReceived& event, Instant now);
+    // To be called only while the step, or the request, is outstanding or after Close.
     [[nodiscard]] ServerActions handle(const AuthenticationStepDone& event, Instant now);
     [[nodiscard]] ServerActions handle(const TunnelAnswered& event, Instant now);
-    // To be called at or after deadline().
+    [[nodiscard]] ServerActions handle(const PeerClosed& event, Instant now);
+    // To be called at or after deadline(); earlier it does nothing.
     [[nodiscard]] ServerActions handle(const TimePassed& event, Instant now);
 
     // When TimePassed is wanted next; nullopt when no limit runs.
     [[nodiscard]] std::optional<Instant> deadline() const;
-    [[nodiscard]] bool is_closed() const;
+    [[nodiscard]] bool is_closed() const { return phase_ == Phase::closed; }
 
 private:
     enum class Phase { version, mechanism, authentication, command, request, offered, closed };
-    // To be completed by the implementation.
+
+    // One event at work: the time it came and what comes of it.
+    struct Turn {
+        Instant now;
+        ServerActions actions;
+    };
+
+    void process(Turn& turn);
+    [[nodiscard]] bool read_next(Turn& turn);
+    void read_version(Turn& turn, const std::string& line);
+    void read_mechanism(Turn& turn, const std::string& line);
+    void read_authentication(Turn& turn, const std::string& line);
+    void start_authentication(Turn& turn, std::optional<std::string> initial_response);
+    void read_command(Turn& turn, const std::string& body);
+    void read_request(Turn& turn, TunnelMessage message);
+    void read_confirmation(Turn& turn, Action action);
+
+    void answer_request(Turn& turn, const TunnelAnswered& event);
+    void answer_version_refused(Turn& turn, std::string what);
+    void send_status(Turn& turn, Status status, std::string_view detail = {});
+    void send_reply(Turn& turn, std::uint16_t code, std::string_view detail,
+                    const TunnelMessage* message);
+    // The peer is at fault: status, one line for the log, end.
+    void refuse(Turn& turn, Status status, std::string what);
+    void close(Turn& turn);
+    void enter(Phase phase, Instant now);
+
+    [[nodiscard]] bool is_framed_phase() const;
+    [[nodiscard]] std::string capability_line() const;
+
+    ServerSessionConfig config_;
+    Framing input_;
+    Phase phase_ = Phase::version;
+    Instant phase_started_;
+    std::optional<Instant> message_started_;  // when the first byte of an unfinished message came
+    bool step_running_ = false;               // the owner works on an authentication step
+    bool peer_closed_ = false;
+    bool command_done_ = false;               // the first command was answered
+    std::string mechanism_;                   // not empty in phase authentication: not yet started
+    Action request_action_ = Action::create;  // of the outstanding request
+    std::size_t authentication_steps_ = 0;
+    std::size_t commands_ = 0;
 };
 
 }  // namespace dstm::tsp

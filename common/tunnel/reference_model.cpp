@@ -1,3 +1,4 @@
+// The model, written for reading: every packet is taken apart and built anew.
 #include "common/tunnel/reference_model.hpp"
 
 #include <algorithm>
@@ -131,8 +132,8 @@ bool is_far_end(const World& world, const Ipv6Address& address) {
 
 std::uint32_t path_mtu_to(const World& world, const Ipv6Address& far_end) {
     const auto known = world.path_mtu.find(far_end);
-    const auto mtu = known == world.path_mtu.end() ? world.link_mtu
-                                                   : std::min(world.link_mtu, known->second);
+    const auto mtu =
+        known == world.path_mtu.end() ? world.link_mtu : std::min(world.link_mtu, known->second);
     return std::max(mtu, 1280u);
 }
 
@@ -166,8 +167,7 @@ std::string check_down(const World& world, const Ipv4& ip, const TunnelSpec*& tu
     if (tunnel == nullptr) return "no_tunnel";
     if (!world.hairpin && tunnel_of(world, ip.source) != nullptr) return "hairpin_off";
     const bool is_redirect = ip.protocol == 1 && ip.fragment_offset == 0 &&
-                             ip.bytes.size() > ip.header_length &&
-                             ip.bytes[ip.header_length] == 5;
+                             ip.bytes.size() > ip.header_length && ip.bytes[ip.header_length] == 5;
     return is_redirect && ip.source == world.inner ? "redirect" : "";
 }
 
@@ -187,7 +187,13 @@ Packet icmp_unreachable(const World& world, const TunnelSpec& tunnel, const Ipv4
                             ? std::optional(std::get<Ipv4Address>(tunnel.inner))
                             : world.inner;
     if (!source || !may_answer(about)) return {};
-    Packet icmp{3, static_cast<std::uint8_t>(code), 0, 0, 0, 0, static_cast<std::uint8_t>(mtu / 256),
+    Packet icmp{3,
+                static_cast<std::uint8_t>(code),
+                0,
+                0,
+                0,
+                0,
+                static_cast<std::uint8_t>(mtu / 256),
                 static_cast<std::uint8_t>(mtu % 256)};
     for (const auto byte : about.bytes) {
         if (icmp.size() < 576 - 20) icmp.push_back(byte);
@@ -206,10 +212,10 @@ Packet icmp_unreachable(const World& world, const TunnelSpec& tunnel, const Ipv4
 unsigned ecn_out(unsigned inner, unsigned outer) {
     constexpr unsigned dropped = 4;
     //                                 outer Not-ECT  ECT(1)  ECT(0)  CE
-    constexpr unsigned figure[4][4] = {{0, 0, 0, dropped},   // inner Not-ECT
-                                       {1, 1, 1, 3},         // inner ECT(1)
-                                       {2, 1, 2, 3},         // inner ECT(0)
-                                       {3, 3, 3, 3}};        // inner CE
+    constexpr unsigned figure[4][4] = {{0, 0, 0, dropped},  // inner Not-ECT
+                                       {1, 1, 1, 3},        // inner ECT(1)
+                                       {2, 1, 2, 3},        // inner ECT(0)
+                                       {3, 3, 3, 3}};       // inner CE
     return figure[inner][outer];
 }
 

@@ -26,7 +26,7 @@ struct World {
     std::optional<Ipv4Address> inner;  // endpoint: its own inner address
     bool hairpin = true;
     bool mss_clamp = true;
-    std::vector<TunnelSpec> tunnels;   // a client has one or none
+    std::vector<TunnelSpec> tunnels;  // a client has one or none
     std::uint32_t link_mtu = 1500;
     std::map<Ipv6Address, std::uint32_t> path_mtu;  // by far end, where it is below link_mtu
 };

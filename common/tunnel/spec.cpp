@@ -1,3 +1,4 @@
+// Names of the tunnel types (RFC 5572 s7).
 #include "common/tunnel/spec.hpp"
 
 namespace dstm {

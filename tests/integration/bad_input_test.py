@@ -101,6 +101,21 @@ class BadInput(unittest.TestCase):
                 if name != "no client":
                     c.wait_for("one log line", lambda: self.violations() == before + 1)
 
+    def test_a_message_cut_off_by_the_end_of_the_connection_is_answered_500(self):
+        for name, logged_in, data in (("line", False, "VERSI"), ("command", True, CREATE[:40])):
+            with self.subTest(name):
+                before = self.violations()
+                peer = self.logged_in() if logged_in else self.dialogue()
+                if logged_in:
+                    data = f"Content-length: {len(CREATE)}\r\n{data}"
+                peer.send(data)
+                peer.connection.shutdown(socket.SHUT_WR)
+                if logged_in:
+                    self.assert_framed(peer, 500)
+                else:
+                    self.assert_bare(peer, 500)
+                c.wait_for("one log line", lambda: self.violations() == before + 1)
+
     @staticmethod
     def command(xml):
         return f"Content-length: {len(xml) + 2}\r\n{xml}\r\n"

@@ -267,6 +267,10 @@ class Campus:
         self.endpoint.ip("-6", "route", "add", "default", "via", "2001:db8:2::fe")
         self.broker.ip("-6", "route", "add", "default", "via", "2001:db8:3::1")
         self.web.ip("route", "add", "default", "via", "203.0.113.1")
+        # Fresh interfaces answer their first neighbour solicitation late.
+        for host, target in ((self.client, BROKER), (self.client, ENDPOINT),
+                             (self.endpoint, BROKER), (self.endpoint, WEB)):
+            host.run("ping", "-c", "1", "-W", "5", target)
 
     def wire(self, left, left_name, left_address, right, right_name, right_address):
         a, b = self.hosts[left], self.hosts[right]
@@ -299,8 +303,8 @@ class Campus:
         if self.link == "tls":
             run(self.binary("dstmctl"), "pki", "init", "--directory", self.path("pki"))
             for name, alternative in (("dstm1", BROKER), ("tep1", ENDPOINT)):
-                run(self.binary("dstmctl"), "pki", "issue", name, "--directory", self.path("pki"),
-                    "--address", alternative)
+                run(self.binary("dstmctl"), "pki", "issue", name, alternative, "--directory",
+                    self.path("pki"))
 
     def write_kea_configuration(self):
         hooks = [{"library": os.path.join(BUILD, "lib", "libdhcp_dstm.so"),
@@ -331,7 +335,9 @@ class Campus:
         self.write("dstm-server.conf", {"dstm-server": {
             "name": "dstm1",
             "tsp": {"listen": [{"address": "::", "port": 3653}], "tunnel-types": ["v4v6"],
-                    "mechanisms": self.mechanisms, "lifetime": self.lifetime,
+                    "mechanisms": self.mechanisms,
+                    # Shorter ones than TSP's minute can only come from the subnet.
+                    "lifetime": self.lifetime if self.lifetime >= 60 else 0,
                     "limits": self.server_limits},
             "sasl": {"realm": REALM, "sasldb": self.path("sasldb2"),
                      "plain-without-tls": self.plain},
@@ -422,7 +428,8 @@ class Campus:
     def leases(self):
         """Kea's own view, through its control socket: address to lease."""
         answer = unix_request(self.path("kea4.sock"), {"command": "dstm4-lease-list"})
-        return {lease["ip-address"]: lease for lease in answer.get("arguments", {}).get("leases", [])}
+        leases = answer.get("arguments", {}).get("leases", [])
+        return {lease["ip-address"]: lease for lease in leases}
 
     def lease_file(self):
         """Addresses that Kea's lease file says are leased: the last row of each counts."""
@@ -440,7 +447,7 @@ class Campus:
     def tunnels(self):
         """The endpoint's table: inner address to tunnel."""
         answer = unix_request(self.path("tep.sock"), {"command": "tunnels"})
-        return {tunnel["spec"]["inner"]: tunnel for tunnel in answer["arguments"]["tunnels"]}
+        return {tunnel["inner"]: tunnel for tunnel in answer["arguments"]["tunnels"]}
 
     def drops(self):
         answer = unix_request(self.path("tep.sock"), {"command": "counters"})

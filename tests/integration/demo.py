@@ -29,27 +29,32 @@ def say(text):
     print(f"\n{paint('1', text)}", flush=True)
 
 
-def show(command, output):
-    print(f"  {paint('36', '$ ' + command)}")
+def show(title, output):
+    print(f"  {paint('36', title)}")
     for line in output.rstrip().splitlines():
         print(f"    {line}")
     sys.stdout.flush()
 
 
 class LogFollower:
-    """Prints what the daemons log, while they log it."""
+    """Prints what the daemons log, while they log it; catch_up() keeps it ahead of the story."""
 
     def __init__(self, campus):
         self.campus = campus
         self.offsets = {}
         self.stopping = threading.Event()
+        self.printing = threading.Lock()
         self.thread = threading.Thread(target=self.follow, daemon=True)
         self.thread.start()
 
     def follow(self):
         while not self.stopping.wait(0.05):
+            self.catch_up()
+        self.catch_up()
+
+    def catch_up(self):
+        with self.printing:
             self.print_new()
-        self.print_new()
 
     def print_new(self):
         for process in list(self.campus.processes):
@@ -78,29 +83,32 @@ def echo_once(listener):
     return peer
 
 
-def tour(campus):
+def tour(campus, follower):
     say("1. Kea, the DSTM server and the tunnel endpoint start")
-    campus.start_daemons()
     campus.add_user("alice", "correct horse battery staple")
+    campus.start_daemons()
     campus.start_web()
+    follower.catch_up()
 
     say("2. The client has IPv6 only: no way to the web server")
     done = campus.client.run("curl", "-sS", "-m", "3", f"http://{c.WEB}/", check=False)
-    show(f"curl http://{c.WEB}/", done.stdout + done.stderr)
+    show(f"client$ curl http://{c.WEB}/", done.stdout + done.stderr)
 
     say("3. dstm-client asks as alice (SCRAM-SHA-256), Kea leases, the endpoint builds the tunnel")
     started = time.monotonic()
     client = campus.start_client(campus.client_configuration(
         user="alice", password="correct horse battery staple"))
     client.wait_for_log("CLIENT_UP")
+    follower.catch_up()
     print(f"  up after {1000 * (time.monotonic() - started):.0f} ms, program start included")
 
     say("4. The host has IPv4")
-    show("ip -4 address show dev dstm0",
+    show("client$ ip -4 address show dev dstm0",
          campus.client.run("ip", "-4", "address", "show", "dev", "dstm0").stdout)
-    show(f"ping -c 3 {c.WEB}",
+    show(f"client$ ping -c 3 {c.WEB}",
          campus.client.run("ping", "-c", "3", "-i", "0.2", c.WEB).stdout)
-    show(f"curl http://{c.WEB}/", campus.client.run("curl", "-sS", f"http://{c.WEB}/").stdout)
+    show(f"client$ curl http://{c.WEB}/",
+         campus.client.run("curl", "-sS", f"http://{c.WEB}/").stdout)
 
     say("5. And IPv4 reaches the host: a connection from the web server to the client")
     address = next(iter(campus.leases()))
@@ -110,7 +118,7 @@ def tour(campus):
     server = threading.Thread(target=echo_once, args=(listener,))
     server.start()
     with campus.web.connect(address, 8080) as connection:
-        show(f"nc {address} 8080    (on the web server)", connection.recv(200).decode())
+        show(f"a TCP connection from {c.WEB} to {address} port 8080", connection.recv(200).decode())
     server.join()
 
     say("6. What the operator sees")
@@ -120,11 +128,12 @@ def tour(campus):
     return client, address
 
 
-def take_down(campus, client, address):
+def take_down(campus, follower, client, address):
     say("7. The client stops: the tunnel goes, the address is free")
     client.stop()
     c.wait_for("the lease is free", lambda: address not in campus.lease_file())
     c.wait_for("the tunnel is gone", lambda: address not in campus.tunnels())
+    follower.catch_up()
     show("leases in Kea's lease file", f"{len(campus.lease_file())}")
     show("tunnels at the endpoint", f"{len(campus.tunnels())}")
 
@@ -175,11 +184,11 @@ def main():
     follower = LogFollower(campus)
     kept = False
     try:
-        client, address = tour(campus)
+        client, address = tour(campus, follower)
         if arguments.keep:
             kept = True
         else:
-            take_down(campus, client, address)
+            take_down(campus, follower, client, address)
     finally:
         follower.stop()
         if kept:

@@ -51,7 +51,7 @@ class MainJob(unittest.TestCase):
                 self.assertEqual(outside.recv(10), b"reached")
 
         tunnel = self.campus.tunnels()[address]
-        self.assertEqual(tunnel["spec"]["outer-client"], c.CLIENT)
+        self.assertEqual(tunnel["outer-client"], c.CLIENT)
         context = self.campus.leases()[address]["user-context"]["dstm"]
         self.assertEqual(context["user"], "alice")
         self.assertEqual(context["outer-address"], c.CLIENT)

@@ -40,10 +40,10 @@ inline Packet make_ipv4(const Ipv4Fields& fields) {
     store8(out, 1, fields.traffic_class);
     store16(out, 2, static_cast<std::uint16_t>(out.size()));
     store16(out, 4, 0x1234);
-    store16(out, 6,
-            static_cast<std::uint16_t>((fields.dont_fragment ? 0x4000 : 0) +
-                                       (fields.more_fragments ? 0x2000 : 0) +
-                                       fields.fragment_offset));
+    store16(
+        out, 6,
+        static_cast<std::uint16_t>((fields.dont_fragment ? 0x4000 : 0) +
+                                   (fields.more_fragments ? 0x2000 : 0) + fields.fragment_offset));
     store8(out, 8, 64);
     store8(out, 9, fields.protocol);
     store_ipv4(out, 12, fields.source);

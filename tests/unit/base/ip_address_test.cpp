@@ -7,7 +7,8 @@ namespace {
 
 TEST(Ipv4Address, ParsesOnlyFourDecimalOctets) {
     EXPECT_EQ(Ipv4Address::parse("192.0.2.7"), Ipv4Address(0xc0000207));
-    for (const auto* bad : {"", "192.0.2", "192.0.2.256", "192.0.2.7 ", "0xc0.0.2.7", "1.2.3.4.5"}) {
+    for (const auto* bad :
+         {"", "192.0.2", "192.0.2.256", "192.0.2.7 ", "0xc0.0.2.7", "1.2.3.4.5"}) {
         EXPECT_FALSE(Ipv4Address::parse(bad)) << bad;
     }
     EXPECT_FALSE(Ipv4Address::parse(std::string_view("192.0.2.7\0x", 11)));
@@ -44,7 +45,8 @@ TEST(Ipv4Prefix, ContainsItsAddressesAndRefusesHostBits) {
     EXPECT_TRUE(prefix.contains(*Ipv4Address::parse("192.0.2.255")));
     EXPECT_FALSE(prefix.contains(*Ipv4Address::parse("192.0.3.0")));
     EXPECT_TRUE(Ipv4Prefix::parse("0.0.0.0/0")->contains(*Ipv4Address::parse("203.0.113.1")));
-    for (const auto* bad : {"192.0.2.1/24", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0", "192.0.2.0/"}) {
+    for (const auto* bad :
+         {"192.0.2.1/24", "192.0.2.0/33", "192.0.2.0/-1", "192.0.2.0", "192.0.2.0/"}) {
         EXPECT_FALSE(Ipv4Prefix::parse(bad)) << bad;
     }
 }

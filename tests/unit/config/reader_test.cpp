@@ -71,8 +71,7 @@ TEST(ConfigReader, ReportsEveryMistakeWithItsLineAndPath) {
                             "x.conf:8: listen: holds an integer; it must be a list of objects",
                             "x.conf:8: listen[0].at: \"192.0.2.256\" is not an IPv4 address such "
                             "as 192.0.2.1",
-                            "x.conf:9: name: given twice",
-                            "x.conf:9: name: unknown key"));
+                            "x.conf:9: name: given twice", "x.conf:9: name: unknown key"));
 }
 
 TEST(ConfigReader, AnIntegerBeyondTheRangeOfTheTypeIsRefused) {
@@ -85,7 +84,8 @@ TEST(ConfigReader, AnIntegerBeyondTheRangeOfTheTypeIsRefused) {
 }
 
 TEST(ConfigDocument, BrokenJsonNamesTheLine) {
-    for (const auto* text : {"{\n\"a\": }", "{\n\"a\": 1", "{\n/* open", "\n\"text", "[]", "", "{} x"}) {
+    for (const auto* text :
+         {"{\n\"a\": }", "{\n\"a\": 1", "{\n/* open", "\n\"text", "[]", "", "{} x"}) {
         const auto document = Document::parse(text, "x.conf");
         ASSERT_FALSE(document) << text;
         EXPECT_EQ(document.error().code, ErrorCode::invalid);
@@ -95,7 +95,8 @@ TEST(ConfigDocument, BrokenJsonNamesTheLine) {
 }
 
 TEST(ConfigDocument, RefusesDeepNesting) {
-    EXPECT_FALSE(Document::parse("{\"a\":" + std::string(100, '[') + std::string(100, ']') + "}", "x"));
+    EXPECT_FALSE(
+        Document::parse("{\"a\":" + std::string(100, '[') + std::string(100, ']') + "}", "x"));
 }
 
 TEST(ConfigDocument, EveryPrefixOfAnExampleIsRefusedWithoutACrash) {

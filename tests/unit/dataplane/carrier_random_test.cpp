@@ -14,7 +14,7 @@ using packets::make_ipv4;
 using packets::make_ipv6;
 using packets::make_syn;
 
-constexpr int packets_a_test = 60'000;
+constexpr int packets_a_test = 40'000;
 
 std::string hex(const Packet& packet) {
     std::ostringstream out;
@@ -48,11 +48,11 @@ std::uint64_t seed() {
 }
 
 // Few addresses, so that right and wrong ones meet often.
-const std::vector<Ipv4Address> inners{v4("192.0.2.7"), v4("192.0.2.8"), v4("192.0.2.9"),
-                                      v4("192.0.2.1"), v4("192.0.2.10"), v4("203.0.113.80"),
+const std::vector<Ipv4Address> inners{v4("192.0.2.7"), v4("192.0.2.8"),       v4("192.0.2.9"),
+                                      v4("192.0.2.1"), v4("192.0.2.10"),      v4("203.0.113.80"),
                                       v4("224.0.0.1"), v4("255.255.255.255"), v4("127.0.0.1")};
-const std::vector<Ipv6Address> outers{v6("2001:db8:1::5"), v6("2001:db8:4::5"),
-                                      v6("2001:db8:9::9"), endpoint_outer};
+const std::vector<Ipv6Address> outers{v6("2001:db8:1::5"), v6("2001:db8:4::5"), v6("2001:db8:9::9"),
+                                      endpoint_outer};
 const std::vector<std::uint8_t> protocols{1, 6, 6, 6, 17, 47};
 const std::vector<std::size_t> sizes{0, 1, 7, 8, 20, 100, 1200, 1221, 1240, 1440, 1441, 1600};
 
@@ -93,6 +93,7 @@ Packet random_inner(Dice& dice) {
             packet[dice.below(std::min<std::size_t>(packet.size(), 64))] = dice.byte();
         }
     }
+    if (dice.one_in(20)) packet[0] = static_cast<std::uint8_t>(0x40 + dice.below(16));
     if (dice.one_in(10)) packet.resize(dice.below(packet.size() + 1));
     if (dice.one_in(10)) packet.resize(packet.size() + dice.below(20));
     return packet;
@@ -122,8 +123,7 @@ std::map<std::string, int> compare_packets(CarrierWorld& world, Dice& dice) {
     for (int i = 0; i < packets_a_test; ++i) {
         const auto inner = random_inner(dice);
         const auto now = random_time(dice);
-        const auto outer =
-            make_ipv6(dice.pick(outers), dice.pick(outers), dice.byte(), 4, inner);
+        const auto outer = make_ipv6(dice.pick(outers), dice.pick(outers), dice.byte(), 4, inner);
         const auto wanted_up = world.model_up(outer, now);
         const auto up = world.up(outer, now);
         EXPECT_EQ(up.verdict, wanted_up);
@@ -163,13 +163,28 @@ TEST(CarrierAgainstModel, EndpointDoesTheSame) {
         world.add(make_spec("192.0.2.8", "2001:db8:4::5"));
         world.add(make_spec("192.0.2.9", "2001:db8:4::5"));
         const auto met = compare_packets(world, dice);
-        expect_all_met(
-            met, {"up passed", "up inner_truncated", "up inner_bad_version", "up inner_bad_header_length",
-                  "up inner_bad_total_length", "up bad_source", "up bad_destination",
-                  "up unknown_outer", "up unknown_inner", "up spoofed_inner", "up spoofed_outer",
-                  "up expired", "up ecn_congested", "down passed", "down no_tunnel", "down redirect",
-                  "down expired", "down too_big", "down too_big answered", "relay passed",
-                  "relay passed answered", "relay icmp_ignored"});
+        expect_all_met(met, {"up passed",
+                             "up inner_truncated",
+                             "up inner_bad_version",
+                             "up inner_bad_header_length",
+                             "up inner_bad_total_length",
+                             "up bad_source",
+                             "up bad_destination",
+                             "up unknown_outer",
+                             "up unknown_inner",
+                             "up spoofed_inner",
+                             "up spoofed_outer",
+                             "up expired",
+                             "up ecn_congested",
+                             "down passed",
+                             "down no_tunnel",
+                             "down redirect",
+                             "down expired",
+                             "down too_big",
+                             "down too_big answered",
+                             "relay passed",
+                             "relay passed answered",
+                             "relay icmp_ignored"});
         EXPECT_EQ(met.contains("down hairpin_off"), !on);
     }
 }
@@ -179,9 +194,9 @@ TEST(CarrierAgainstModel, ClientDoesTheSame) {
     CarrierWorld world(client_config());
     world.add(make_spec("192.0.2.7", "2001:db8:1::5"));
     expect_all_met(compare_packets(world, dice),
-                   {"up passed", "up bad_source", "up bad_destination", "up unknown_outer", "up expired",
-                    "up ecn_congested", "down passed", "down bad_source", "down bad_destination",
-                    "down too_big answered", "relay passed answered"});
+                   {"up passed", "up bad_source", "up bad_destination", "up unknown_outer",
+                    "up expired", "up ecn_congested", "down passed", "down bad_source",
+                    "down bad_destination", "down too_big answered", "relay passed answered"});
 }
 
 TEST(CarrierAgainstModel, EndpointWithoutAnInnerAddressDoesTheSame) {

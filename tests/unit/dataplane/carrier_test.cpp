@@ -1,84 +1,8 @@
-// The rules, one row each: what comes in, what goes out, which counter moves. Every row is put to
-// the fast carrier and to the reference model.
-#include "tests/unit/dataplane/carrier_world.hpp"
-
-#include <functional>
+// The rules of an endpoint, one row each: what comes in, what goes out, which counter moves.
+#include "tests/unit/dataplane/carrier_rows.hpp"
 
 namespace dstm::dataplane::testing {
 namespace {
-
-using packets::Ipv4Fields;
-using packets::make_ipv4;
-using packets::make_ipv6;
-using packets::make_syn;
-
-const auto first_outer = v6("2001:db8:1::5");
-const auto second_outer = v6("2001:db8:4::5");
-const auto stranger_outer = v6("2001:db8:9::9");
-
-Ipv4Fields fields(const std::string& source, const std::string& destination) {
-    Ipv4Fields out;
-    out.source = v4(source);
-    out.destination = v4(destination);
-    return out;
-}
-
-Packet plain(const std::string& source, const std::string& destination) {
-    return make_ipv4(fields(source, destination));
-}
-
-Packet changed(Packet packet, std::size_t offset, std::uint8_t value) {
-    packet.at(offset) = value;
-    return packet;
-}
-
-Packet joined(Packet head, const Packet& tail) {
-    head.insert(head.end(), tail.begin(), tail.end());
-    return head;
-}
-
-Packet sized(const std::string& source, const std::string& destination, std::size_t size,
-             bool dont_fragment) {
-    auto of = fields(source, destination);
-    of.payload = Packet(size - 20, 0x5a);
-    of.dont_fragment = dont_fragment;
-    return make_ipv4(of);
-}
-
-struct Row {
-    const char* description;
-    Packet in;
-    const char* counter;  // "" = goes on
-    Packet out;           // inner packet, both ways
-};
-
-void expect_same(const Outcome& outcome, const model::Verdict& wanted, const char* description) {
-    EXPECT_EQ(outcome.verdict, wanted) << description;
-    EXPECT_EQ(outcome.moved, counters_of(wanted)) << description;
-}
-
-void expect_rows_up(CarrierWorld& world, const Ipv6Address& outer_source,
-                    const std::vector<Row>& rows) {
-    for (const auto& row : rows) {
-        const auto outer = make_ipv6(outer_source, endpoint_outer, 0, 4, row.in);
-        const auto outcome = world.up(outer);
-        EXPECT_EQ(outcome.verdict.counter, row.counter) << row.description;
-        EXPECT_EQ(outcome.verdict.packet, row.out) << row.description;
-        expect_same(outcome, world.model_up(outer), row.description);
-    }
-}
-
-void expect_rows_down(CarrierWorld& world, const Ipv6Address& from, const Ipv6Address& to,
-                      const std::vector<Row>& rows) {
-    for (const auto& row : rows) {
-        const auto outcome = world.down(row.in);
-        EXPECT_EQ(outcome.verdict.counter, row.counter) << row.description;
-        const auto wanted =
-            row.out.empty() ? Packet() : make_ipv6(from, to, row.out.at(1), 4, row.out);
-        EXPECT_EQ(outcome.verdict.packet, wanted) << row.description;
-        expect_same(outcome, world.model_down(row.in), row.description);
-    }
-}
 
 class EndpointCarrier : public ::testing::Test {
 protected:
@@ -145,13 +69,12 @@ TEST_F(EndpointCarrier, UpChecksTheSource) {
 TEST_F(EndpointCarrier, UpGoesToHostsOnly) {
     const auto hairpin = plain("192.0.2.7", "192.0.2.8");
     const auto keepalive = plain("192.0.2.7", "192.0.2.1");
-    expect_rows_up(
-        world, first_outer,
-        {{"another client", hairpin, "", hairpin},
-         {"the endpoint", keepalive, "", keepalive},
-         {"loopback", plain("192.0.2.7", "127.0.0.1"), "bad_destination", {}},
-         {"multicast", plain("192.0.2.7", "224.0.0.251"), "bad_destination", {}},
-         {"broadcast", plain("192.0.2.7", "255.255.255.255"), "bad_destination", {}}});
+    expect_rows_up(world, first_outer,
+                   {{"another client", hairpin, "", hairpin},
+                    {"the endpoint", keepalive, "", keepalive},
+                    {"loopback", plain("192.0.2.7", "127.0.0.1"), "bad_destination", {}},
+                    {"multicast", plain("192.0.2.7", "224.0.0.251"), "bad_destination", {}},
+                    {"broadcast", plain("192.0.2.7", "255.255.255.255"), "bad_destination", {}}});
 }
 
 TEST_F(EndpointCarrier, UpSetsEcnInAllSixteenCombinations) {
@@ -161,9 +84,9 @@ TEST_F(EndpointCarrier, UpSetsEcnInAllSixteenCombinations) {
         for (std::uint8_t outer = 0; outer < 4; ++outer) {
             auto of = fields("192.0.2.7", "203.0.113.80");
             of.traffic_class = static_cast<std::uint8_t>(0xb8 | inner);
-            const auto packet = make_ipv6(first_outer, endpoint_outer,
-                                          static_cast<std::uint8_t>(0x28 | outer), 4,
-                                          make_ipv4(of));
+            const auto packet =
+                make_ipv6(first_outer, endpoint_outer, static_cast<std::uint8_t>(0x28 | outer), 4,
+                          make_ipv4(of));
             const auto outcome = world.up(packet);
             SCOPED_TRACE(std::to_string(inner) + " in " + std::to_string(outer));
             if (figure[inner][outer] == 9) {
@@ -181,13 +104,13 @@ TEST_F(EndpointCarrier, DownCopiesTheTrafficClassAndKnowsItsTunnels) {
     auto marked = fields("203.0.113.80", "192.0.2.7");
     marked.traffic_class = 0xbb;
     const auto good = plain("203.0.113.80", "192.0.2.7");
-    expect_rows_down(world, endpoint_outer, first_outer,
-                     {{"plain", good, "", good},
-                      {"DSCP and CE", make_ipv4(marked), "", make_ipv4(marked)},
-                      {"no tunnel", plain("203.0.113.80", "192.0.2.9"), "no_tunnel", {}},
-                      {"IPv6 from the host", changed(good, 0, 0x60), "inner_bad_version", {}},
-                      {"hairpin", plain("192.0.2.8", "192.0.2.7"), "",
-                       plain("192.0.2.8", "192.0.2.7")}});
+    expect_rows_down(
+        world, endpoint_outer, first_outer,
+        {{"plain", good, "", good},
+         {"DSCP and CE", make_ipv4(marked), "", make_ipv4(marked)},
+         {"no tunnel", plain("203.0.113.80", "192.0.2.9"), "no_tunnel", {}},
+         {"IPv6 from the host", changed(good, 0, 0x60), "inner_bad_version", {}},
+         {"hairpin", plain("192.0.2.8", "192.0.2.7"), "", plain("192.0.2.8", "192.0.2.7")}});
 }
 
 TEST_F(EndpointCarrier, DownDropsTheRedirectsOfItsOwnKernel) {
@@ -207,9 +130,9 @@ TEST_F(EndpointCarrier, DownDropsTheRedirectsOfItsOwnKernel) {
 TEST_F(EndpointCarrier, DownAnswersWhatDoesNotFitAndMayNotBeFragmented) {
     const auto fits = sized("203.0.113.80", "192.0.2.7", 1460, true);
     const auto fragmentable = sized("203.0.113.80", "192.0.2.7", 9000, false);
-    expect_rows_down(world, endpoint_outer, first_outer,
-                     {{"fits", fits, "", fits},
-                      {"fragmented outside", fragmentable, "", fragmentable}});
+    expect_rows_down(
+        world, endpoint_outer, first_outer,
+        {{"fits", fits, "", fits}, {"fragmented outside", fragmentable, "", fragmentable}});
     const auto too_big = sized("203.0.113.80", "192.0.2.7", 1461, true);
     const auto outcome = world.down(too_big);
     expect_same(outcome, world.model_down(too_big), "too big");
@@ -243,8 +166,8 @@ TEST_F(EndpointCarrier, DownNeverAnswersAnErrorOrALaterFragment) {
 }
 
 TEST_F(EndpointCarrier, NothingIsCarriedFromTheSecondOfExpiryOn) {
-    const auto up = make_ipv6(first_outer, endpoint_outer, 0, 4,
-                              plain("192.0.2.7", "203.0.113.80"));
+    const auto up =
+        make_ipv6(first_outer, endpoint_outer, 0, 4, plain("192.0.2.7", "203.0.113.80"));
     const auto down = plain("203.0.113.80", "192.0.2.7");
     const auto end = start.wall + std::chrono::hours(1);
     const Now last{start.instant, end - std::chrono::seconds(1)};
@@ -257,7 +180,7 @@ TEST_F(EndpointCarrier, NothingIsCarriedFromTheSecondOfExpiryOn) {
 }
 
 TEST_F(EndpointCarrier, MssIsClampedBothWaysAndTheChecksumStaysRight) {
-    const std::vector<Packet> options{{2, 4, 0x05, 0xb4},           // 1460 at an even offset
+    const std::vector<Packet> options{{2, 4, 0x05, 0xb4},               // 1460 at an even offset
                                       {1, 2, 4, 0x05, 0xb4, 1, 1, 0}};  // at an odd one
     for (const auto& option : options) {
         const auto up = make_syn(fields("192.0.2.7", "203.0.113.80"), option);
@@ -266,8 +189,7 @@ TEST_F(EndpointCarrier, MssIsClampedBothWaysAndTheChecksumStaysRight) {
         auto wanted = option;
         const std::size_t at = option[0] == 1 ? 3 : 2;
         store16(wanted, at, 1420);
-        EXPECT_EQ(up_outcome.verdict.packet,
-                  make_syn(fields("192.0.2.7", "203.0.113.80"), wanted));
+        EXPECT_EQ(up_outcome.verdict.packet, make_syn(fields("192.0.2.7", "203.0.113.80"), wanted));
         EXPECT_EQ(packets::tcp_checksum_error(up_outcome.verdict.packet), 0);
         expect_same(up_outcome, world.model_up(outer), "up");
 
@@ -280,9 +202,10 @@ TEST_F(EndpointCarrier, MssIsClampedBothWaysAndTheChecksumStaysRight) {
 TEST_F(EndpointCarrier, MssStaysWhereThereIsNoneOrItIsSmallOrNotASyn) {
     const auto of = fields("192.0.2.7", "203.0.113.80");
     for (const auto& packet :
-         {make_syn(of, {2, 4, 0x02, 0x18}), make_syn(of, {}), make_syn(of, {2, 4, 0x05, 0xb4}, 0x10),
-          make_syn(of, {0, 2, 4, 0xff}), make_syn(of, {3, 0, 2, 4}), make_syn(of, {1, 1, 1, 2}),
-          make_syn(of, {2, 3, 0xff, 1}), make_syn(of, {8, 9, 2, 4})}) {
+         {make_syn(of, {2, 4, 0x02, 0x18}), make_syn(of, {}),
+          make_syn(of, {2, 4, 0x05, 0xb4}, 0x10), make_syn(of, {0, 2, 4, 0xff}),
+          make_syn(of, {3, 0, 2, 4}), make_syn(of, {1, 1, 1, 2}), make_syn(of, {2, 3, 0xff, 1}),
+          make_syn(of, {8, 9, 2, 4})}) {
         expect_rows_up(world, first_outer, {{"as it came", packet, "", packet}});
     }
 }
@@ -309,8 +232,12 @@ TEST_F(EndpointCarrier, ErrorsFromThePathReachTheInnerSource) {
         std::uint8_t type, code;
         bool relayed;
     };
-    for (const auto& [type, code, relayed] : {Case{1, 0, true}, {1, 3, true}, {3, 0, true},
-                                              {3, 1, false}, {4, 1, true}, {100, 0, false}}) {
+    for (const auto& [type, code, relayed] : {Case{1, 0, true},
+                                              {1, 3, true},
+                                              {3, 0, true},
+                                              {3, 1, false},
+                                              {4, 1, true},
+                                              {100, 0, false}}) {
         const auto outcome = world.relay(type, code, 0, sent);
         SCOPED_TRACE(std::to_string(type) + "/" + std::to_string(code));
         EXPECT_EQ(outcome.verdict.counter, relayed ? "" : "icmp_ignored");
@@ -345,70 +272,6 @@ TEST(EndpointCarrierWithoutHairpin, DropsFromClientToClientOnly) {
                      {{"client", plain("192.0.2.8", "192.0.2.7"), "hairpin_off", {}},
                       {"outside", from_outside, "", from_outside},
                       {"endpoint", from_endpoint, "", from_endpoint}});
-}
-
-class ClientCarrier : public ::testing::Test {
-protected:
-    ClientCarrier() { world.add(make_spec("192.0.2.7", "2001:db8:1::5")); }
-    CarrierWorld world{client_config()};
-};
-
-TEST_F(ClientCarrier, UpIsFromItsEndpointToItself) {
-    const auto good = plain("203.0.113.80", "192.0.2.7");
-    expect_rows_up(world, endpoint_outer,
-                   {{"to itself", good, "", good},
-                    {"to another", plain("203.0.113.80", "192.0.2.8"), "bad_destination", {}},
-                    {"from itself", plain("192.0.2.7", "192.0.2.7"), "bad_source", {}},
-                    {"from multicast", plain("224.0.0.1", "192.0.2.7"), "bad_source", {}}});
-    expect_rows_up(world, stranger_outer, {{"a stranger", good, "unknown_outer", {}}});
-}
-
-TEST_F(ClientCarrier, DownIsFromItselfToHosts) {
-    const auto good = plain("192.0.2.7", "203.0.113.80");
-    expect_rows_down(world, first_outer, endpoint_outer,
-                     {{"from itself", good, "", good},
-                      {"another source", plain("10.0.0.1", "203.0.113.80"), "bad_source", {}},
-                      {"multicast", plain("192.0.2.7", "224.0.0.251"), "bad_destination", {}}});
-}
-
-TEST_F(ClientCarrier, MoveForgetsWhatWasKnownOfTheOldPath) {
-    const auto big = sized("192.0.2.7", "203.0.113.80", 1400, true);
-    const auto sent = world.down(big).verdict.packet;
-    EXPECT_EQ(load_ipv4(world.relay(2, 0, 1280, sent).verdict.answer, 12), v4("192.0.2.7"));
-    EXPECT_EQ(world.carrier().client_path_mtu(start), 1280u);
-    world.add(make_spec("192.0.2.7", "2001:db8:1::6", 2));
-    EXPECT_EQ(world.carrier().client_path_mtu(start), 1500u);
-}
-
-TEST(ClientCarrierWithoutTunnel, CarriesNothing) {
-    CarrierWorld world(client_config());
-    EXPECT_EQ(world.down(plain("192.0.2.7", "203.0.113.80")).verdict.counter, "no_tunnel");
-    EXPECT_EQ(world.carrier().client_path_mtu(start), std::nullopt);
-}
-
-TEST(CarrierAdd, RefusesWhatCannotBe) {
-    Carrier carrier(endpoint_config(), [](const auto&) { return 1500u; });
-    const auto good = make_spec("192.0.2.7", "2001:db8:1::5");
-    const auto code_after = [&](const std::function<void(TunnelSpec&)>& change) {
-        auto spec = good;
-        change(spec);
-        return carrier.add(spec, start).error().code;
-    };
-    using Spec = TunnelSpec;
-    EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6v4; }), ErrorCode::refused);
-    EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6udpv4; }), ErrorCode::refused);
-    for (const auto* inner : {"192.0.3.7", "192.0.2.1", "224.0.0.1"}) {
-        EXPECT_EQ(code_after([&](Spec& s) { s.inner = v4(inner); }), ErrorCode::invalid) << inner;
-    }
-    EXPECT_EQ(code_after([](Spec& s) { s.inner = v6("2001:db8::1"); }), ErrorCode::invalid);
-    for (const auto* outer : {"fe80::1", "ff02::1", "2001:db8:2::1"}) {
-        EXPECT_EQ(code_after([&](Spec& s) { s.outer_client.address = v6(outer); }),
-                  ErrorCode::invalid)
-            << outer;
-    }
-    EXPECT_EQ(code_after([](Spec& s) { s.outer_server = v6("2001:db8::1"); }), ErrorCode::invalid);
-    EXPECT_EQ(carrier.tunnels().size(), 0u);
-    EXPECT_TRUE(carrier.add(good, start));
 }
 
 }  // namespace

@@ -69,7 +69,7 @@ public:
 
     // A whole IPv6 packet, as the kernel would hand it to the raw socket.
     Outcome up(const Packet& outer, Now now = start) {
-        const auto before = carrier_.drops().by_name();
+        const DropTable before = carrier_.drops();
         Packet payload(outer.begin() + 40, outer.end());
         const auto traffic_class = static_cast<std::uint8_t>(load16(outer, 0) >> 4);
         const auto verdict = carrier_.up(load_ipv6(outer, 8), traffic_class, payload, now);
@@ -81,7 +81,7 @@ public:
     }
 
     Outcome down(const Packet& inner, Now now = start) {
-        const auto before = carrier_.drops().by_name();
+        const DropTable before = carrier_.drops();
         Packet packet = inner;
         const auto verdict = carrier_.down(packet, now);
         model::Verdict out;
@@ -94,8 +94,8 @@ public:
             const auto source =
                 client ? std::get<Ipv6Address>(model_.tunnels.at(0).outer_client.address)
                        : endpoint_outer;
-            out.packet = packets::make_ipv6(source, verdict.destination, verdict.traffic_class, 4,
-                                            packet);
+            out.packet =
+                packets::make_ipv6(source, verdict.destination, verdict.traffic_class, 4, packet);
         }
         return {out, moved_since(before)};
     }
@@ -103,7 +103,7 @@ public:
     // An ICMPv6 error about a whole IPv6 packet that was sent down.
     Outcome relay(std::uint8_t type, std::uint8_t code, std::uint32_t info, const Packet& about,
                   Now now = start) {
-        const auto before = carrier_.drops().by_name();
+        const DropTable before = carrier_.drops();
         const auto verdict = carrier_.relay(
             {type, code, info, load_ipv6(about, 24), ConstBytes(about).subspan(40)}, now);
         model::Verdict out;
@@ -130,10 +130,12 @@ public:
     [[nodiscard]] model::World& world() { return model_; }
 
 private:
-    [[nodiscard]] DropCounters moved_since(const DropCounters& before) const {
+    [[nodiscard]] DropCounters moved_since(const DropTable& before) {
         DropCounters moved;
-        for (const auto& [name, count] : carrier_.drops().by_name()) {
-            if (count != before.at(name)) moved[name] = count - before.at(name);
+        for (std::size_t i = 0; i < drop_count; ++i) {
+            const auto drop = static_cast<Drop>(i);
+            const auto count = carrier_.drops().of(drop) - before.of(drop);
+            if (count != 0) moved.emplace(to_string(drop), count);
         }
         return moved;
     }

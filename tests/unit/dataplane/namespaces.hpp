@@ -1,8 +1,8 @@
 // Network namespaces that a test creates and deletes itself, with names of its process.
 #pragma once
 
-#include <cstdlib>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>

@@ -87,9 +87,9 @@ TEST_F(NetlinkTest, RoutesRoundTrip) {
             const bool is_v4 = std::holds_alternative<Ipv4Prefix>(route.destination);
             const auto routes = is_v4 ? netlink->routes_v4() : netlink->routes_v6();
             return std::any_of(routes->begin(), routes->end(), [&](const Route& candidate) {
-                return candidate.destination == route.destination &&
-                       candidate.kind == route.kind && candidate.gateway == route.gateway &&
-                       candidate.source == route.source && candidate.mtu == route.mtu &&
+                return candidate.destination == route.destination && candidate.kind == route.kind &&
+                       candidate.gateway == route.gateway && candidate.source == route.source &&
+                       candidate.mtu == route.mtu &&
                        candidate.interface_index == route.interface_index;
             });
         };

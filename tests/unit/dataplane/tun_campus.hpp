@@ -111,6 +111,12 @@ protected:
         EXPECT_EQ(right.exec("cat /sys/class/net/" + right_name + "/carrier"), "1\n");
         left.ip("addr add " + left_address + " dev eth0");
         right.ip("addr add " + right_address + " dev " + right_name);
+        // Even an address that is not tried for duplicates is tentative for a moment.
+        for (const auto* host : {&left, &right}) {
+            EXPECT_TRUE(wait_until([&] {
+                return host->show("-6 addr show tentative").find("inet6") == std::string::npos;
+            }));
+        }
     }
 
     [[nodiscard]] static TunPlaneConfig endpoint_config() {

@@ -43,13 +43,14 @@ void limit_waiting(const Descriptor& socket) {
 // unchanged, both directions together.
 std::size_t transfer(const Namespace& listening, const std::string& address,
                      const Namespace& connecting, std::size_t size) {
-    const auto pattern = [](std::size_t at) { return static_cast<std::uint8_t>(at * 7 + at / 256); };
+    const auto pattern = [](std::size_t at) {
+        return static_cast<std::uint8_t>(at * 7 + at / 256);
+    };
     std::vector<std::uint8_t> data(size);
     for (std::size_t i = 0; i < size; ++i) data[i] = pattern(i);
     const auto send_all = [&](const Descriptor& socket) {
         for (std::size_t at = 0; at < size;) {
-            const auto sent =
-                ::send(socket.number(), data.data() + at, size - at, MSG_NOSIGNAL);
+            const auto sent = ::send(socket.number(), data.data() + at, size - at, MSG_NOSIGNAL);
             if (sent <= 0) return;
             at += static_cast<std::size_t>(sent);
         }
@@ -111,18 +112,19 @@ class HandMadeClient {
 public:
     HandMadeClient(const Namespace& host, const std::string& outer)
         : socket_(host.in([&] { return OuterSocket::open(v6(outer)); })) {}
-    void send(const std::vector<std::uint8_t>& inner) {
+    void send(const std::vector<std::uint8_t>& inner, std::uint8_t traffic_class = 0) {
         DropTable drops;
-        const OutgoingPacket packet{v6("2001:db8:2::1"), 0, inner};
+        const OutgoingPacket packet{v6("2001:db8:2::1"), traffic_class, inner};
         socket_.value().send({&packet, 1}, drops);
     }
-    [[nodiscard]] std::size_t receive_size() {
+    // One packet; an empty one when none comes.
+    [[nodiscard]] IncomingPacket receive() {
         std::vector<IncomingPacket> packets;
         wait_until([&] {
             socket_.value().receive(buffer_, packets);
             return !packets.empty();
         });
-        return packets.empty() ? 0 : packets[0].payload.size();
+        return packets.empty() ? IncomingPacket() : packets[0];
     }
     void prefix_with_encapsulation_limit() {
         // RFC 2473 s4.1.1, padded: next header, length, option 4, its length, limit, PadN.
@@ -212,9 +214,9 @@ TEST_F(TunCampus, OuterFragmentsAreReceivedAndSent) {
     ASSERT_TRUE(tep->add(first_spec));
     HandMadeClient peer(*first, "2001:db8:1::5");
     peer.send(echo_request("192.0.2.7", "192.0.2.1", 1500));
-    EXPECT_EQ(peer.receive_size(), 1500u);
+    EXPECT_EQ(peer.receive().payload.size(), 1500u);
     peer.send(echo_request("192.0.2.7", "192.0.2.1", 9000));
-    EXPECT_EQ(peer.receive_size(), 9000u);
+    EXPECT_EQ(peer.receive().payload.size(), 9000u);
 }
 
 TEST_F(TunCampus, EncapsulationLimitIsAccepted) {
@@ -223,7 +225,22 @@ TEST_F(TunCampus, EncapsulationLimitIsAccepted) {
     HandMadeClient peer(*first, "2001:db8:1::5");
     peer.prefix_with_encapsulation_limit();
     peer.send(echo_request("192.0.2.7", "192.0.2.1", 84));
-    EXPECT_EQ(peer.receive_size(), 84u);
+    EXPECT_EQ(peer.receive().payload.size(), 84u);
+}
+
+TEST_F(TunCampus, TrafficClassIsCopiedOutAndCongestionIn) {
+    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
+    ASSERT_TRUE(tep->add(first_spec));
+    HandMadeClient peer(*first, "2001:db8:1::5");
+    auto request = echo_request("192.0.2.7", "192.0.2.1", 84);
+    store8(request, 1, 0xba);  // EF, ECT(0)
+    store16(request, 10, 0);
+    store16(request, 10, internet_checksum(ConstBytes(request).first(20)));
+    peer.send(request, 0x03);  // congested on the way
+    const auto reply = peer.receive();
+    ASSERT_EQ(reply.payload.size(), 84u);
+    EXPECT_EQ(load8(reply.payload, 1), 0xbb) << "the kernel answers with the class it was asked in";
+    EXPECT_EQ(reply.traffic_class, 0xbb);
 }
 
 TEST_F(TunCampus, UnreachableFromThePathReachesTheInnerSource) {
@@ -322,8 +339,8 @@ TEST_F(TunCampus, KilledPlaneLeavesOnlyTheBlackholeWhichTheNextOneAdopts) {
     }));
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
-    EXPECT_TRUE(wait_until(
-        [&] { return endpoint->show("link show").find("dstm0") == std::string::npos; }));
+    EXPECT_TRUE(
+        wait_until([&] { return endpoint->show("link show").find("dstm0") == std::string::npos; }));
     const auto blackhole = endpoint->show("route show type blackhole");
     EXPECT_THAT(blackhole, HasSubstr("192.0.2.0/24"));
     bring_up();

@@ -1,0 +1,253 @@
+// Joins the parts of the process and their lives; decides nothing about tunnels.
+#include "client/daemon.hpp"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <memory>
+#include <random>
+#include <utility>
+
+#include "client/auth/password.hpp"
+#include "client/control.hpp"
+#include "client/control_socket.hpp"
+#include "client/driver.hpp"
+#include "client/host/monitor.hpp"
+#include "client/host/state_directory.hpp"
+#include "client/host/tunnel_host.hpp"
+#include "client/net/icmp_probe.hpp"
+#include "client/net/tcp_signalling.hpp"
+#include "client/report.hpp"
+#include "common/dataplane/tun_plane.hpp"
+#include "common/io/asio.hpp"
+#include "common/io/real_clock.hpp"
+#include "common/io/sd_notify.hpp"
+#include "common/io/signals.hpp"
+#include "common/io/timer.hpp"
+#include "common/log/log.hpp"
+
+namespace dstm::client {
+namespace {
+
+constexpr Duration first_request_timeout = std::chrono::seconds(30);
+
+Result<Identity> identity_of(const Settings& settings) {
+    Identity identity{settings.user, {}};
+    const bool needs_password =
+        std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(),
+                    [](const std::string& name) { return name != "ANONYMOUS"; });
+    if (!needs_password) return identity;
+    auto password = find_password(settings.password_file);
+    if (!password) return tl::unexpected(password.error());
+    identity.password = std::move(*password);
+    return identity;
+}
+
+EngineConfig engine_config(const Settings& settings, const RunOptions& options,
+                           const std::string& host_id) {
+    EngineConfig config;
+    config.servers = {{settings.server, settings.port}};
+    config.host_id = host_id;
+    config.keepalive_wish_s = settings.keepalive_s;
+    config.ends_on_refusal = options.ends_on_refusal;
+    config.seed = std::random_device{}();
+    return config;
+}
+
+// Everything of one run. Members are torn down in the reverse of this order.
+class Daemon {
+public:
+    Daemon(const Settings& settings, const RunOptions& options, StateDirectory state,
+           dataplane::Netlink netlink, Identity identity, const std::string& host_id)
+        : settings_(settings),
+          options_(options),
+          state_(std::move(state)),
+          host_({settings.device, settings.routes, settings.route_metric}, state_,
+                std::move(netlink), [this] { return make_plane(); }),
+          signalling_(make_tcp_signalling(
+              context_, clock_, signalling_config(settings, std::move(identity)),
+              [this](const Event& event) { driver_.handle(event); })),
+          probe_(make_icmp_probe(context_, settings.device,
+                                 [this](const Event& event) { driver_.handle(event); })),
+          wake_(context_),
+          give_up_(context_),
+          driver_(Engine(engine_config(settings, options, host_id)),
+                  {*signalling_, host_, *probe_, clock_,
+                   [this](std::optional<Instant> at) { set_timer(at); }}),
+          control_(driver_) {}
+
+    Result<void> start() {
+        auto socket = ControlSocket::listen(context_, settings_.control_socket, control_);
+        if (!socket) return tl::unexpected(socket.error());
+        control_socket_.emplace(std::move(*socket));
+        host_.recover();
+        auto monitor = Monitor::start(context_, [this] { driver_.host_changed(); });
+        if (monitor) {
+            monitor_.emplace(std::move(*monitor));
+        } else {
+            log_warning("CLIENT_MONITOR_FAILED", "{}", to_string(monitor.error()));
+        }
+        driver_.observe([this](const Announce& announcement) { observe(announcement); });
+        driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
+        signals_.emplace(context_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP},
+                         [this](int) { stop(); });
+        return {};
+    }
+
+    ExitCode run() {
+        if (options_.waits_for_request) {
+            give_up_.after(first_request_timeout, [this] {
+                if (driver_.engine().state() == State::stopped) stop();
+            });
+        } else {
+            if (options_.timeout) give_up_.after(*options_.timeout, [this] { time_out(); });
+            driver_.handle(StartRequested{});
+        }
+        context_.run();
+        return exit_code_;
+    }
+
+private:
+    static TcpSignallingConfig signalling_config(const Settings& settings, Identity identity) {
+        TcpSignallingConfig config;
+        config.identity = std::move(identity);
+        config.mechanisms = settings.mechanisms;
+        return config;
+    }
+
+    Result<std::unique_ptr<dataplane::DataPlane>> make_plane() {
+        dataplane::TunPlaneConfig config;
+        config.role = dataplane::TunPlaneConfig::Role::client;
+        config.device = settings_.device;
+        return dataplane::make_tun_plane(config, clock_);
+    }
+
+    void set_timer(std::optional<Instant> at) {
+        if (!at) {
+            wake_.cancel();
+            return;
+        }
+        wake_.after(std::max(Duration{0}, *at - clock_.now()), [this] { driver_.wake(); });
+    }
+
+    void observe(const Announce& announcement) {
+        using What = Announce::What;
+        log_announcement(announcement, driver_.engine(), settings_.user);
+        const auto& binding = driver_.engine().binding();
+        if (announcement.what == What::up) {
+            has_been_up_ = true;
+            failure_.clear();
+            if (!options_.waits_for_request) give_up_.cancel();
+            io::sd_notify("READY=1");
+            if (options_.prints) say(stdout, describe(*binding));
+        }
+        if (announcement.what == What::refused || announcement.what == What::failed) {
+            failure_ = announcement.text;
+            if (driver_.engine().state() == State::stopped) {
+                exit_code_ =
+                    announcement.what == What::refused ? ExitCode::refused : ExitCode::failed;
+            }
+            if (options_.prints) say(stderr, "dstm-client: " + announcement.text);
+        }
+        io::sd_notify("STATUS=" + (binding ? describe(*binding)
+                                           : std::string(to_string(driver_.engine().state())) +
+                                                 ": " + announcement.text));
+        control_.observe(announcement);
+    }
+
+    static void say(std::FILE* out, const std::string& text) {
+        std::fprintf(out, "%s\n", text.c_str());
+        std::fflush(out);
+    }
+
+    void time_out() {
+        if (has_been_up_) return;
+        timed_out_ = true;
+        if (options_.prints) {
+            say(stderr, "dstm-client: no tunnel in time" +
+                            (failure_.empty() ? std::string() : ": " + failure_));
+        }
+        stop();
+    }
+
+    void stop() {
+        if (std::exchange(asked_to_stop_, true)) {
+            context_.stop();
+            return;
+        }
+        io::sd_notify("STOPPING=1");
+        if (driver_.engine().state() == State::stopped) {
+            wind_up();
+        } else {
+            driver_.handle(StopRequested{});
+        }
+    }
+
+    // All that keeps the event loop alive goes; replies and a last message on their way are still
+    // written, each within its own bound.
+    void wind_up() {
+        if (std::exchange(wound_up_, true)) return;
+        if (timed_out_) exit_code_ = ExitCode::timed_out;
+        // To whoever waited for something else than the end.
+        control_.stopped(failure_.empty() ? "the client was stopped" : failure_,
+                         exit_code_ == ExitCode::success ? ExitCode::failed : exit_code_);
+        control_socket_.reset();
+        monitor_.reset();
+        signals_.reset();
+        wake_.cancel();
+        give_up_.cancel();
+        signalling_->close();
+        probe_->close();
+    }
+
+    const Settings& settings_;
+    const RunOptions& options_;
+    RealClock clock_;
+    asio::io_context context_{1};
+    StateDirectory state_;
+    TunnelHost host_;
+    std::unique_ptr<Signalling> signalling_;
+    std::unique_ptr<EchoProbe> probe_;
+    io::Timer wake_;
+    io::Timer give_up_;
+    Driver driver_;
+    Control control_;
+    std::optional<ControlSocket> control_socket_;
+    std::optional<Monitor> monitor_;
+    std::optional<io::Signals> signals_;
+
+    bool has_been_up_ = false;
+    bool asked_to_stop_ = false;
+    bool timed_out_ = false;
+    bool wound_up_ = false;
+    std::string failure_;
+    ExitCode exit_code_ = ExitCode::success;
+};
+
+}  // namespace
+
+ExitCode run_client(const Settings& settings, const RunOptions& options) {
+    const auto refuse = [&options](const Error& error, ExitCode code) {
+        if (options.started) options.started(tl::unexpected(error));
+        return code;
+    };
+    (void)log::set_level(settings.log_level);  // checked with the rest of the configuration
+    auto identity = identity_of(settings);
+    if (!identity) return refuse(identity.error(), ExitCode::usage);
+    auto state = StateDirectory::open(settings.state_directory);
+    if (!state) return refuse(state.error(), ExitCode::failed);
+    const auto host_id = state->host_id();
+    if (!host_id) return refuse(host_id.error(), ExitCode::failed);
+    auto netlink = dataplane::Netlink::open();
+    if (!netlink) return refuse(netlink.error(), ExitCode::failed);
+
+    Daemon daemon(settings, options, std::move(*state), std::move(*netlink), std::move(*identity),
+                  *host_id);
+    if (const auto started = daemon.start(); !started) {
+        return refuse(started.error(), ExitCode::failed);
+    }
+    if (options.started) options.started({});
+    return daemon.run();
+}
+
+}  // namespace dstm::client

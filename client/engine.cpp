@@ -1,0 +1,445 @@
+// The dialogue half of the machine: whom to ask, when, and what to make of the answer. The tunnel
+// half is in engine_tunnel.cpp.
+#include "client/engine.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <iterator>
+#include <utility>
+
+#include "client/advice.hpp"
+#include "common/base/assert.hpp"
+#include "common/log/log.hpp"
+#include "common/tsp/status.hpp"
+
+namespace dstm::client {
+namespace {
+
+constexpr auto status_success = static_cast<std::uint16_t>(tsp::Status::success);
+
+}  // namespace
+
+std::string_view to_string(State state) {
+    switch (state) {
+        case State::stopped: return "stopped";
+        case State::connecting: return "connecting";
+        case State::signalling: return "signalling";
+        case State::up: return "up";
+        case State::renewing: return "renewing";
+        case State::waiting: return "waiting";
+        case State::tearing_down: return "tearing-down";
+    }
+    return "unknown";
+}
+
+Engine::Engine(EngineConfig config) : config_(std::move(config)), random_(config_.seed) {
+    DSTM_ASSERT(!config_.servers.empty());
+}
+
+Actions Engine::handle(const Event& event, Moment now) {
+    now_ = now;
+    out_.clear();
+    std::visit([this](const auto& concrete) { on(concrete); }, event);
+    return std::exchange(out_, {});
+}
+
+std::optional<Instant> Engine::deadline() const {
+    std::optional<Instant> first;
+    const auto consider = [&first](const std::optional<Instant>& timer) {
+        if (timer && (!first || *timer < *first)) first = timer;
+    };
+    for (const auto& timer : {attempt_by_, retry_at_, stop_by_, session_idle_at_, echo_at_,
+                              echo_answer_by_}) {
+        consider(timer);
+    }
+    if (binding_ && state_ != State::tearing_down) {
+        consider(binding_->ends_at);
+        if (state_ == State::up) consider(binding_->renew_at);
+    }
+    return first;
+}
+
+// --- what the user and the clock want ------------------------------------------------------------
+
+void Engine::on(const StartRequested&) {
+    if (state_ == State::waiting) failures_ = 0;
+    if (state_ == State::stopped || state_ == State::waiting) begin_attempt();
+}
+
+void Engine::on(const RenewRequested&) {
+    const bool waits_to_retry = state_ == State::waiting ||
+                                (state_ == State::renewing && dialogue_ == Dialogue::none);
+    if (waits_to_retry) begin_attempt();
+    if (state_ == State::up) renew();
+}
+
+void Engine::on(const StopRequested&) {
+    if (state_ == State::stopped || state_ == State::tearing_down) return;
+    state_ = State::tearing_down;
+    retry_at_.reset();
+    attempt_by_.reset();
+    echo_at_.reset();
+    echo_answer_by_.reset();
+    stop_by_ = now_.at + config_.limits.stop_timeout;
+
+    const bool holds_lease = binding_ || pending_ || giving_back_;
+    if (!holds_lease) {
+        // A create may be in flight; the server takes everything back when the session goes.
+        finish_stop();
+        return;
+    }
+    const auto server = binding_ ? binding_->server : current_;
+    // The host first: it must be clean even if nobody answers any more.
+    if (binding_ || pending_) {
+        const auto inner = pending_ ? pending_->offer.inner : binding_->offer.inner;
+        out_.push_back(ClearRoutes{});
+        out_.push_back(RemoveTunnel{inner});
+        announce(Announce::What::down, "stopped");
+    }
+    binding_.reset();
+    pending_.reset();
+    if (dialogue_ == Dialogue::deleting) return;
+    if (dialogue_ == Dialogue::open) {
+        session_was_idle_ = true;
+        send_delete();
+    } else {
+        disconnect();
+        connect(server);
+    }
+}
+
+void Engine::on(const TimePassed&) {
+    const auto passed = [this](std::optional<Instant>& timer) {
+        if (!timer || now_.at < *timer) return false;
+        timer.reset();
+        return true;
+    };
+    if (passed(stop_by_)) {
+        announce(Announce::What::lease_not_returned,
+                 "no answer from the server in time; the lease ends by itself");
+        finish_stop();
+        return;
+    }
+    if (passed(attempt_by_)) {
+        disconnect();
+        if (giving_back_) {
+            attempt_failed(*std::exchange(giving_back_, std::nullopt));
+        } else {
+            attempt_failed({"the server did not finish the dialogue in time"});
+        }
+    }
+    if (passed(session_idle_at_) && dialogue_ == Dialogue::open) disconnect();
+    if (passed(echo_answer_by_)) {
+        ++echo_misses_;
+        if (echo_misses_ >= config_.limits.echo_misses) keepalive_lost();
+    }
+    if (passed(echo_at_)) keepalive_due();
+    if (binding_ && !pending_ && now_.at >= binding_->ends_at) lease_ended();
+    if (passed(retry_at_)) {
+        if (state_ == State::tearing_down) {
+            connect(Target(current_));
+        } else {
+            begin_attempt();
+        }
+    }
+    if (state_ == State::up && now_.at >= binding_->renew_at) renew();
+}
+
+// RFC 5572 s2.3: a client signals again when its outer address changes.
+void Engine::on(const OuterAddressChanged& event) {
+    if (state_ == State::stopped || state_ == State::tearing_down || giving_back_) return;
+    if (binding_ && binding_->outer == event.source) {
+        // Back where it was. In any other state than up the timer is a retry's.
+        if (moving_to_ && state_ == State::up) retry_at_.reset();
+        moving_to_.reset();
+        return;
+    }
+    if (dialogue_ != Dialogue::none && dialogue_ != Dialogue::connecting &&
+        local_ == event.source) {
+        return;  // what is running runs from there already
+    }
+    const bool too_soon =
+        pending_ || (moved_at_ && now_.at < *moved_at_ + config_.limits.move_interval);
+    if (too_soon) {
+        const auto again = now_.at + config_.limits.move_interval;
+        if (!retry_at_ || again < *retry_at_) retry_at_ = again;
+        moving_to_ = event.source;
+        return;
+    }
+    moved_at_ = now_.at;
+    failures_ = 0;
+    begin_attempt();
+}
+
+// --- the dialogue --------------------------------------------------------------------------------
+
+State Engine::working_state() const {
+    if (binding_) return State::renewing;
+    return dialogue_ == Dialogue::connecting ? State::connecting : State::signalling;
+}
+
+void Engine::begin_attempt() {
+    disconnect();
+    targets_.clear();
+    visited_.clear();
+    redirects_ = 0;
+    // The one that gave the lease knows it.
+    if (binding_) targets_.push_back(binding_->server);
+    for (const auto& server : config_.servers) {
+        if (std::find(targets_.begin(), targets_.end(), server) == targets_.end()) {
+            targets_.push_back(server);
+        }
+    }
+    connect_next();
+}
+
+void Engine::connect_next() {
+    DSTM_ASSERT(!targets_.empty());
+    const auto target = targets_.front();
+    targets_.pop_front();
+    connect(target);
+    attempt_by_ = now_.at + config_.limits.attempt_timeout;
+    state_ = working_state();
+}
+
+void Engine::connect(const Target& target) {
+    current_ = target;
+    visited_.insert(target);
+    retry_at_.reset();
+    session_idle_at_.reset();
+    session_was_idle_ = false;
+    dialogue_ = Dialogue::connecting;
+    out_.push_back(Connect{target});
+}
+
+void Engine::disconnect() {
+    attempt_by_.reset();
+    session_idle_at_.reset();
+    if (dialogue_ == Dialogue::none) return;
+    dialogue_ = Dialogue::none;
+    out_.push_back(Disconnect{});
+}
+
+void Engine::renew() {
+    if (dialogue_ != Dialogue::open) {
+        begin_attempt();
+        return;
+    }
+    targets_.clear();
+    std::remove_copy(config_.servers.begin(), config_.servers.end(), std::back_inserter(targets_),
+                     current_);
+    visited_ = {current_};
+    redirects_ = 0;
+    session_was_idle_ = true;
+    session_idle_at_.reset();
+    attempt_by_ = now_.at + config_.limits.attempt_timeout;
+    send_create();
+}
+
+// RFC 5572 s4.7.2: over IPv6 the client sends its IPv6 address only (N10), and may wish a keepalive
+// interval (N13). A repeated create is an update (s4.7.1).
+void Engine::send_create() {
+    tsp::TunnelMessage message;
+    message.action = tsp::Action::create;
+    message.type = tsp::RequestType::v4v6;
+    message.client.emplace();
+    message.client->addresses = {{tsp::AddressType::ipv6, local_.to_string(), std::nullopt}};
+    message.client->keepalive = tsp::Keepalive{config_.keepalive_wish_s, std::nullopt};
+    message.host_id = config_.host_id;
+    dialogue_ = Dialogue::creating;
+    state_ = working_state();
+    out_.push_back(SendCommand{std::move(message)});
+}
+
+void Engine::send_delete() {
+    tsp::TunnelMessage message;
+    message.action = tsp::Action::delete_tunnel;
+    message.type = tsp::RequestType::v4v6;
+    message.client.emplace();
+    message.client->addresses = {{tsp::AddressType::ipv6, local_.to_string(), std::nullopt}};
+    message.host_id = config_.host_id;
+    dialogue_ = Dialogue::deleting;
+    session_idle_at_.reset();
+    out_.push_back(SendCommand{std::move(message)});
+}
+
+void Engine::on(const SessionOpened& event) {
+    if (dialogue_ != Dialogue::connecting) return;
+    local_ = event.local;
+    peer_ = event.peer;
+    if (state_ == State::tearing_down || giving_back_) {
+        send_delete();
+    } else {
+        send_create();
+    }
+}
+
+void Engine::on(const SessionFailed& event) {
+    const auto was = std::exchange(dialogue_, Dialogue::none);
+    session_idle_at_.reset();
+    // Either side may close after accept; the tunnel lives on.
+    if (was == Dialogue::none || was == Dialogue::open) return;
+    const bool connection_was_stale =
+        session_was_idle_ && event.cause == SessionFailed::Cause::lost;
+    if (connection_was_stale) {
+        connect(Target(current_));
+        return;
+    }
+    if (state_ == State::tearing_down) {
+        announce(Announce::What::lease_not_returned, event.text + "; the lease ends by itself");
+        finish_stop();
+        return;
+    }
+    if (giving_back_) {
+        attempt_failed(*std::exchange(giving_back_, std::nullopt));
+        return;
+    }
+    if (!event.brokers.empty()) {
+        follow_redirect(event.brokers);
+        return;
+    }
+    switch (event.cause) {
+        case SessionFailed::Cause::refused:
+            attempt_failed({explain(event.status, event.text), event.status,
+                            is_permanent(event.status)});
+            return;
+        case SessionFailed::Cause::local:
+            attempt_failed({event.text, 0, true});
+            return;
+        case SessionFailed::Cause::unreachable:
+        case SessionFailed::Cause::lost:
+            attempt_failed({event.text});
+            return;
+    }
+}
+
+void Engine::on(const Answered& event) {
+    if (dialogue_ == Dialogue::deleting) {
+        disconnect();
+        if (state_ != State::tearing_down) {
+            attempt_failed(*std::exchange(giving_back_, std::nullopt));
+            return;
+        }
+        if (tsp::is_temporary(event.status)) {
+            // The server may still be busy with a renewal that this stop cut short.
+            retry_at_ = now_.at + config_.limits.delete_retry;
+            return;
+        }
+        if (event.status != status_success) {
+            announce(Announce::What::lease_not_returned, explain(event.status, event.text));
+        }
+        finish_stop();
+        return;
+    }
+    if (dialogue_ != Dialogue::creating) return;
+    dialogue_ = Dialogue::open;
+    if (!event.brokers.empty()) {
+        disconnect();
+        follow_redirect(event.brokers);
+    } else if (event.status != status_success) {
+        disconnect();
+        attempt_failed(
+            {explain(event.status, event.text), event.status, is_permanent(event.status)});
+    } else {
+        take_offer(event);
+    }
+}
+
+// RFC 5572 s4.7.4 and Appendix B: code + 1000 and a list of brokers. One address of each broker is
+// tried, in the order of the list; of IPv4 addresses an IPv6-only host has no use.
+void Engine::follow_redirect(const std::vector<tsp::Broker>& brokers) {
+    ++redirects_;
+    if (redirects_ > config_.limits.redirects) {
+        attempt_failed({"the servers redirect in too many steps"});
+        return;
+    }
+    targets_.clear();
+    bool all_visited = false;
+    for (const auto& broker : brokers) {
+        if (targets_.size() == config_.limits.brokers) break;
+        for (const auto& address : broker.addresses) {
+            if (address.type == tsp::AddressType::ipv4 || address.text.empty()) continue;
+            Target target{address.text, current_.port};
+            std::transform(target.host.begin(), target.host.end(), target.host.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+            if (visited_.contains(target)) {
+                all_visited = true;
+                continue;
+            }
+            targets_.push_back(std::move(target));
+            break;
+        }
+    }
+    if (targets_.empty()) {
+        attempt_failed({all_visited ? "the servers redirect in a circle"
+                                    : "the server redirects to no server with an IPv6 address"});
+        return;
+    }
+    announce(Announce::What::redirected, log::quoted(targets_.front().host));
+    connect_next();
+}
+
+void Engine::attempt_failed(Failure failure) {
+    last_error_ = failure.text;
+    attempt_by_.reset();
+    if (!targets_.empty()) {
+        connect_next();
+        return;
+    }
+    Announce announcement{};
+    announcement.what =
+        failure.status != 0 ? Announce::What::refused : Announce::What::failed;
+    announcement.text = std::move(failure.text);
+    announcement.status = failure.status;
+    announcement.permanent = failure.permanent;
+    out_.push_back(std::move(announcement));
+    if (failure.permanent && config_.ends_on_refusal && !binding_) {
+        state_ = State::stopped;
+        return;
+    }
+    if (failure.permanent) {
+        retry_after(config_.limits.retry_refused);
+        return;
+    }
+    // 1 s, doubled up to the limit. Past the sixth doubling it stands at the limit anyway.
+    const auto doublings = std::min(failures_, 16U);
+    ++failures_;
+    retry_after(std::min(config_.limits.retry_first * (1 << doublings), config_.limits.retry_max));
+}
+
+void Engine::retry_after(Duration base) {
+    // Half of the time is left to chance, so that the clients of a server that was away do not
+    // come back together.
+    const auto in = jittered(base, 0.5);
+    retry_at_ = now_.at + in;
+    state_ = binding_ ? State::renewing : State::waiting;
+    Announce announcement{};
+    announcement.what = Announce::What::retrying;
+    announcement.text = last_error_;
+    announcement.in = in;
+    out_.push_back(std::move(announcement));
+}
+
+void Engine::finish_stop() {
+    disconnect();
+    stop_by_.reset();
+    retry_at_.reset();
+    giving_back_.reset();
+    failures_ = 0;
+    state_ = State::stopped;
+}
+
+void Engine::announce(Announce::What what, std::string text) {
+    Announce announcement{};
+    announcement.what = what;
+    announcement.text = std::move(text);
+    out_.push_back(std::move(announcement));
+}
+
+Duration Engine::jittered(Duration base, double smallest_share) {
+    std::uniform_real_distribution<double> share(smallest_share, 1.0);
+    const auto whole = static_cast<double>(base.count());
+    return Duration(static_cast<Duration::rep>(whole * share(random_)));
+}
+
+}  // namespace dstm::client

@@ -1,0 +1,180 @@
+// The tunnel half of the machine: from an offer to a tunnel on the host, its renewal, its keepalive
+// and its end. The dialogue half is in engine.cpp.
+#include <algorithm>
+#include <utility>
+
+#include "client/engine.hpp"
+
+namespace dstm::client {
+namespace {
+
+constexpr double keepalive_smallest_share = 0.75;  // RFC 5572 s4.6 (N8)
+
+tsp::TunnelMessage command(tsp::Action action) {
+    tsp::TunnelMessage message;
+    message.action = action;
+    if (action != tsp::Action::accept) message.type = tsp::RequestType::v4v6;
+    return message;
+}
+
+}  // namespace
+
+void Engine::take_offer(const Answered& event) {
+    const auto offer = event.message
+                           ? read_offer(*event.message, local_)
+                           : fail(ErrorCode::invalid, "the server's success came without an offer");
+    if (!offer) {
+        out_.push_back(SendCommand{command(tsp::Action::reject)});
+        disconnect();
+        attempt_failed({offer.error().context});
+        return;
+    }
+    // RFC 5572 s4.3: both ends build the tunnel after the accept.
+    out_.push_back(SendCommand{command(tsp::Action::accept)});
+    pending_ = Pending{*offer, local_, peer_, current_};
+    attempt_by_.reset();
+    if (!offer->lease_is_exact) {
+        announce(Announce::What::lifetime_guessed, std::to_string(offer->lifetime_attribute));
+    }
+    if (binding_ && binding_->offer.inner != offer->inner) {
+        out_.push_back(ClearRoutes{});
+        out_.push_back(RemoveTunnel{binding_->offer.inner});
+        announce(Announce::What::down, "the server gave another address");
+        binding_.reset();
+    }
+    TunnelSpec spec;
+    spec.type = TunnelType::v4v6;
+    spec.inner = offer->inner;
+    spec.outer_client = {local_, 0};
+    spec.outer_server = offer->endpoint;
+    spec.generation = next_generation();
+    spec.expires_at = now_.wall + offer->lease;
+    out_.push_back(InstallTunnel{std::move(spec)});
+}
+
+void Engine::on(const TunnelInstalled& event) {
+    if (!pending_) return;
+    if (event.error) {
+        install_failed(*event.error);
+    } else {
+        out_.push_back(SetRoutes{});
+    }
+}
+
+void Engine::on(const RoutesSet& event) {
+    if (!pending_) return;
+    if (event.error) {
+        install_failed(*event.error);
+    } else {
+        become_up();
+    }
+}
+
+void Engine::become_up() {
+    const auto pending = *std::exchange(pending_, std::nullopt);
+    const auto& offer = pending.offer;
+    auto what = Announce::What::up;
+    auto since = now_.wall;
+    if (binding_) {
+        what = binding_->outer == pending.outer ? Announce::What::renewed : Announce::What::moved;
+        since = binding_->since;
+    }
+    binding_ = Binding{offer,
+                       pending.outer,
+                       pending.peer,
+                       pending.server,
+                       since,
+                       now_.at + std::chrono::duration_cast<Duration>(offer.lease) / 2,
+                       now_.at + offer.lease,
+                       now_.wall + offer.lease};
+    failures_ = 0;
+    last_error_.clear();
+    targets_.clear();
+    // The kernel reports one move in several pieces; what waits may be done by now.
+    if (moving_to_ == pending.outer) retry_at_.reset();
+    moving_to_.reset();
+    if (dialogue_ == Dialogue::open) session_idle_at_ = now_.at + config_.limits.session_idle;
+    state_ = State::up;
+    announce(what);
+    start_keepalive();
+}
+
+// The lease was taken and cannot be used: the host is left as it was, the lease goes back.
+void Engine::install_failed(const Error& error) {
+    const auto inner = std::exchange(pending_, std::nullopt)->offer.inner;
+    out_.push_back(ClearRoutes{});
+    out_.push_back(RemoveTunnel{inner});
+    if (binding_) announce(Announce::What::down, "the tunnel could not be changed");
+    binding_.reset();
+    echo_at_.reset();
+    echo_answer_by_.reset();
+    targets_.clear();  // another server's tunnel would fail on this host in the same way
+    giving_back_ = Failure{"this host cannot build the tunnel: " + to_string(error), 0, true};
+    if (dialogue_ == Dialogue::open) {
+        send_delete();
+    } else {
+        connect(Target(current_));
+    }
+    attempt_by_ = now_.at + config_.limits.attempt_timeout;
+    state_ = working_state();
+}
+
+// RFC 5572 s4.7.1: at its end the endpoint drops the tunnel, whoever may hold the address next.
+void Engine::lease_ended() {
+    out_.push_back(ClearRoutes{});
+    out_.push_back(RemoveTunnel{binding_->offer.inner});
+    binding_.reset();
+    echo_at_.reset();
+    echo_answer_by_.reset();
+    announce(Announce::What::down, "the lease ended and could not be renewed");
+    const bool is_asking = dialogue_ != Dialogue::none && dialogue_ != Dialogue::open;
+    if (is_asking) {
+        state_ = working_state();
+    } else {
+        begin_attempt();
+    }
+}
+
+// --- keepalive, RFC 5572 s4.6; for v4v6 an ICMP echo inside the tunnel ---------------------------
+
+void Engine::start_keepalive() {
+    echo_misses_ = 0;
+    echo_at_.reset();
+    echo_answer_by_.reset();
+    const auto interval = binding_->offer.keepalive_interval;
+    if (interval > Duration{0}) echo_at_ = now_.at + jittered(interval, keepalive_smallest_share);
+}
+
+void Engine::keepalive_due() {
+    if (!binding_) return;
+    const auto interval = binding_->offer.keepalive_interval;
+    out_.push_back(
+        SendKeepalive{binding_->offer.inner, *binding_->offer.keepalive_to, ++echo_sequence_});
+    // The next echo may be due after three quarters of the interval: the answer counts till then.
+    echo_answer_by_ = now_.at + std::min(config_.limits.echo_timeout, interval * 3 / 4);
+    echo_at_ = now_.at + jittered(interval, keepalive_smallest_share);
+}
+
+void Engine::on(const KeepaliveAnswered&) {
+    // A late answer shows a living tunnel as well.
+    echo_misses_ = 0;
+    echo_answer_by_.reset();
+}
+
+void Engine::keepalive_lost() {
+    echo_misses_ = 0;
+    announce(Announce::What::keepalive_lost,
+             std::to_string(config_.limits.echo_misses) + " echoes in a row without an answer");
+    // The dialogue is as doubtful as the tunnel: a new connection.
+    if (state_ == State::up) begin_attempt();
+}
+
+// Grows over restarts and with every install.
+Generation Engine::next_generation() {
+    const auto by_clock = static_cast<Generation>(std::max<std::int64_t>(0, to_unix(now_.wall))) *
+                          1'000'000;
+    generation_ = std::max(generation_ + 1, by_clock);
+    return generation_;
+}
+
+}  // namespace dstm::client

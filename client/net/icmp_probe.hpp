@@ -1,0 +1,33 @@
+// ICMP echo through the tunnel (RFC 5572 s4.6, RFC 792): a raw socket on the tunnel's device, so
+// that neither routes nor other interfaces decide where the echo goes.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+
+#include "client/ports.hpp"
+
+namespace boost::asio {
+class io_context;
+}
+
+namespace dstm::client {
+
+struct EchoPacket {
+    std::uint16_t identifier = 0;
+    std::uint16_t sequence = 0;
+
+    bool operator==(const EchoPacket&) const = default;
+};
+
+// An ICMP echo request without IP header, checksum set.
+[[nodiscard]] std::vector<std::uint8_t> write_echo_request(const EchoPacket& echo);
+// From an IPv4 packet as a raw socket delivers it; nullopt when it is no echo reply or damaged.
+[[nodiscard]] std::optional<EchoPacket> read_echo_reply(std::span<const std::uint8_t> packet);
+
+// `handler` is called on the context's thread. `context` outlives the result.
+[[nodiscard]] std::unique_ptr<EchoProbe> make_icmp_probe(boost::asio::io_context& context,
+                                                         std::string device, EventHandler handler);
+
+}  // namespace dstm::client

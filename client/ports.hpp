@@ -1,0 +1,52 @@
+// The edges of the client as interfaces: what the engine's actions are carried out by. Each has an
+// in-memory twin in the tests.
+#pragma once
+
+#include <functional>
+#include <optional>
+
+#include "client/engine.hpp"
+#include "common/base/result.hpp"
+#include "common/dataplane/data_plane.hpp"
+
+namespace dstm::client {
+
+using EventHandler = std::function<void(const Event&)>;
+
+// One dialogue with one server at a time. What happens is told as SessionOpened, SessionFailed and
+// Answered, never from within a call.
+class Signalling {
+public:
+    virtual ~Signalling() = default;
+    virtual void connect(const Target& server) = 0;
+    virtual void send(const tsp::TunnelMessage& message) = 0;
+    // Sends what is still to be sent; tells nothing any more.
+    virtual void close() = 0;
+    // Where the kernel would send from to this peer; nullopt when it has no route or address.
+    [[nodiscard]] virtual std::optional<Ipv6Address> source_towards(const IpEndpoint& peer) = 0;
+};
+
+// Everything the client changes on the host. The removing calls may be made at any time and leave
+// nothing of ours, also after an install that failed half-way.
+class HostNetwork {
+public:
+    virtual ~HostNetwork() = default;
+    [[nodiscard]] virtual Result<void> install(const TunnelSpec& spec) = 0;
+    [[nodiscard]] virtual Result<void> set_routes() = 0;
+    [[nodiscard]] virtual Result<void> clear_routes() = 0;
+    [[nodiscard]] virtual Result<void> remove(const IpAddress& inner) = 0;
+    [[nodiscard]] virtual std::optional<dataplane::TunnelCounters> counters() const = 0;
+};
+
+// ICMP echo through the tunnel. Answers are told as KeepaliveAnswered.
+class EchoProbe {
+public:
+    virtual ~EchoProbe() = default;
+    virtual void send(const SendKeepalive& echo) = 0;
+    // Of the last answer.
+    [[nodiscard]] virtual std::optional<std::chrono::microseconds> round_trip() const = 0;
+    // The tunnel goes: nothing is held on the device any more.
+    virtual void close() = 0;
+};
+
+}  // namespace dstm::client

@@ -1,0 +1,183 @@
+// Reading dstm-server.conf, one function a section.
+#include "dstm-server/config.hpp"
+
+#include <algorithm>
+#include <set>
+
+#include "common/config/reader.hpp"
+
+namespace dstm::server {
+namespace {
+
+using config::Reader;
+
+constexpr std::int64_t lifetime_min_s = 60;     // TSP speaks of minutes (RFC 5572 s4.7.1)
+constexpr std::int64_t lifetime_max_s = 31536000;
+constexpr std::size_t unix_path_size_max = 107;  // sockaddr_un
+
+std::chrono::seconds seconds(Reader& reader, std::string_view key, std::int64_t min,
+                             std::int64_t max, std::int64_t fallback) {
+    return std::chrono::seconds(reader.integer(key, min, max, fallback));
+}
+
+std::size_t count(Reader& reader, std::string_view key, std::int64_t min, std::int64_t max,
+                  std::size_t fallback) {
+    return static_cast<std::size_t>(
+        reader.integer(key, min, max, static_cast<std::int64_t>(fallback)));
+}
+
+std::string socket_path(Reader& reader, std::string_view key, bool required) {
+    std::string path = required ? reader.string(key) : reader.string(key, "");
+    if (path.size() > unix_path_size_max) {
+        reader.mistake(key, "the path is longer than a UNIX socket can have (107 bytes)");
+    }
+    return path;
+}
+
+IpEndpoint read_endpoint(Reader& reader, std::int64_t default_port) {
+    IpEndpoint endpoint;
+    const std::string text = reader.string("address");
+    if (const auto address = parse_ip_address(text)) endpoint.address = *address;
+    else if (!text.empty()) reader.mistake("address", text + " is not an IPv6 or IPv4 address");
+    endpoint.port = static_cast<std::uint16_t>(reader.integer("port", 1, 65535, default_port));
+    return endpoint;
+}
+
+void read_mechanisms(Reader& tsp, SaslConfig& sasl) {
+    sasl.mechanisms = tsp.strings("mechanisms", {"SCRAM-SHA-256", "DIGEST-MD5"});
+    if (sasl.mechanisms.empty()) tsp.mistake("mechanisms", "at least one is needed");
+    std::set<std::string> seen;
+    for (const std::string& mechanism : sasl.mechanisms) {
+        // RFC 4422 s3.1: 1 to 20 upper-case letters, digits, hyphens and underscores.
+        const bool is_name =
+            !mechanism.empty() && mechanism.size() <= 20 &&
+            std::all_of(mechanism.begin(), mechanism.end(), [](char c) {
+                return (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+            });
+        if (!is_name) tsp.mistake("mechanisms", mechanism + " is not the name of a mechanism");
+        if (!seen.insert(mechanism).second) {
+            tsp.mistake("mechanisms", mechanism + " is named twice");
+        }
+    }
+}
+
+void read_tunnel_types(Reader& tsp, Settings& settings) {
+    settings.broker.tunnel_types.clear();
+    settings.tsp.session.tunnel_types.clear();
+    for (const std::string& name : tsp.strings("tunnel-types", {"v4v6"})) {
+        const auto type = parse_tunnel_type(name);
+        if (!type) {
+            tsp.mistake("tunnel-types", name + " is not a tunnel type");
+        } else if (*type != TunnelType::v4v6) {
+            tsp.mistake("tunnel-types", name + " is not served by this version, only v4v6 is");
+        } else if (settings.broker.tunnel_types.empty()) {
+            settings.broker.tunnel_types.push_back(*type);
+            settings.tsp.session.tunnel_types.push_back(tsp::RequestType::v4v6);
+        }
+    }
+    if (settings.broker.tunnel_types.empty()) {
+        tsp.mistake("tunnel-types", "at least one is needed");
+    }
+}
+
+void read_limits(Reader limits, Settings& settings) {
+    auto& tsp = settings.tsp;
+    tsp.sessions_max = count(limits, "sessions", 1, 1'000'000, tsp.sessions_max);
+    tsp.sessions_per_address_max =
+        count(limits, "sessions-per-address", 1, 1'000'000, tsp.sessions_per_address_max);
+    auto& broker = settings.broker;
+    broker.tunnels_per_user =
+        count(limits, "tunnels-per-user", 0, 1'000'000, broker.tunnels_per_user);
+    broker.tunnels_per_address =
+        count(limits, "tunnels-per-address", 0, 1'000'000, broker.tunnels_per_address);
+    tsp.session.limits.phase_timeout = seconds(limits, "phase-timeout", 1, 3600, 30);
+    tsp.session.limits.accept_timeout = tsp.session.limits.phase_timeout;
+    tsp.session.limits.idle_timeout = seconds(limits, "idle-timeout", 0, 86400, 300);
+    tsp.write_timeout = tsp.session.limits.phase_timeout;
+}
+
+void read_tsp(Reader tsp, Settings& settings) {
+    for (Reader& listen : tsp.objects("listen")) {
+        settings.tsp.listen.push_back(read_endpoint(listen, 3653));
+    }
+    if (settings.tsp.listen.empty()) tsp.mistake("listen", "at least one address is needed");
+    read_tunnel_types(tsp, settings);
+    read_mechanisms(tsp, settings.sasl);
+    const auto lifetime = tsp.integer("lifetime", 0, lifetime_max_s, 3600);
+    if (lifetime != 0 && lifetime < lifetime_min_s) {
+        tsp.mistake("lifetime", "less than 60 seconds, and not 0 (the subnet's own)");
+    }
+    auto& broker = settings.broker;
+    broker.lifetime_s = static_cast<std::uint32_t>(lifetime);
+    broker.keepalive_default_s = static_cast<std::uint32_t>(tsp.integer("keepalive", 0, 3600, 30));
+    broker.allow_other_source = tsp.boolean("allow-other-source", broker.allow_other_source);
+    read_limits(tsp.object("limits"), settings);
+}
+
+void read_sasl(Reader sasl, Settings& settings) {
+    const auto& mechanisms = settings.sasl.mechanisms;
+    const bool has_passwords = std::any_of(mechanisms.begin(), mechanisms.end(),
+                                           [](const auto& name) { return name != "ANONYMOUS"; });
+    settings.sasl.realm = has_passwords ? sasl.string("realm") : sasl.string("realm", "");
+    settings.sasl.sasldb = sasl.string("sasldb", "/etc/dstm/sasldb2");
+    settings.sasl.plain_without_tls = sasl.boolean("plain-without-tls", false);
+    settings.sasl_workers = count(sasl, "workers", 1, 64, settings.sasl_workers);
+}
+
+void read_kea(Reader kea, Settings& settings) {
+    settings.kea.socket_path = socket_path(kea, "socket", true);
+    settings.kea.call_timeout = seconds(kea, "timeout", 1, 60, 5);
+    settings.broker.subnet_id =
+        static_cast<std::uint32_t>(kea.integer("subnet-id", 0, UINT32_MAX - 1, 0));
+}
+
+void read_endpoints(Reader endpoints, Settings& settings) {
+    settings.endpoint_socket = socket_path(endpoints, "unix-socket", false);
+    if (endpoints.has("tls")) {
+        Reader tls = endpoints.object("tls");
+        EndpointTls read;
+        read.listen = read_endpoint(tls, 3654);
+        read.certificate = tls.string("certificate");
+        read.key = tls.string("key");
+        read.ca = tls.string("ca");
+        settings.endpoint_tls = std::move(read);
+    }
+    if (settings.endpoint_socket.empty() && !settings.endpoint_tls) {
+        endpoints.mistake("unix-socket", "unix-socket or tls is needed, else no endpoint can come");
+    }
+}
+
+LoadedSettings read(config::Document document) {
+    LoadedSettings loaded;
+    Settings& settings = loaded.settings;
+    Reader root = document.root();
+    Reader server = root.object("dstm-server");
+    static const std::vector<std::string> levels = {"debug", "info", "warning", "error"};
+    settings.name = server.string("name");
+    settings.log_level = levels[server.choice("log-level", levels, 1)];
+    read_tsp(server.object("tsp"), settings);
+    read_sasl(server.object("sasl"), settings);
+    read_kea(server.object("kea"), settings);
+    read_endpoints(server.object("endpoints"), settings);
+    settings.admin_socket = socket_path(server, "admin-socket", false);
+    settings.audit_log = server.string("audit-log", "");
+    loaded.mistakes = document.finish();
+    return loaded;
+}
+
+LoadedSettings read(Result<config::Document> document) {
+    if (!document) return {{}, {document.error().context}};
+    return read(std::move(*document));
+}
+
+}  // namespace
+
+LoadedSettings load_settings(const std::string& path) {
+    return read(config::Document::load(path));
+}
+
+LoadedSettings parse_settings(std::string_view text, std::string name) {
+    return read(config::Document::parse(text, std::move(name)));
+}
+
+}  // namespace dstm::server

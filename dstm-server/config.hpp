@@ -1,0 +1,46 @@
+// What dstm-server.conf says, checked and turned into the settings of the parts. Every key is in
+// docs/examples/dstm-server.conf.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dstm-server/auth/sasl_authenticator.hpp"
+#include "dstm-server/broker/config.hpp"
+#include "dstm-server/lease/kea_stream.hpp"
+#include "dstm-server/net/tsp_server.hpp"
+
+namespace dstm::server {
+
+struct EndpointTls {
+    IpEndpoint listen;
+    std::string certificate;
+    std::string key;
+    std::string ca;
+};
+
+struct Settings {
+    std::string name;
+    std::string log_level;
+    net::TspServerConfig tsp;  // but for the mechanisms, which depend on what is installed
+    SaslConfig sasl;
+    std::size_t sasl_workers = 2;
+    BrokerConfig broker;
+    KeaStreamConfig kea;
+    std::string endpoint_socket;  // UNIX; may be empty if there is TLS
+    std::optional<EndpointTls> endpoint_tls;
+    std::string admin_socket;  // empty: none
+    std::string audit_log;     // empty: none
+};
+
+struct LoadedSettings {
+    Settings settings;                  // worth something only without mistakes
+    std::vector<std::string> mistakes;  // all there are, each with file, line and path
+};
+
+[[nodiscard]] LoadedSettings load_settings(const std::string& path);
+// `name` stands where the file's path would in messages.
+[[nodiscard]] LoadedSettings parse_settings(std::string_view text, std::string name);
+
+}  // namespace dstm::server

@@ -1,0 +1,214 @@
+// The driver of one TCP connection. Every handler holds the connection, and does nothing when it is
+// over.
+#include "dstm-server/net/connection.hpp"
+
+#include <algorithm>
+
+#include "common/base/assert.hpp"
+#include "common/log/log.hpp"
+
+namespace dstm::server::net {
+namespace {
+
+constexpr int kernel_buffer_size = 32 * 1024;
+
+}  // namespace
+
+Connection::Connection(Socket socket, IpEndpoint peer, const tsp::ServerSessionConfig& config,
+                       OutputLimits limits, const Surroundings& around, Gone gone)
+    : socket_(std::move(socket)),
+      peer_(std::move(peer)),
+      limits_(limits),
+      around_(around),
+      gone_(std::move(gone)),
+      session_(config, around.clock.now()),
+      timer_(around.events) {}
+
+void Connection::start() {
+    ErrorCodeOfAsio ignored;
+    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
+    socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+    // Else the kernel would hold megabytes for a peer that does not read.
+    socket_.set_option(asio::socket_base::send_buffer_size(kernel_buffer_size), ignored);
+    id_ = around_.tunnels.open(peer_);
+    log_debug("TSP_CONNECTED", "peer={} session={}", to_string(peer_), id_);
+    arm_timer();
+    read();
+}
+
+// --- events of the session -----------------------------------------------------------------------
+
+template <class Event>
+void Connection::feed(const Event& event) {
+    auto actions = session_.handle(event, around_.clock.now());
+    for (auto& action : actions) {
+        if (over_ || closing_) return;
+        std::visit([this](auto& one) { carry_out(one); }, action);
+    }
+    if (over_ || closing_) return;
+    arm_timer();
+}
+
+void Connection::authentication_done(AuthenticationStep step) {
+    tsp::AuthenticationStepDone event;
+    event.data = std::move(step.data);
+    using From = AuthenticationStep::Outcome;
+    using To = tsp::AuthenticationStepDone::Outcome;
+    switch (step.outcome) {
+        case From::challenge: event.outcome = To::challenge; break;
+        case From::success: event.outcome = To::success; break;
+        case From::failure: event.outcome = To::failure; break;
+        case From::unavailable: event.outcome = To::unavailable; break;
+    }
+    if (step.outcome != From::challenge) conversation_.reset();
+    if (step.outcome == From::success) {
+        log_info("AUTH_SUCCEEDED", "peer={} user={}", to_string(peer_), log::quoted(step.user));
+        // Before the session learns of it: the command may be there already.
+        around_.tunnels.authenticated(id_, std::move(step.user));
+    }
+    feed(event);
+}
+
+// --- actions of the session ----------------------------------------------------------------------
+
+void Connection::carry_out(tsp::Send& action) {
+    output_size_ += action.bytes.size();
+    if (output_size_ > limits_.queue_size_max) return abort("it does not read our replies");
+    output_.push_back(std::move(action.bytes));
+    if (output_.size() == 1) write();
+}
+
+void Connection::carry_out(tsp::Close&) { close_when_flushed(); }
+
+void Connection::carry_out(tsp::StartAuthentication& action) {
+    std::optional<Secret> initial;
+    if (action.initial_response) initial.emplace(std::move(*action.initial_response));
+    conversation_ = around_.authenticator.start(
+        action.mechanism, std::move(initial), peer_,
+        [weak = weak_from_this()](AuthenticationStep step) {
+            if (const auto self = weak.lock()) self->authentication_done(std::move(step));
+        });
+}
+
+void Connection::carry_out(tsp::ContinueAuthentication& action) {
+    DSTM_ASSERT(conversation_ != nullptr);
+    conversation_->step(Secret(std::move(action.response)),
+                        [weak = weak_from_this()](AuthenticationStep step) {
+                            if (const auto self = weak.lock()) {
+                                self->authentication_done(std::move(step));
+                            }
+                        });
+}
+
+void Connection::carry_out(tsp::RequestTunnel& action) {
+    // Posted, because the answer may come before request() returns and the session is not
+    // reentrant.
+    around_.tunnels.request(
+        id_, action.message, [weak = weak_from_this()](tsp::TunnelAnswered answer) {
+            const auto self = weak.lock();
+            if (!self) return;
+            asio::post(self->around_.events, [self, answer = std::move(answer)] {
+                if (self->over_ || self->closing_) return;
+                self->feed(answer);
+            });
+        });
+}
+
+void Connection::carry_out(tsp::ConfirmTunnel&) { around_.tunnels.accept(id_); }
+void Connection::carry_out(tsp::DeclineTunnel&) { around_.tunnels.reject(id_); }
+
+void Connection::carry_out(tsp::ReportViolation& action) {
+    log_warning("TSP_VIOLATION", "peer={} what={}", to_string(peer_), log::quoted(action.what));
+}
+
+// --- socket and time -----------------------------------------------------------------------------
+
+void Connection::read() {
+    socket_.async_read_some(
+        asio::buffer(input_), [self = shared_from_this()](auto error, std::size_t size) {
+            if (self->over_ || self->closing_) return;
+            if (error == asio::error::eof) {
+                // It has said all it wants to say, but may still listen.
+                return self->feed(tsp::PeerClosed{});
+            }
+            if (error) return self->abort(error.message());
+            self->feed(tsp::BytesReceived{{self->input_.data(), size}});
+            if (!self->over_ && !self->closing_) self->read();
+        });
+}
+
+void Connection::write() {
+    write_deadline_ = around_.clock.now() + limits_.write_timeout;
+    asio::async_write(socket_, asio::buffer(output_.front()),
+                      [self = shared_from_this()](auto error, std::size_t) {
+                          if (self->over_) return;
+                          if (error) return self->abort(error.message());
+                          self->write_deadline_.reset();
+                          self->output_size_ -= self->output_.front().size();
+                          self->output_.pop_front();
+                          if (!self->output_.empty()) self->write();
+                          else if (self->closing_) self->close_when_flushed();
+                          if (!self->over_) self->arm_timer();
+                      });
+}
+
+void Connection::arm_timer() {
+    std::optional<Instant> wanted = closing_ ? std::nullopt : session_.deadline();
+    if (write_deadline_) wanted = std::min(wanted.value_or(*write_deadline_), *write_deadline_);
+    // A timer that fires too early costs less than one that is moved with every event.
+    if (!wanted || (timer_at_ && *timer_at_ <= *wanted)) return;
+    timer_at_ = wanted;
+    timer_.expires_after(*wanted - around_.clock.now());
+    timer_.async_wait([weak = weak_from_this()](auto error) {
+        const auto self = weak.lock();
+        if (error || !self || self->over_) return;
+        self->timer_at_.reset();
+        self->timer_fired();
+    });
+}
+
+void Connection::timer_fired() {
+    const Instant now = around_.clock.now();
+    if (write_deadline_ && *write_deadline_ <= now) return abort("it does not read our replies");
+    const auto deadline = session_.deadline();
+    if (!closing_ && deadline && *deadline <= now) feed(tsp::TimePassed{});
+    if (!over_) arm_timer();
+}
+
+// --- the end -------------------------------------------------------------------------------------
+
+// What was not accepted goes back now, not when the peer has taken our last words.
+void Connection::end_dialogue() {
+    conversation_.reset();
+    if (const auto id = std::exchange(id_, 0); id != 0) around_.tunnels.close(id);
+}
+
+void Connection::close_when_flushed() {
+    if (over_) return;
+    closing_ = true;
+    end_dialogue();
+    if (!output_.empty()) return arm_timer();
+    over_ = true;
+    ErrorCodeOfAsio ignored;
+    timer_.cancel(ignored);
+    socket_.cancel(ignored);
+    around_.closer.close(std::move(socket_));
+    std::exchange(gone_, nullptr)();
+}
+
+void Connection::abort(const std::string& why) {
+    if (over_) return;
+    log_debug("TSP_CONNECTION_LOST", "peer={} why={}", to_string(peer_), why);
+    abandon();
+    std::exchange(gone_, nullptr)();
+}
+
+void Connection::abandon() {
+    if (std::exchange(over_, true)) return;
+    end_dialogue();
+    ErrorCodeOfAsio ignored;
+    timer_.cancel(ignored);
+    socket_.close(ignored);
+}
+
+}  // namespace dstm::server::net

@@ -1,0 +1,215 @@
+// See the header.
+#include "kea-hook/hook.hpp"
+
+#include <dhcp/iface_mgr.h>
+#include <util/multi_threading_mgr.h>
+
+#include "kea-hook/json_line.hpp"
+#include "kea-hook/kea_values.hpp"
+#include "kea-hook/log.hpp"
+#include "kea-hook/operator_commands.hpp"
+
+namespace dstm::kea {
+
+namespace {
+
+using isc::data::ConstElementPtr;
+using isc::data::Element;
+using isc::data::ElementPtr;
+using isc::dhcp::IfaceMgr;
+using isc::dhcp::Lease4Ptr;
+
+constexpr int protocol_version = 1;
+
+const char* event_name(EndingKind kind) {
+    switch (kind) {
+        case EndingKind::expired: return "lease-expired";
+        case EndingKind::released: return "lease-released";
+        case EndingKind::declined: return "lease-declined";
+        case EndingKind::deleted: return "lease-deleted";
+        case EndingKind::recovered:
+        case EndingKind::changed:
+        case EndingKind::unknown: break;
+    }
+    return "resync";
+}
+
+}  // namespace
+
+// One line of a connection: most are one step, a batch is one for each of its commands.
+class Hook::Request : public Stream::Work {
+public:
+    Request(Hook& hook, ConnectionId id, const std::string& line) : hook_(hook), connection_(id) {
+        ++hook_.requests_;
+        auto request = read_json_line(line);
+        if (!request || (*request)->getType() != Element::map) {
+            const std::string why = request ? "a request must be a map" : request.error().context;
+            reply_ = to_reply({Reason::bad_request, why});
+            return;
+        }
+        id_ = (*request)->get("id");
+        arguments_ = (*request)->get("arguments");
+        const auto name = (*request)->get("command");
+        if (!name || name->getType() != Element::string) {
+            reply_ = to_reply({Reason::bad_request, "'command' must be a string"});
+            return;
+        }
+        name_ = name->stringValue();
+        if (name_ != "dstm4-lease-batch") return;
+        auto batch = hook_.commands_.start_batch(arguments_, connection_);
+        if (batch) {
+            batch_ = *std::move(batch);
+        } else {
+            reply_ = to_reply(batch.error());
+        }
+    }
+
+    bool step(std::string& out) override {
+        if (!reply_ && batch_ && !batch_->done()) batch_->step();
+        if (!reply_ && batch_ && !batch_->done()) return false;
+        if (!reply_ && batch_) reply_ = batch_->reply();
+        if (!reply_) reply_ = hook_.commands_.run(name_, arguments_, connection_);
+        // A lease that ended inside an allocation is told before the allocation's answer.
+        hook_.deliver_endings();
+        const ElementPtr answer = to_element(*reply_);
+        answer->set("id", id_ ? id_ : ConstElementPtr(Element::create()));
+        append_json(out, answer);
+        return true;
+    }
+
+private:
+    Hook& hook_;
+    ConnectionId connection_;
+    ConstElementPtr id_;
+    ConstElementPtr arguments_;
+    std::string name_;
+    std::optional<Commands::Batch> batch_;
+    std::optional<Reply> reply_;
+};
+
+Hook::Hook()
+    : policy_(store_),
+      endings_([this] { stream_->wake(); }),
+      commands_(store_, policy_, serving_, endings_, [this](const ElementPtr& map) {
+          map->set("protocol", Element::create(protocol_version));
+          map->set("connections", Element::create(static_cast<long long>(stream_->connections())));
+          map->set("requests", Element::create(static_cast<long long>(requests_)));
+          map->set("events-sent", Element::create(static_cast<long long>(events_sent_)));
+      }) {}
+
+Result<std::unique_ptr<Hook>> Hook::start(const Parameters& parameters) {
+    std::unique_ptr<Hook> hook(new Hook);
+    Hook& self = *hook;
+    Stream::Handlers handlers;
+    handlers.greet = [&self](ConnectionId id) { return self.greeting(id); };
+    handlers.start = [&self](ConnectionId id, const std::string& line) {
+        return std::make_unique<Request>(self, id, line);
+    };
+    handlers.closed = [&self](ConnectionId id) { self.sequences_.erase(id); };
+    handlers.woken = [&self] { self.deliver_endings(); };
+    // One stop of the packet threads for a turn, not one for each command.
+    handlers.hold = [] { return std::make_shared<isc::util::MultiThreadingCriticalSection>(); };
+    auto stream = Stream::open(parameters.socket_name, parameters.socket_mode, std::move(handlers));
+    if (!stream) {
+        return fail(stream.error().code, "parameter 'socket-name': " + stream.error().context);
+    }
+    self.stream_ = *std::move(stream);
+    IfaceMgr::instance().addExternalSocket(self.stream_->fd(), [&self](int) {
+        try {
+            self.stream_->on_ready();
+        } catch (const std::exception& error) {
+            LOG_ERROR(hook_logger, DSTM_CALLOUT_FAILED).arg("socket").arg(error.what());
+        }
+    });
+    return hook;
+}
+
+Hook::~Hook() {
+    if (stream_) IfaceMgr::instance().deleteExternalSocket(stream_->fd());
+}
+
+void Hook::configured(const isc::dhcp::NetworkStatePtr& network_state) {
+    serving_.set_network_state(network_state);
+    endings_.push({EndingKind::unknown, nullptr});
+}
+
+Reply Hook::control_command(const std::string& name, const ConstElementPtr& arguments) {
+    ++requests_;
+    return commands_.run(name, arguments, no_connection);
+}
+
+void Hook::command_processed(const std::string& name, const ConstElementPtr& arguments,
+                             const ConstElementPtr& response) {
+    follow_operator_command(name, arguments, response, store_, endings_);
+}
+
+void Hook::lease_ended(EndingKind kind, const Lease4Ptr& lease) {
+    // Kea may change its object after the callout.
+    endings_.push({kind, boost::make_shared<isc::dhcp::Lease4>(*lease)});
+}
+
+std::string Hook::greeting(ConnectionId id) {
+    sequences_[id] = 0;
+    ElementPtr arguments = Element::createMap();
+    arguments->set("protocol", Element::create(protocol_version));
+    arguments->set("family", Element::create(4));
+    return event_line(id, "hello", arguments);
+}
+
+std::string Hook::event_line(ConnectionId id, const std::string& name,
+                             const ElementPtr& arguments) {
+    ElementPtr event = Element::createMap();
+    event->set("event", Element::create(name));
+    event->set("sequence", Element::create(static_cast<long long>(++sequences_[id])));
+    event->set("arguments", arguments);
+    std::string line;
+    append_json(line, event);
+    return line;
+}
+
+void Hook::deliver_endings() {
+    bool resync = false;
+    bool relearn = false;
+    for (const auto& ending : endings_.take()) {
+        if (ending.kind == EndingKind::unknown) relearn = true;
+        if (ending.kind == EndingKind::changed) resync = true;
+        if (ending.lease) deliver(ending);
+    }
+    if (relearn) {
+        policy_.free_addresses().forget();
+        learn_again();
+    }
+    if (relearn || resync) broadcast("resync", Element::createMap(), no_connection);
+}
+
+void Hook::learn_again() {
+    try {
+        store_.learn_ours();
+    } catch (const std::exception& error) {
+        LOG_ERROR(hook_logger, DSTM_CALLOUT_FAILED).arg("reading the leases").arg(error.what());
+    }
+}
+
+void Hook::deliver(const Ending& ending) {
+    const std::uint32_t address = ending.lease->addr_.toUint32();
+    policy_.free_addresses().freed(address);
+    if (ending.kind == EndingKind::recovered || !is_ours(*ending.lease)) return;
+    const auto known = store_.ours(address);
+    // It may have been given again before we are told that it had ended.
+    const bool same =
+        known && known->client_id_ && ending.lease->client_id_ &&
+        *known->client_id_ == *ending.lease->client_id_ &&
+        generation_of(known->getContext()) <= generation_of(ending.lease->getContext());
+    if (same) store_.forget(address);
+    broadcast(event_name(ending.kind), lease_to_element(*ending.lease), ending.cause);
+}
+
+void Hook::broadcast(const std::string& name, const ElementPtr& arguments, ConnectionId except) {
+    stream_->for_each([&](ConnectionId id) {
+        if (id == except) return;
+        stream_->send(id, event_line(id, name, arguments));
+        ++events_sent_;
+    });
+}
+
+}  // namespace dstm::kea

@@ -1,0 +1,93 @@
+// JSON of the admin socket. Does not know the socket.
+#include "tep/admin.hpp"
+
+#include <nlohmann/json.hpp>
+
+namespace dstm::tep {
+namespace {
+
+using Json = nlohmann::json;
+
+std::string failed(int result, std::string text) {
+    return Json{{"result", result}, {"text", std::move(text)}}.dump(-1, ' ', false,
+                                                                    Json::error_handler_t::replace);
+}
+
+std::string done(Json arguments) {
+    return Json{{"result", 0}, {"arguments", std::move(arguments)}}.dump(
+        -1, ' ', false, Json::error_handler_t::replace);
+}
+
+Json to_json(const teplink::ListedTunnel& tunnel) {
+    const auto& spec = tunnel.spec;
+    return Json{{"inner", to_string(spec.inner)},
+                {"type", to_string(spec.type)},
+                {"outer-client", to_string(spec.outer_client.address)},
+                {"outer-server", to_string(spec.outer_server)},
+                {"generation", spec.generation},
+                {"expires-at", to_unix(spec.expires_at)},
+                {"packets-up", tunnel.packets_up},
+                {"bytes-up", tunnel.bytes_up},
+                {"packets-down", tunnel.packets_down},
+                {"bytes-down", tunnel.bytes_down},
+                {"last-seen-up", to_unix(tunnel.last_seen_up)}};
+}
+
+Json status(const AdminView& view) {
+    Json servers = Json::array();
+    for (const auto& link : view.control.links()) {
+        servers.push_back(Json{{"address", to_string(link->address())},
+                               {"up", link->is_up()},
+                               {"server", link->server()}});
+    }
+    Json pools = Json::array();
+    for (const auto& pool : view.config.pools) pools.push_back(pool.to_string());
+    return Json{{"name", view.config.name},
+                {"group", view.config.group},
+                {"data-plane", view.plane.name()},
+                {"outer-ipv6", view.config.outer_ipv6.to_string()},
+                {"inner-ipv4", view.config.inner_ipv4.to_string()},
+                {"pools", std::move(pools)},
+                {"tunnels", view.table.size()},
+                {"servers", std::move(servers)}};
+}
+
+std::string tunnels(const AdminView& view, const Json& arguments) {
+    teplink::List request;
+    if (const auto from = arguments.find("from"); from != arguments.end()) {
+        request.from = from->is_string() ? parse_ip_address(from->get_ref<const std::string&>())
+                                         : std::nullopt;
+        if (!request.from) return failed(1, "from is not an address");
+    }
+    if (const auto limit = arguments.find("limit"); limit != arguments.end()) {
+        const auto value = limit->is_number_unsigned() ? limit->get<std::uint64_t>() : 0;
+        if (value < 1 || value > teplink::tunnels_per_message_max) {
+            return failed(1, "limit is not a number from 1 to 1000");
+        }
+        request.limit = value;
+    }
+    const auto page = view.table.list(request);
+    Json list = Json::array();
+    for (const auto& tunnel : page.tunnels) list.push_back(to_json(tunnel));
+    Json answer{{"tunnels", std::move(list)}};
+    if (page.next) answer["next"] = to_string(*page.next);
+    return done(std::move(answer));
+}
+
+}  // namespace
+
+std::string answer_admin(const AdminView& view, const std::string& line) {
+    const Json request = Json::parse(line, nullptr, false);
+    if (!request.is_object() || !request.contains("command") || !request["command"].is_string()) {
+        return failed(1, "a line is {\"command\": \"...\"}");
+    }
+    const Json arguments = request.value("arguments", Json::object());
+    if (!arguments.is_object()) return failed(1, "arguments is not an object");
+    const auto& command = request["command"].get_ref<const std::string&>();
+    if (command == "status") return done(status(view));
+    if (command == "tunnels") return tunnels(view, arguments);
+    if (command == "counters") return done(Json{{"drops", view.plane.drops()}});
+    return failed(2, "no such command: there are status, tunnels and counters");
+}
+
+}  // namespace dstm::tep

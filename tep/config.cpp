@@ -1,0 +1,129 @@
+// What each key may be. Mistakes go into the document, and reading goes on.
+#include "tep/config.hpp"
+
+#include <algorithm>
+
+#include "common/teplink/message.hpp"
+#include "tep/data_plane_choice.hpp"
+
+namespace dstm::tep {
+namespace {
+
+constexpr std::size_t servers_max = 16;
+constexpr std::size_t device_name_size_max = 15;  // IFNAMSIZ less the zero
+constexpr std::int64_t idle_timeout_max = 30 * 86400;
+constexpr std::int64_t endpoint_port = 3654;
+
+std::string read_name(config::Reader& reader, std::string_view key) {
+    auto name = reader.string(key);
+    if (reader.has(key) && !teplink::is_valid_name(name)) {
+        reader.mistake(key, "a name is 1-64 letters, digits, '.', '-' and '_'");
+    }
+    return name;
+}
+
+ServerAddress read_server(config::Reader& reader) {
+    if (reader.has("unix-socket")) {
+        if (reader.has("host")) reader.mistake("host", "either host or unix-socket, not both");
+        return UnixServer{reader.string("unix-socket")};
+    }
+    TlsServer server;
+    server.host = reader.string("host");
+    server.port = static_cast<std::uint16_t>(reader.integer("port", 1, 65535, endpoint_port));
+    server.tls.certificate = reader.string("certificate");
+    server.tls.key = reader.string("key");
+    server.tls.ca = reader.string("ca");
+    return server;
+}
+
+std::vector<ServerAddress> read_servers(config::Reader& tep) {
+    std::vector<ServerAddress> servers;
+    for (auto& reader : tep.objects("servers")) servers.push_back(read_server(reader));
+    if (servers.empty()) tep.mistake("servers", "at least one server is needed");
+    if (servers.size() > servers_max) tep.mistake("servers", "at most 16 servers");
+    return servers;
+}
+
+bool overlap(const Ipv4Prefix& a, const Ipv4Prefix& b) {
+    return a.contains(b.address) || b.contains(a.address);
+}
+
+std::vector<Ipv4Prefix> read_pools(config::Reader& tep) {
+    std::vector<Ipv4Prefix> pools;
+    const auto texts = tep.strings("pools", {});
+    if (texts.empty()) tep.mistake("pools", "at least one pool is needed");
+    if (texts.size() > teplink::pools_max) tep.mistake("pools", "at most 256 pools");
+    for (const auto& text : texts) {
+        const auto pool = Ipv4Prefix::parse(text);
+        if (!pool) {
+            tep.mistake("pools", text + " is not an IPv4 prefix like 192.0.2.0/24");
+        } else if (pool->length < 8) {
+            tep.mistake("pools", text + " is larger than a /8");
+        } else if (std::ranges::any_of(pools, [&](const auto& p) { return overlap(p, *pool); })) {
+            tep.mistake("pools", text + " overlaps another pool");
+        } else {
+            pools.push_back(*pool);
+        }
+    }
+    return pools;
+}
+
+std::string read_device(config::Reader& tep) {
+    auto device = tep.string("device", "dstm0");
+    const bool bad_character = device.find_first_of("/ \t\n:%") != std::string::npos;
+    if (device.empty() || device.size() > device_name_size_max || bad_character) {
+        tep.mistake("device", "an interface name is 1-15 characters without '/', ':', '%', space");
+    }
+    return device;
+}
+
+std::string read_data_plane(config::Reader& tep) {
+    const auto& there = data_plane_names();
+    auto name = tep.string("data-plane", there.front());
+    if (std::ranges::find(there, name) == there.end()) {
+        std::string names;
+        for (const auto& each : there) names += (names.empty() ? "" : ", ") + each;
+        tep.mistake("data-plane", "no data plane " + name + " in this build; there is: " + names);
+    }
+    return name;
+}
+
+void read_addresses(config::Reader& tep, Config& config) {
+    config.outer_ipv6 = tep.ipv6("outer-ipv6");
+    if (config.outer_ipv6 != Ipv6Address() && !config.outer_ipv6.is_usable_unicast()) {
+        tep.mistake("outer-ipv6", "clients cannot send to this address");
+    }
+    config.inner_ipv4 = tep.ipv4("inner-ipv4");
+    if (config.inner_ipv4 != Ipv4Address() && !config.inner_ipv4.is_usable_unicast()) {
+        tep.mistake("inner-ipv4", "not the address of a host");
+    }
+}
+
+}  // namespace
+
+std::string to_string(const ServerAddress& address) {
+    if (const auto* local = std::get_if<UnixServer>(&address)) return local->path;
+    const auto& remote = std::get<TlsServer>(address);
+    return remote.host + ":" + std::to_string(remote.port);
+}
+
+Config read_config(config::Document& document) {
+    auto tep = document.root().object("dstm-tep");
+    Config config;
+    config.name = read_name(tep, "name");
+    config.group = tep.has("group") ? read_name(tep, "group") : "default";
+    const std::vector<std::string> levels{"debug", "info", "warning", "error"};
+    config.log_level = levels[tep.choice("log-level", levels, 1)];
+    config.servers = read_servers(tep);
+    read_addresses(tep, config);
+    config.pools = read_pools(tep);
+    config.device = read_device(tep);
+    config.data_plane = read_data_plane(tep);
+    config.hairpin = tep.boolean("hairpin", true);
+    config.mss_clamp = tep.boolean("mss-clamp", true);
+    config.idle_timeout = std::chrono::seconds(tep.integer("idle-timeout", 0, idle_timeout_max, 0));
+    config.admin_socket = tep.string("admin-socket", "/run/dstm-tep/admin.sock");
+    return config;
+}
+
+}  // namespace dstm::tep

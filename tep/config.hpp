@@ -1,0 +1,47 @@
+// The configuration of dstm-tep as values (docs/examples/dstm-tep.conf). Does not know how it is
+// used; knows every bound that can be checked without looking at the host.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "common/base/ip_address.hpp"
+#include "common/config/reader.hpp"
+#include "common/io/web_socket_link.hpp"
+
+namespace dstm::tep {
+
+struct UnixServer {
+    std::string path;
+};
+struct TlsServer {
+    std::string host;
+    std::uint16_t port = 0;
+    io::TlsFiles tls;
+};
+using ServerAddress = std::variant<UnixServer, TlsServer>;
+// "/run/dstm/endpoints.sock", "dstm1.campus.example:3654"
+[[nodiscard]] std::string to_string(const ServerAddress& address);
+
+struct Config {
+    std::string name;
+    std::string group;
+    std::string log_level;
+    std::vector<ServerAddress> servers;
+    Ipv6Address outer_ipv6;
+    Ipv4Address inner_ipv4;
+    std::vector<Ipv4Prefix> pools;
+    std::string device;
+    std::string data_plane;
+    bool hairpin = true;
+    bool mss_clamp = true;
+    std::chrono::seconds idle_timeout{0};
+    std::string admin_socket;  // empty: none
+};
+
+// Reads every field; what is wrong is told by document.finish().
+[[nodiscard]] Config read_config(config::Document& document);
+
+}  // namespace dstm::tep

@@ -1,0 +1,104 @@
+// The links and the two clocks of the table: sweep and idle.
+#include "tep/control.hpp"
+
+#include <algorithm>
+#include <span>
+
+#include "common/io/asio.hpp"
+
+namespace dstm::tep {
+namespace {
+
+constexpr Duration sweep_every = std::chrono::seconds(1);
+constexpr std::size_t swept_at_once_max = 10'000;
+constexpr std::chrono::seconds idle_look_max(10);
+
+teplink::Hello hello_of(const Config& config, const TunnelTable& table,
+                        const dataplane::DataPlane& plane) {
+    teplink::Hello hello;
+    hello.name = config.name;
+    hello.group = config.group;
+    hello.types = policy_of(config).types;
+    hello.outer_ipv6 = config.outer_ipv6;
+    hello.inner_ipv4 = config.inner_ipv4;
+    hello.pools = config.pools;
+    hello.data_plane = plane.name();
+    hello.tunnels = table.size();
+    return hello;
+}
+
+}  // namespace
+
+TunnelPolicy policy_of(const Config& config) {
+    TunnelPolicy policy;
+    policy.types = {TunnelType::v4v6};
+    policy.outer_ipv6 = config.outer_ipv6;
+    policy.inner_ipv4 = config.inner_ipv4;
+    policy.pools = config.pools;
+    policy.idle_time = config.idle_timeout;
+    return policy;
+}
+
+Control::Control(asio::io_context& context, const Clock& clock, const Config& config,
+                 TunnelTable& table, const dataplane::DataPlane& plane, io::LinkOptions options)
+    : clock_(clock),
+      table_(table),
+      services_{context,
+                clock,
+                table,
+                plane,
+                [&config, &table, &plane] { return hello_of(config, table, plane); },
+                std::move(options)},
+      idle_timeout_(config.idle_timeout),
+      sweep_(context),
+      idle_(context) {
+    for (const auto& server : config.servers) {
+        links_.push_back(std::make_shared<ServerLink>(services_, server));
+    }
+}
+
+void Control::start() {
+    for (const auto& link : links_) link->start();
+    sweep_later();
+    if (idle_timeout_.count() > 0) look_for_idle_later();
+}
+
+void Control::stop(std::function<void()> done) {
+    sweep_.cancel();
+    idle_.cancel();
+    auto left = std::make_shared<std::size_t>(links_.size());
+    for (const auto& link : links_) {
+        link->stop([left, done] {
+            if (--*left == 0) done();
+        });
+    }
+}
+
+void Control::sweep_later() {
+    sweep_.after(sweep_every, [this] {
+        table_.sweep(clock_.wall(), swept_at_once_max);
+        sweep_later();
+    });
+}
+
+void Control::look_for_idle_later() {
+    const auto wait = std::clamp(idle_timeout_ / 4, std::chrono::seconds(1), idle_look_max);
+    idle_.after(wait, [this] {
+        const bool anyone = std::ranges::any_of(
+            links_, &ServerLink::is_up, [](const auto& link) -> ServerLink& { return *link; });
+        if (anyone) tell_idle(table_.find_idle(clock_.wall()));
+        look_for_idle_later();
+    });
+}
+
+void Control::tell_idle(const std::vector<IpAddress>& idle) {
+    std::span<const IpAddress> rest(idle);
+    while (!rest.empty()) {
+        const auto part = rest.first(std::min(rest.size(), teplink::tunnels_per_message_max));
+        const teplink::Idle message{{part.begin(), part.end()}};
+        for (const auto& link : links_) link->notify(message);
+        rest = rest.subspan(part.size());
+    }
+}
+
+}  // namespace dstm::tep

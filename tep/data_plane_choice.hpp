@@ -1,0 +1,27 @@
+// Which data plane carries the packets: the one place where a new one is plugged in.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/result.hpp"
+#include "common/dataplane/data_plane.hpp"
+
+namespace dstm::tep {
+
+struct Config;
+
+struct DataPlaneChoice {
+    std::unique_ptr<dataplane::DataPlane> plane;
+    std::string why;  // this one and no other, for the log
+};
+
+// What "data-plane" may be in the configuration, the default first.
+[[nodiscard]] const std::vector<std::string>& data_plane_names();
+
+// `clock` must outlive the plane. Errors are those of the plane.
+[[nodiscard]] Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock);
+
+}  // namespace dstm::tep

@@ -1,0 +1,214 @@
+// entries_ is what the plane was told, ends_ is its index by the end of the lease.
+#include "tep/tunnel_table.hpp"
+
+#include <algorithm>
+
+#include "common/log/log.hpp"
+
+namespace dstm::tep {
+namespace {
+
+std::string describe(const TunnelSpec& spec) {
+    return fmt::format("inner={} type={} outer={} generation={} until={}", to_string(spec.inner),
+                       to_string(spec.type), to_string(spec.outer_client), spec.generation,
+                       to_unix(spec.expires_at));
+}
+
+void set_counters(teplink::ListedTunnel& tunnel, const dataplane::TunnelCounters& counters) {
+    tunnel.packets_up = counters.packets_up;
+    tunnel.bytes_up = counters.bytes_up;
+    tunnel.packets_down = counters.packets_down;
+    tunnel.bytes_down = counters.bytes_down;
+    tunnel.last_seen_up = counters.last_seen_up;
+}
+
+}  // namespace
+
+TunnelTable::TunnelTable(TunnelPolicy policy, dataplane::DataPlane& plane, WallTime now)
+    : policy_(std::move(policy)), plane_(plane) {
+    for (const auto& tunnel : plane_.list()) keep(tunnel.spec, now);
+}
+
+Result<Installed> TunnelTable::install(const TunnelSpec& spec, WallTime now) {
+    if (auto good = check(spec, now); !good) return tl::unexpected<Error>(good.error());
+    const auto at = entries_.find(spec.inner);
+    const bool is_new = at == entries_.end();
+    if (!is_new) {
+        if (at->second.spec == spec) return Installed::unchanged;
+        if (at->second.spec.generation > spec.generation) {
+            return fail(ErrorCode::conflict, "a newer tunnel is installed");
+        }
+    } else if (entries_.size() >= policy_.tunnels_max) {
+        return fail(ErrorCode::exhausted, "the tunnel table is full");
+    }
+    if (auto added = plane_.add(spec); !added) return tl::unexpected<Error>(added.error());
+    keep(spec, now);
+    if (is_new) {
+        log_info("TEP_TUNNEL_INSTALLED", "{}", describe(spec));
+        return Installed::added;
+    }
+    log_info("TEP_TUNNEL_REPLACED", "{}", describe(spec));
+    return Installed::replaced;
+}
+
+Result<Removed> TunnelTable::remove(const IpAddress& inner, Generation up_to) {
+    const auto at = entries_.find(inner);
+    if (at == entries_.end()) return Removed::absent;
+    if (at->second.spec.generation > up_to) return Removed::newer;
+    auto removed = plane_.remove(inner, up_to);
+    // The plane has less than we thought: what was asked for holds all the same.
+    if (!removed && removed.error().code != ErrorCode::not_found) {
+        return tl::unexpected<Error>(removed.error());
+    }
+    log_info("TEP_TUNNEL_REMOVED", "inner={} generation={} why=asked", to_string(inner),
+             at->second.spec.generation);
+    forget(at);
+    return Removed::removed;
+}
+
+Result<teplink::SyncAnswer> TunnelTable::sync(SyncProgress& progress, const teplink::Sync& part,
+                                              WallTime now) {
+    if (part.first) {
+        progress = SyncProgress{part.session, part.as_of, {}, {}};
+    } else if (progress.session != part.session || progress.as_of != part.as_of) {
+        return fail(ErrorCode::invalid, "no such sync is under way");
+    }
+    for (const auto& spec : part.tunnels) {
+        progress.named.insert(spec.inner);
+        const auto installed = install(spec, now);
+        if (!installed && installed.error().code == ErrorCode::conflict) {
+            ++progress.totals.unchanged;  // installed anew while the list was on its way
+        } else if (!installed) {
+            log_warning("TEP_SYNC_NOT_INSTALLED", "{} error={}", describe(spec),
+                        to_string(installed.error()));
+        } else if (*installed == Installed::unchanged) {
+            ++progress.totals.unchanged;
+        } else {
+            ++progress.totals.installed;
+        }
+    }
+    if (!part.last) return teplink::SyncAnswer{};
+    progress.totals.removed = remove_unnamed(progress);
+    const teplink::SyncAnswer answer{progress.totals};
+    progress = {};
+    return answer;
+}
+
+std::uint64_t TunnelTable::remove_unnamed(const SyncProgress& progress) {
+    std::vector<std::pair<IpAddress, Generation>> gone;
+    for (const auto& [inner, entry] : entries_) {
+        if (entry.spec.generation <= progress.as_of && !progress.named.contains(inner)) {
+            gone.emplace_back(inner, entry.spec.generation);
+        }
+    }
+    std::uint64_t removed = 0;
+    for (const auto& [inner, generation] : gone) {
+        const auto outcome = remove(inner, generation);
+        if (outcome) {
+            ++removed;
+        } else {
+            log_warning("TEP_SYNC_NOT_REMOVED", "inner={} error={}", to_string(inner),
+                        to_string(outcome.error()));
+        }
+    }
+    return removed;
+}
+
+std::size_t TunnelTable::sweep(WallTime now, std::size_t limit) {
+    std::size_t swept = 0;
+    while (swept < limit && !ends_.empty() && ends_.begin()->first + policy_.expired_kept <= now) {
+        const auto at = entries_.find(ends_.begin()->second);
+        const auto& spec = at->second.spec;
+        auto removed = plane_.remove(spec.inner, spec.generation);
+        if (!removed && removed.error().code != ErrorCode::not_found) {
+            log_warning("TEP_SWEEP_FAILED", "inner={} error={}", to_string(spec.inner),
+                        to_string(removed.error()));
+            break;  // tried again at the next sweep
+        }
+        log_info("TEP_TUNNEL_REMOVED", "inner={} generation={} why=expired", to_string(spec.inner),
+                 spec.generation);
+        forget(at);
+        ++swept;
+    }
+    return swept;
+}
+
+std::vector<IpAddress> TunnelTable::find_idle(WallTime now) {
+    std::vector<IpAddress> idle;
+    if (policy_.idle_time.count() == 0) return idle;
+    for (const auto& tunnel : plane_.list()) {
+        const auto at = entries_.find(tunnel.spec.inner);
+        if (at == entries_.end()) continue;
+        Entry& entry = at->second;
+        const WallTime last = std::max(tunnel.counters.last_seen_up, entry.installed_at);
+        if (last + policy_.idle_time > now || entry.idle_told_for == last) continue;
+        entry.idle_told_for = last;
+        idle.push_back(tunnel.spec.inner);
+    }
+    return idle;
+}
+
+teplink::ListAnswer TunnelTable::list(const teplink::List& request) const {
+    teplink::ListAnswer answer;
+    auto at = request.from ? entries_.lower_bound(*request.from) : entries_.begin();
+    for (; at != entries_.end() && answer.tunnels.size() < request.limit; ++at) {
+        answer.tunnels.push_back(teplink::ListedTunnel{at->second.spec});
+    }
+    if (at != entries_.end()) answer.next = at->first;
+    for (const auto& tunnel : plane_.list()) {
+        const auto found = std::ranges::lower_bound(
+            answer.tunnels, tunnel.spec.inner, {},
+            [](const teplink::ListedTunnel& each) { return each.spec.inner; });
+        if (found == answer.tunnels.end() || found->spec.inner != tunnel.spec.inner) continue;
+        set_counters(*found, tunnel.counters);
+    }
+    return answer;
+}
+
+Result<void> TunnelTable::check(const TunnelSpec& spec, WallTime now) const {
+    if (spec.generation == 0) return fail(ErrorCode::invalid, "the generation is 0");
+    if (std::ranges::find(policy_.types, spec.type) == policy_.types.end()) {
+        return fail(ErrorCode::refused, std::string(to_string(spec.type)) + " is not carried here");
+    }
+    if (auto good = check_addresses(spec); !good) return good;
+    if (spec.expires_at <= now) return fail(ErrorCode::refused, "the lease is over");
+    return {};
+}
+
+// v4v6 only: the types with IPv6 inside bring their own rules with them.
+Result<void> TunnelTable::check_addresses(const TunnelSpec& spec) const {
+    const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
+    const auto* outer = std::get_if<Ipv6Address>(&spec.outer_client.address);
+    if (spec.type != TunnelType::v4v6 || inner == nullptr || outer == nullptr ||
+        spec.outer_client.port != 0 || spec.inner_prefix) {
+        return fail(ErrorCode::invalid, "v4v6 is IPv4 inside and IPv6 outside, nothing else");
+    }
+    const bool in_pool = std::ranges::any_of(
+        policy_.pools, [&](const Ipv4Prefix& pool) { return pool.contains(*inner); });
+    if (!in_pool)
+        return fail(ErrorCode::refused, "the inner address is in no pool of this endpoint");
+    if (*inner == policy_.inner_ipv4) {
+        return fail(ErrorCode::refused, "the inner address is the endpoint's own");
+    }
+    if (spec.outer_server != IpAddress(policy_.outer_ipv6)) {
+        return fail(ErrorCode::refused, "outer-server is not an address of this endpoint");
+    }
+    if (!outer->is_usable_unicast() || *outer == policy_.outer_ipv6) {
+        return fail(ErrorCode::refused, "outer-client cannot be a client's address");
+    }
+    return {};
+}
+
+void TunnelTable::keep(const TunnelSpec& spec, WallTime now) {
+    const auto [at, is_new] = entries_.try_emplace(spec.inner);
+    if (!is_new) ends_.erase({at->second.spec.expires_at, spec.inner});
+    at->second = Entry{spec, now, std::nullopt};
+    ends_.emplace(spec.expires_at, spec.inner);
+}
+
+TunnelTable::Entries::iterator TunnelTable::forget(Entries::iterator at) {
+    ends_.erase({at->second.spec.expires_at, at->first});
+    return entries_.erase(at);
+}
+
+}  // namespace dstm::tep

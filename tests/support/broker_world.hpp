@@ -1,0 +1,96 @@
+// A campus in memory: Kea, endpoints, an audit log that stays, and a server that can be killed and
+// started again. Used by the broker's tests and by the simulation.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "dstm-server/broker/broker.hpp"
+#include "support/memory_endpoints.hpp"
+#include "support/memory_kea.hpp"
+#include "support/scheduler.hpp"
+
+namespace dstm::support {
+
+class MemoryAuditLog final : public server::AuditLog {
+public:
+    std::vector<server::AuditRecord> records;
+    void write(const server::AuditRecord& record) override { records.push_back(record); }
+};
+
+// One signalling dialogue and what was answered on it.
+struct Dialogue {
+    server::SessionId session = 0;
+    std::string source;
+    std::vector<tsp::TunnelAnswered> answers;
+
+    [[nodiscard]] bool is_answered() const { return !answers.empty(); }
+    [[nodiscard]] tsp::Status status() const { return answers.back().status; }
+};
+
+class BrokerWorld {
+public:
+    explicit BrokerWorld(std::size_t pool_size = 8);
+    ~BrokerWorld();
+
+    Scheduler scheduler;
+    MemoryKea kea;
+    std::map<std::string, MemoryEndpoint> endpoints;
+    MemoryAuditLog audit;
+    server::BrokerConfig config;
+    Fates fates;  // empty: all goes well
+
+    // An endpoint that carries the world's pool, connected if a server runs.
+    MemoryEndpoint& add_endpoint(const std::string& name);
+    [[nodiscard]] static server::EndpointInfo endpoint_info(const std::string& name);
+
+    void start_server();
+    void kill_server(bool requests_survive = true);
+    [[nodiscard]] bool has_server() const { return server_ != nullptr; }
+    // Counts the servers, so that a connection knows which one it belongs to.
+    [[nodiscard]] std::uint64_t server_life() const { return server_life_; }
+    [[nodiscard]] server::Broker& broker() { return server_->broker; }
+    [[nodiscard]] MemoryLeaseStore& lease_store() { return server_->store; }
+    [[nodiscard]] MemoryEndpointLinks& links() { return server_->links; }
+
+    // `user` empty: anonymous.
+    [[nodiscard]] std::shared_ptr<Dialogue> open(const std::string& user,
+                                                 const std::string& source);
+    void ask(const std::shared_ptr<Dialogue>& dialogue, const tsp::TunnelMessage& message);
+    [[nodiscard]] static tsp::TunnelMessage create_message(const std::string& address);
+    void ask_create(const std::shared_ptr<Dialogue>& dialogue);
+    void ask_delete(const std::shared_ptr<Dialogue>& dialogue);
+    void ask_info(const std::shared_ptr<Dialogue>& dialogue);
+    // Runs until the next answer has come; false when it never does.
+    bool wait_answer(const std::shared_ptr<Dialogue>& dialogue);
+
+    // A whole dialogue up to accept; the address, or nullopt.
+    std::optional<Ipv4Address> set_up(const std::string& user, const std::string& source);
+
+    // Everything up, no more faults, and time for repairs.
+    void settle();
+    // What is wrong now that all is quiet: leases, tunnels and bindings that do not fit together.
+    [[nodiscard]] std::vector<std::string> problems();
+    // What must hold at any moment.
+    [[nodiscard]] std::vector<std::string> problems_at_any_time() const;
+
+private:
+    struct Server {
+        Server(BrokerWorld& world);
+        MemoryLeaseStore store;
+        MemoryEndpointLinks links;
+        server::Broker broker;  // last: it goes first
+    };
+    void beat();
+    void check_tunnels(std::vector<std::string>& found) const;
+    void check_bindings(std::vector<std::string>& found);
+
+    std::unique_ptr<Server> server_;
+    std::uint64_t server_life_ = 0;
+    std::uint64_t beats_ = 0;
+};
+
+}  // namespace dstm::support

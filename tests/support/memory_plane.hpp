@@ -1,0 +1,56 @@
+// DataPlane in memory: keeps what it is told, carries nothing, fails where a test says so.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/dataplane/data_plane.hpp"
+
+namespace dstm::test {
+
+class MemoryPlane final : public dataplane::DataPlane {
+public:
+    std::string_view name() const override { return "memory"; }
+
+    Result<void> add(const TunnelSpec& spec) override {
+        ++adds;
+        if (fail_next) return tl::unexpected<Error>(*std::exchange(fail_next, std::nullopt));
+        const auto at = tunnels.find(spec.inner);
+        if (at == tunnels.end()) {
+            tunnels.emplace(spec.inner, dataplane::InstalledTunnel{spec, {}});
+            return {};
+        }
+        if (at->second.spec.generation > spec.generation) {
+            return fail(ErrorCode::conflict, "newer");
+        }
+        at->second.spec = spec;
+        return {};
+    }
+
+    Result<void> remove(const IpAddress& inner, Generation up_to) override {
+        ++removes;
+        if (fail_next) return tl::unexpected<Error>(*std::exchange(fail_next, std::nullopt));
+        const auto at = tunnels.find(inner);
+        if (at == tunnels.end()) return fail(ErrorCode::not_found, "nothing there");
+        if (at->second.spec.generation > up_to) return fail(ErrorCode::conflict, "newer");
+        tunnels.erase(at);
+        return {};
+    }
+
+    std::vector<dataplane::InstalledTunnel> list() const override {
+        std::vector<dataplane::InstalledTunnel> all;
+        for (const auto& [inner, tunnel] : tunnels) all.push_back(tunnel);
+        return all;
+    }
+    dataplane::DropCounters drops() const override { return drop_counters; }
+
+    std::map<IpAddress, dataplane::InstalledTunnel> tunnels;
+    dataplane::DropCounters drop_counters;
+    std::optional<Error> fail_next;  // of the next add or remove
+    int adds = 0;
+    int removes = 0;
+};
+
+}  // namespace dstm::test

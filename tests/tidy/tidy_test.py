@@ -1,0 +1,156 @@
+"""The house rules that a machine can check (docs/architecture.md, "Who may use whom")."""
+
+import os
+import re
+import subprocess
+import unittest
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+LINES_MAX = 600
+COLUMNS_MAX = 100
+
+# Folder to the folders of ours that its files may include. Daemons share formats, not code.
+MAY_USE = {
+    "common/base": {"common/base"},
+    "common/log": {"common/base", "common/log"},
+    "common/config": {"common/base", "common/config"},
+    "common/tsp": {"common/base", "common/tsp"},
+    "common/tunnel": {"common/base", "common/tunnel"},
+    "common/teplink": {"common/base", "common/tunnel", "common/teplink"},
+    "common/io": {"common/base", "common/log", "common/tsp", "common/teplink", "common/io"},
+    "common/dataplane": {"common/base", "common/log", "common/tunnel", "common/dataplane"},
+    "kea-hook": {"common/base", "common/tunnel", "kea-hook"},
+    "dstm-server": {"common", "dstm-server"},
+    "tep": {"common", "tep"},
+    "client": {"common", "client"},
+}
+
+# A foreign library's headers and the only folders that may see them.
+ADAPTERS = {
+    r"xercesc/": {"common/tsp"},
+    r"sasl/": {"dstm-server/auth", "client/auth"},
+    r"netlink/": {"common/dataplane", "client/host"},
+    r"boost/asio": {"common/io"},
+    r"boost/beast": {"common/io"},
+    r"spdlog/": {"common/log"},
+}
+
+
+def tracked(*patterns):
+    listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True,
+                            text=True, check=True).stdout.split("\n")
+    return [name for name in listed if name and os.path.exists(os.path.join(ROOT, name))]
+
+
+def text_of(name):
+    with open(os.path.join(ROOT, name), encoding="utf-8") as file:
+        return file.read()
+
+
+def sources():
+    return [name for name in tracked("*.cpp", "*.hpp", "*.cc", "*.h", "*.c")
+            if not name.startswith("tests/")]
+
+
+def home_of(name, folders):
+    """The longest folder of `folders` that holds this file."""
+    return max((folder for folder in folders if name.startswith(folder + "/")), key=len,
+               default=None)
+
+
+class Tidy(unittest.TestCase):
+    maxDiff = None
+
+    def test_dependencies_point_one_way(self):
+        wrong = []
+        for name in sources():
+            allowed = MAY_USE[home_of(name, MAY_USE)]
+            for included in re.findall(r'^#include "([^"]+)"', text_of(name), re.M):
+                ours = home_of(included, ["common", "dstm-server", "tep", "client", "kea-hook"])
+                if ours and not any(included.startswith(folder + "/") for folder in allowed):
+                    wrong.append(f"{name} includes {included}")
+        self.assertEqual(wrong, [])
+
+    def test_a_foreign_library_is_seen_by_its_adapter_only(self):
+        wrong = []
+        for name in sources():
+            for included in re.findall(r"^#include <([^>]+)>", text_of(name), re.M):
+                for header, homes in ADAPTERS.items():
+                    if re.match(header, included) and not home_of(name, homes):
+                        wrong.append(f"{name} includes {included}")
+        self.assertEqual(wrong, [])
+
+    def test_every_file_opens_with_what_it_is(self):
+        wrong = []
+        for name in tracked("*.cpp", "*.hpp", "*.py"):
+            if "/vectors/" in name or name.startswith("tests/"):
+                continue
+            if not re.match(r'(#!.*\n)?(//|/\*|""")', text_of(name)):
+                wrong.append(name)
+        self.assertEqual(wrong, [])
+
+    def test_files_and_lines_are_short(self):
+        wrong = []
+        for name in tracked("*.cpp", "*.hpp", "*.py"):
+            lines = text_of(name).split("\n")
+            if len(lines) > LINES_MAX:
+                wrong.append(f"{name}: {len(lines)} lines")
+            wrong += [f"{name}:{number}" for number, line in enumerate(lines, 1)
+                      if len(line) > COLUMNS_MAX]
+        self.assertEqual(wrong, [])
+
+    def test_no_marker_is_left_behind(self):
+        marker = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" + "XX")) + r")\b")
+        wrong = [name for name in tracked("*.cpp", "*.hpp", "*.py", "*.md", "*.txt", "dev")
+                 if marker.search(text_of(name))]
+        self.assertEqual(wrong, [])
+
+    def test_tests_wait_for_states_not_for_time(self):
+        # Their wait_for polls for a state with a bound: one for each harness.
+        allowed = {"tests/integration/campus.py", "tests/integration/kea_hook_test.py",
+                   "tests/unit/dataplane/tun_campus.hpp",
+                   "tests/tidy/tidy_test.py"}
+        wrong = [name for name in tracked("tests/*.cpp", "tests/*.hpp", "tests/*.py")
+                 if name not in allowed and
+                 re.search(r"sleep_for|sleep_until|\btime\.sleep\(|usleep\(", text_of(name))]
+        self.assertEqual(wrong, [])
+
+    def test_every_log_identifier_is_explained_and_every_explanation_is_of_one(self):
+        used = set()
+        for name in sources():
+            used |= set(re.findall(r'\blog_(?:debug|info|warning|error)\(\s*"([A-Z0-9_]+)"',
+                                   text_of(name)))
+        explained = set(re.findall(r"^## ([A-Z0-9_]+)$", text_of("docs/events.md"), re.M))
+        self.assertEqual(sorted(used - explained), [], "logged but not explained")
+        # Some lines choose between two identifiers before they log.
+        written = set()
+        for name in sources():
+            written |= set(re.findall(r'"([A-Z0-9]+_[A-Z0-9_]+)"', text_of(name)))
+        self.assertEqual(sorted(explained - written), [], "explained but never logged")
+
+    def test_the_tests_that_the_compliance_document_names_exist(self):
+        there = set()
+        for name in tracked("tests/*.cpp"):
+            there |= set(re.findall(r"TEST(?:_F|_P)?\(\s*(\w+),\s*(\w+)\)", text_of(name)))
+        suites = {suite for suite, _ in there}
+        missing = []
+        for suite, case in re.findall(r"\b([A-Z]\w+)\.([A-Z]\w+|\*)",
+                                      text_of("docs/rfc5572-compliance.md")):
+            if suite not in suites or (case != "*" and (suite, case) not in there):
+                missing.append(f"{suite}.{case}")
+        for name in re.findall(r"\b(\w+_test\.py)", text_of("docs/rfc5572-compliance.md")):
+            if not os.path.exists(os.path.join(ROOT, "tests", "integration", name)):
+                missing.append(name)
+        self.assertEqual(missing, [])
+
+    def test_links_in_the_documents_lead_somewhere(self):
+        wrong = []
+        for name in tracked("*.md"):
+            for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text_of(name)):
+                if not os.path.exists(os.path.join(ROOT, os.path.dirname(name), target)):
+                    wrong.append(f"{name}: {target}")
+        self.assertEqual(wrong, [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,84 @@
+// A table of mistakes in the configuration, and what the good ones mean.
+#include "client/config.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dstm::client {
+namespace {
+
+std::string with(const std::string& line) {
+    return "{ \"dstm-client\": {\n\"server\": \"dstm.campus.example\",\n" + line + "\n} }";
+}
+
+TEST(ClientConfig, ServerAloneIsEnoughAndAsksAnonymously) {
+    const auto settings = parse_settings(
+        R"({ "dstm-client": { "server": "[2001:db8::1]" } })", "client.conf");
+    ASSERT_TRUE(settings) << settings.error().front();
+    EXPECT_EQ(settings->server, "2001:db8::1");
+    EXPECT_EQ(settings->port, 3653);
+    EXPECT_EQ(settings->mechanisms, std::vector<std::string>{"ANONYMOUS"});
+    ASSERT_EQ(settings->routes.size(), 1U);
+    EXPECT_EQ(settings->routes[0].to_string(), "0.0.0.0/0");
+}
+
+TEST(ClientConfig, PlainAndAnonymousAreUsedForAUserOnlyWhenWrittenDown) {
+    const auto by_default = parse_settings(with(R"("user": "alice")"), "c");
+    ASSERT_TRUE(by_default);
+    EXPECT_EQ(by_default->mechanisms, (std::vector<std::string>{"SCRAM-SHA-256", "DIGEST-MD5"}));
+    const auto asked = parse_settings(with(R"("user": "a", "mechanisms": ["PLAIN"])"), "c");
+    ASSERT_TRUE(asked);
+    EXPECT_EQ(asked->mechanisms, std::vector<std::string>{"PLAIN"});
+}
+
+struct Mistake {
+    const char* line;
+    const char* path;
+};
+
+class ClientConfigMistake : public testing::TestWithParam<Mistake> {};
+
+TEST_P(ClientConfigMistake, IsNamedWithFileLineAndPath) {
+    const auto settings = parse_settings(with(GetParam().line), "client.conf");
+    ASSERT_FALSE(settings) << GetParam().line;
+    const auto& first = settings.error().front();
+    EXPECT_EQ(first.rfind("client.conf:3: ", 0), 0U) << first;
+    EXPECT_NE(first.find(GetParam().path), std::string::npos) << first;
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    All, ClientConfigMistake,
+    testing::Values(Mistake{R"("port": 0)", "dstm-client.port"},
+                    Mistake{R"("port": 70000)", "dstm-client.port"},
+                    Mistake{R"("log-level": "loud")", "dstm-client.log-level"},
+                    Mistake{R"("mechanisms": ["CRAM-MD5"])", "dstm-client.mechanisms"},
+                    Mistake{R"("mechanisms": ["PLAIN"])", "dstm-client.mechanisms"},
+                    Mistake{R"("mechanisms": [])", "dstm-client.mechanisms"},
+                    Mistake{R"("tunnel-type": "v6v4")", "dstm-client.tunnel-type"},
+                    Mistake{R"("device": "a/b")", "dstm-client.device"},
+                    Mistake{R"("device": "longer-than-15-ch")", "dstm-client.device"},
+                    Mistake{R"("routes": ["10.0.0.1/8"])", "dstm-client.routes"},
+                    Mistake{R"("routes": ["::/0"])", "dstm-client.routes"},
+                    Mistake{R"("route-metric": -1)", "dstm-client.route-metric"},
+                    Mistake{R"("keepalive": 100000)", "dstm-client.keepalive"},
+                    Mistake{R"("state-directory": "here")", "dstm-client.state-directory"},
+                    Mistake{R"("control-socket": "here")", "dstm-client.control-socket"},
+                    Mistake{R"("colour": 1)", "dstm-client.colour"}));
+
+TEST(ClientConfig, EveryMistakeIsReportedAtOnce) {
+    const auto settings = parse_settings(with("\"port\": 0,\n\"device\": \"a b\",\n\"x\": 1"), "c");
+    ASSERT_FALSE(settings);
+    EXPECT_EQ(settings.error().size(), 3U);
+}
+
+TEST(ClientConfig, ServerMustBeANameOrAnIpv6Address) {
+    for (const auto* server : {"", "192.0.2.1", "two words", "http://x"}) {
+        EXPECT_FALSE(parse_settings(std::string(R"({ "dstm-client": { "server": ")") + server +
+                                        "\" } }",
+                                    "c"))
+            << server;
+    }
+    EXPECT_FALSE(parse_settings("{}", "c"));
+}
+
+}  // namespace
+}  // namespace dstm::client

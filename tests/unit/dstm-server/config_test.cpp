@@ -1,0 +1,122 @@
+// dstm-server.conf: what is read from it, and every mistake with its line and path.
+#include "dstm-server/config.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+
+namespace dstm::server {
+namespace {
+
+using namespace std::chrono_literals;
+
+const std::string minimal = R"({ "dstm-server": {
+  "name": "dstm1",
+  "tsp": { "listen": [ { "address": "::" } ] },
+  "sasl": { "realm": "campus.example" },
+  "kea": { "socket": "/run/kea/dstm4.sock" },
+  "endpoints": { "unix-socket": "/run/dstm/endpoints.sock" }
+} })";
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+    const auto at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return text.replace(at, from.size(), to);
+}
+
+TEST(ServerConfig, TheExampleHasNoMistakes) {
+    const auto loaded = load_settings(std::string(DSTM_SOURCE_DIR) +
+                                      "/docs/examples/dstm-server.conf");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    const Settings& settings = loaded.settings;
+    EXPECT_EQ(settings.name, "dstm1");
+    EXPECT_EQ(settings.log_level, "info");
+    ASSERT_EQ(settings.tsp.listen.size(), 1u);
+    EXPECT_EQ(to_string(settings.tsp.listen[0]), "[::]:3653");
+    EXPECT_EQ(settings.sasl.mechanisms,
+              (std::vector<std::string>{"SCRAM-SHA-256", "DIGEST-MD5"}));
+    EXPECT_EQ(settings.broker.lifetime_s, 3600u);
+    EXPECT_EQ(settings.broker.keepalive_default_s, 30u);
+    EXPECT_EQ(settings.tsp.sessions_max, 10000u);
+    EXPECT_EQ(settings.tsp.sessions_per_address_max, 32u);
+    EXPECT_EQ(settings.broker.tunnels_per_user, 8u);
+    EXPECT_EQ(settings.tsp.session.limits.phase_timeout, 30s);
+    EXPECT_EQ(settings.tsp.session.limits.idle_timeout, 300s);
+    EXPECT_EQ(settings.sasl.realm, "campus.example");
+    EXPECT_FALSE(settings.sasl.plain_without_tls);
+    EXPECT_EQ(settings.kea.socket_path, "/run/kea/dstm4.sock");
+    ASSERT_TRUE(settings.endpoint_tls.has_value());
+    EXPECT_EQ(to_string(settings.endpoint_tls->listen), "[::]:3654");
+    EXPECT_EQ(settings.audit_log, "/var/log/dstm/audit.jsonl");
+}
+
+TEST(ServerConfig, WhatIsLeftOutTakesTheDefaultsOfTheExample) {
+    const auto loaded = parse_settings(minimal, "f");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    EXPECT_EQ(to_string(loaded.settings.tsp.listen[0]), "[::]:3653");
+    EXPECT_EQ(loaded.settings.broker.lifetime_s, 3600u);
+    EXPECT_EQ(loaded.settings.tsp.session.tunnel_types,
+              (std::vector<tsp::RequestType>{tsp::RequestType::v4v6}));
+}
+
+TEST(ServerConfig, EachMistakeIsNamedWithItsLineAndPath) {
+    struct Case {
+        const char* from;
+        const char* to;
+        const char* line_and_path;
+    };
+    const std::vector<Case> table = {
+        {"\"name\": \"dstm1\"", "\"name\": 7", "f:2: dstm-server.name"},
+        {"\"name\": \"dstm1\"", "\"nam\": \"dstm1\", \"name\": \"x\"", "f:2: dstm-server.nam"},
+        {"\"name\": \"dstm1\"", "\"name\": \"x\", \"log-level\": \"loud\"",
+         "f:2: dstm-server.log-level"},
+        {"\"::\"", "\"2001:db8::g\"", "f:3: dstm-server.tsp.listen[0].address"},
+        {"\"::\"", "\"::\", \"port\": 70000", "f:3: dstm-server.tsp.listen[0].port"},
+        {"[ { \"address\": \"::\" } ]", "[]", "f:3: dstm-server.tsp.listen"},
+        {"\"listen\"", "\"tunnel-types\": [\"v6v4\"], \"listen\"",
+         "f:3: dstm-server.tsp.tunnel-types"},
+        {"\"listen\"", "\"tunnel-types\": [\"v9\"], \"listen\"",
+         "f:3: dstm-server.tsp.tunnel-types"},
+        {"\"listen\"", "\"mechanisms\": [], \"listen\"", "f:3: dstm-server.tsp.mechanisms"},
+        {"\"listen\"", "\"mechanisms\": [\"plain\"], \"listen\"",
+         "f:3: dstm-server.tsp.mechanisms"},
+        {"\"listen\"", "\"mechanisms\": [\"PLAIN\", \"PLAIN\"], \"listen\"",
+         "f:3: dstm-server.tsp.mechanisms"},
+        {"\"listen\"", "\"lifetime\": 10, \"listen\"", "f:3: dstm-server.tsp.lifetime"},
+        {"\"listen\"", "\"limits\": {\"sessions\": 0}, \"listen\"",
+         "f:3: dstm-server.tsp.limits.sessions"},
+        {"\"realm\": \"campus.example\"", "", "f:4: dstm-server.sasl.realm"},
+        {"\"/run/kea/dstm4.sock\"", "7", "f:5: dstm-server.kea.socket"},
+        {"\"unix-socket\": \"/run/dstm/endpoints.sock\"", "", "f:6: dstm-server.endpoints"},
+        {"\"unix-socket\"", "\"tls\": {\"address\": \"::\"}, \"unix-socket\"",
+         "f:6: dstm-server.endpoints.tls.certificate"},
+    };
+    for (const Case& one : table) {
+        const auto loaded = parse_settings(replaced(minimal, one.from, one.to), "f");
+        const bool named = std::any_of(
+            loaded.mistakes.begin(), loaded.mistakes.end(),
+            [&](const std::string& mistake) { return mistake.starts_with(one.line_and_path); });
+        EXPECT_TRUE(named) << one.line_and_path << " is not in\n"
+                           << testing::PrintToString(loaded.mistakes);
+    }
+}
+
+TEST(ServerConfig, AllMistakesAreReportedAtOnce) {
+    const auto loaded = parse_settings(R"({ "dstm-server": { "tsp": {}, "extra": 1 } })", "f");
+    EXPECT_GE(loaded.mistakes.size(), 5u) << testing::PrintToString(loaded.mistakes);
+}
+
+TEST(ServerConfig, APathTooLongForASocketIsAMistake) {
+    const auto loaded = parse_settings(
+        replaced(minimal, "/run/kea/dstm4.sock", "/" + std::string(107, 'x')), "f");
+    ASSERT_EQ(loaded.mistakes.size(), 1u);
+    EXPECT_TRUE(loaded.mistakes[0].starts_with("f:5: dstm-server.kea.socket"));
+}
+
+TEST(ServerConfig, NoFileAndNoJsonAreMistakesToo) {
+    EXPECT_EQ(load_settings("/no/such/file").mistakes.size(), 1u);
+    EXPECT_EQ(parse_settings("{", "f").mistakes.size(), 1u);
+}
+
+}  // namespace
+}  // namespace dstm::server

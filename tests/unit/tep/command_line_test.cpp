@@ -1,0 +1,71 @@
+// dstm-tep as an operator starts it: exit codes and what it prints.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <fstream>
+#include <string>
+
+#include "support/temp_dir.hpp"
+
+namespace dstm {
+namespace {
+
+struct Ran {
+    int code = -1;
+    std::string output;  // both streams
+};
+
+Ran run(const std::string& arguments) {
+    Ran ran;
+    FILE* const pipe = ::popen((DSTM_TEP " " + arguments + " 2>&1").c_str(), "r");
+    if (pipe == nullptr) return ran;
+    char buffer[4096];
+    for (std::size_t size = 0; (size = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
+        ran.output.append(buffer, size);
+    }
+    const int status = ::pclose(pipe);
+    ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return ran;
+}
+
+TEST(TepCommandLine, HelpAndVersionAreSuccessesAndUnknownOptionsAreNot) {
+    const Ran help = run("--help");
+    EXPECT_EQ(help.code, 0);
+    EXPECT_NE(help.output.find("Exit codes"), std::string::npos);
+    EXPECT_EQ(run("--version").code, 0);
+    EXPECT_EQ(run("--no-such").code, 2);
+}
+
+TEST(TepCommandLine, ExampleConfigurationIsGood) {
+    const Ran good = run("--check-config -c " DSTM_SOURCE_DIR "/docs/examples/dstm-tep.conf");
+    EXPECT_EQ(good.code, 0) << good.output;
+}
+
+TEST(TepCommandLine, EveryMistakeIsPrintedWithItsLine) {
+    test::TempDir directory;
+    const std::string path = directory / "tep.conf";
+    std::ofstream(path) << "{ \"dstm-tep\": {\n \"name\": 7,\n \"data-plane\": \"bpf\",\n"
+                           " \"extra\": 1 } }";
+    for (const std::string how : {"--check-config -c ", "-c "}) {
+        const Ran bad = run(how + path);
+        EXPECT_EQ(bad.code, 2);
+        for (const std::string told : {":2: dstm-tep.name", ":3: dstm-tep.data-plane",
+                                       ":4: dstm-tep.extra", "dstm-tep.servers"}) {
+            EXPECT_NE(bad.output.find(told), std::string::npos) << told << "\n" << bad.output;
+        }
+    }
+}
+
+TEST(TepCommandLine, FileThatIsMissingOrBrokenIsTold) {
+    const Ran missing = run("-c /nonexistent/tep.conf");
+    EXPECT_EQ(missing.code, 2);
+    EXPECT_NE(missing.output.find("/nonexistent/tep.conf"), std::string::npos);
+    test::TempDir directory;
+    const std::string path = directory / "tep.conf";
+    std::ofstream(path) << "{\n\"dstm-tep\": {";
+    EXPECT_EQ(run("--check-config -c " + path).code, 2);
+}
+
+}  // namespace
+}  // namespace dstm

@@ -1,3 +1,4 @@
+// Programs, tables and slow path put together, and the thread that follows the host.
 #include "tep/bpf/bpf_plane.hpp"
 
 #include <algorithm>

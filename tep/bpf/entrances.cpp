@@ -1,3 +1,4 @@
+// Attaching and detaching as interfaces come and go; what the kernel cannot do is a log line.
 #include "tep/bpf/entrances.hpp"
 
 #include <utility>

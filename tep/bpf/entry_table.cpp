@@ -1,3 +1,4 @@
+// Writing entries under the eyes of the programs: the order of stores makes a move whole.
 #include "tep/bpf/entry_table.hpp"
 
 #include <atomic>

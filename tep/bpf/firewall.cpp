@@ -1,3 +1,4 @@
+// One question to nfnetlink: what hangs on the forward hook of IPv4.
 #include "tep/bpf/firewall.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// rtnetlink messages, written and read with bounds; nothing outside knows their form.
 #include "tep/bpf/host_network.hpp"
 
 #include <cerrno>

@@ -1,3 +1,4 @@
+// mmap and munmap, and nothing else.
 #include "tep/bpf/mapped_array.hpp"
 
 #include <cerrno>

@@ -1,3 +1,4 @@
+// From an outer address to an index, one question to the kernel for each network of clients.
 #include "tep/bpf/next_hops.hpp"
 
 #include <algorithm>

@@ -1,3 +1,4 @@
+// Filling the skeleton, loading it, and making one sentence of what the verifier says.
 #include "tep/bpf/programs.hpp"
 
 #include <array>

@@ -1,3 +1,4 @@
+// The reader's end of the ring of refused packets.
 #include "tep/bpf/refusals.hpp"
 
 #include <cerrno>

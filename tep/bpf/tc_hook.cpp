@@ -1,3 +1,4 @@
+// clsact by libbpf: our filter has a fixed place, so that it can be found again.
 #include "tep/bpf/tc_hook.hpp"
 
 #include <cerrno>

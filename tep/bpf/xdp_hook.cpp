@@ -1,3 +1,4 @@
+// XDP by libbpf, in the driver only.
 #include "tep/bpf/xdp_hook.hpp"
 
 #include <cerrno>

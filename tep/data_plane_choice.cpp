@@ -1,14 +1,17 @@
-// Configuration to data plane. A new plane gets its branch here and its name beside "tun".
+// Configuration to data plane. A new plane gets its branch here and its name in data_plane_names.
 #include "tep/data_plane_choice.hpp"
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/tun_plane.hpp"
+#include "tep/bpf/bpf_plane.hpp"
 #include "tep/config.hpp"
 
 namespace dstm::tep {
+namespace {
 
-Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock) {
-    DSTM_ASSERT(config.data_plane == "tun");  // read_config lets nothing else pass
+using Made = Result<std::unique_ptr<dataplane::DataPlane>>;
+
+Made make_tun(const Config& config, const Clock& clock) {
     dataplane::TunPlaneConfig tun;
     tun.role = dataplane::TunPlaneConfig::Role::endpoint;
     tun.device = config.device;
@@ -17,7 +20,25 @@ Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock
     tun.pools = config.pools;
     tun.hairpin = config.hairpin;
     tun.mss_clamp = config.mss_clamp;
-    auto plane = dataplane::make_tun_plane(tun, clock);
+    return dataplane::make_tun_plane(tun, clock);
+}
+
+Made make_bpf(const Config& config, const Clock& clock) {
+    bpf::BpfPlaneConfig plane;
+    plane.device = config.device;
+    plane.outer = config.outer_ipv6;
+    plane.inner = config.inner_ipv4;
+    plane.pools = config.pools;
+    plane.hairpin = config.hairpin;
+    plane.mss_clamp = config.mss_clamp;
+    return bpf::make_bpf_plane(plane, clock);
+}
+
+}  // namespace
+
+Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock) {
+    DSTM_ASSERT(config.data_plane == "tun" || config.data_plane == "bpf");  // or read_config lies
+    auto plane = config.data_plane == "bpf" ? make_bpf(config, clock) : make_tun(config, clock);
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
 }

@@ -92,8 +92,9 @@ Result<void> Carrier::check_addresses(const TunnelSpec& spec) const {
                                             config_.outer.to_string() + " is");
     }
     const auto holds = [&](const Ipv4Prefix& pool) { return pool.contains(*inner); };
-    if (*inner == config_.inner ||
-        std::none_of(config_.pools.begin(), config_.pools.end(), holds)) {
+    const bool allowed = config_.outside_pools ||
+                         std::any_of(config_.pools.begin(), config_.pools.end(), holds);
+    if (*inner == config_.inner || !allowed) {
         return fail(ErrorCode::invalid, inner->to_string() + " is in none of the pools");
     }
     return {};
@@ -176,7 +177,7 @@ DownVerdict Carrier::down(MutableBytes bytes, Now now) {
 RelayVerdict Carrier::relay(const PathError& error, Now now) {
     const auto ignored = [this] {
         drops_.count(Drop::icmp_ignored);
-        return RelayVerdict{Drop::icmp_ignored, false, {}};
+        return RelayVerdict{Drop::icmp_ignored, false, 0, {}};
     };
     // The quote must be of a packet that went into one of our tunnels: who cannot see our packets
     // cannot forge it.
@@ -190,6 +191,7 @@ RelayVerdict Carrier::relay(const PathError& error, Now now) {
     if (error.type == icmpv6_packet_too_big) {
         verdict.path_mtu_changed = tunnel->far_end->path_mtu.lower(error.info, now.instant);
         const auto mtu = tunnel->far_end->path_mtu.value(now.instant);
+        verdict.path_mtu = mtu;
         // RFC 2473 s7.2, s8.3: without DF the next packet will be fragmented outside.
         if (!header->dont_fragment || header->total_length + outer_header_size <= mtu) {
             return verdict;

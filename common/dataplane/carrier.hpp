@@ -49,6 +49,7 @@ struct PathError {
 struct RelayVerdict {
     std::optional<Drop> drop;
     bool path_mtu_changed = false;
+    std::uint32_t path_mtu = 0;  // when it changed
     std::vector<std::uint8_t> answer;
 };
 

@@ -1,6 +1,7 @@
 // Checks of an inner IPv4 packet, ECN and the MSS option.
 #include "common/dataplane/inner_packet.hpp"
 
+#include <array>
 #include <utility>
 
 namespace dstm::dataplane {
@@ -113,6 +114,30 @@ void clamp_mss(MutableBytes packet, const InnerHeader& header, std::uint16_t mss
     const auto old_word = odd ? swapped(before) : before;
     const auto new_word = odd ? swapped(mss_max) : mss_max;
     store16(segment, 16, updated_checksum(load16(segment, 16), old_word, new_word));
+}
+
+void complete_checksum(MutableBytes bytes) {
+    constexpr std::uint8_t protocol_udp = 17;
+    const auto header = read_inner_packet(bytes);
+    if (!header || (load16(bytes, 6) & 0x3fff) != 0) return;  // of a fragment there is no sum
+    if (header->protocol != protocol_tcp && header->protocol != protocol_udp) return;
+    const bool is_tcp = header->protocol == protocol_tcp;
+    const std::size_t field = is_tcp ? 16 : 6;
+    const auto segment =
+        bytes.subspan(header->header_size, header->total_length - header->header_size);
+    if (segment.size() < (is_tcp ? tcp_header_size_min : 8)) return;
+
+    std::array<std::uint8_t, 12> pseudo_header{};  // RFC 9293 s3.1, RFC 768
+    const MutableBytes pseudo(pseudo_header);
+    store_ipv4(pseudo, 0, header->source);
+    store_ipv4(pseudo, 4, header->destination);
+    store8(pseudo, 9, header->protocol);
+    store16(pseudo, 10, static_cast<std::uint16_t>(segment.size()));
+    const auto sum = static_cast<std::uint16_t>(~internet_checksum(pseudo));
+    if (load16(segment, field) != sum) return;
+    // The field holds the first part of the sum already.
+    const auto checksum = internet_checksum(segment);
+    store16(segment, field, checksum == 0 && !is_tcp ? 0xffff : checksum);
 }
 
 }  // namespace dstm::dataplane

@@ -122,6 +122,7 @@ void PacketLoop::carry_up() {
     {
         const std::lock_guard lock(shared_.mutex);
         for (auto& packet : incoming_) {
+            complete_checksum(packet.payload);
             const auto verdict =
                 shared_.carrier.up(packet.source, packet.traffic_class, packet.payload, time);
             packet.payload = packet.payload.first(verdict.size);
@@ -178,8 +179,12 @@ void PacketLoop::relay_errors() {
     for (std::size_t i = 0; i < batch_size_max; ++i) {
         const auto error = socket->next_error(buffer_.slot(0));
         if (!error) break;
-        const std::lock_guard lock(shared_.mutex);
+        std::unique_lock lock(shared_.mutex);
         auto verdict = shared_.carrier.relay(*error, now());
+        lock.unlock();
+        if (verdict.path_mtu_changed && shared_.path_mtu_lowered) {
+            shared_.path_mtu_lowered(error->destination, verdict.path_mtu);
+        }
         if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
         housekeeping_due_ = housekeeping_due_ || verdict.path_mtu_changed;
     }

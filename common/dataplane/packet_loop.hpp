@@ -25,11 +25,14 @@ struct Shared {
     std::mutex mutex;
     Carrier carrier;
     std::shared_ptr<OuterSocket> outer;  // null: a client without a tunnel
+    const std::function<void(const Ipv6Address&, std::uint32_t)> path_mtu_lowered;  // may be empty
 
     explicit Shared(const TunPlaneConfig& config)
-        : carrier(config, [this](const Ipv6Address& destination) {
-              return outer ? outer->link_mtu(destination) : ipv6_mtu_min;
-          }) {}
+        : carrier(config,
+                  [this](const Ipv6Address& destination) {
+                      return outer ? outer->link_mtu(destination) : ipv6_mtu_min;
+                  }),
+          path_mtu_lowered(config.path_mtu_lowered) {}
 };
 
 class PacketLoop {

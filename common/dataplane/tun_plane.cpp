@@ -115,7 +115,9 @@ Result<void> TunPlane::start() {
 }
 
 Result<void> TunPlane::start_endpoint() {
-    if (auto off = turn_gro_off(config_.outer); !off) return off;
+    if (!config_.keep_gro) {
+        if (auto off = turn_gro_off(config_.outer); !off) return off;
+    }
     auto socket = OuterSocket::open(config_.outer);
     if (!socket) return tl::unexpected(socket.error());
     {

@@ -42,6 +42,18 @@ struct TunPlaneConfig {
 
     std::size_t tunnels_max = std::size_t{1} << 20;  // endpoint
 
+    // Endpoint, beneath a plane that takes most packets before they come here: receive offload of
+    // the outer interface stays as it is. The few packets that do come may then be merged ones.
+    bool keep_gro = false;
+
+    // Endpoint: a tunnel's inner address may lie in no pool. Who asks for it also routes it to the
+    // device.
+    bool outside_pools = false;
+
+    // Endpoint: told, on the plane's thread, when a packet-too-big message has lowered the path
+    // MTU to a far end. Must not call the plane.
+    std::function<void(const Ipv6Address& far_end, std::uint32_t path_mtu)> path_mtu_lowered;
+
     // Client: told, on the plane's thread, when the outer path MTU is first known and whenever it
     // changes. The device's MTU has been adapted before. Must not call the plane.
     std::function<void(std::uint32_t path_mtu)> path_mtu_changed;

@@ -1,0 +1,334 @@
+// Programs, tables and slow path put together, and the thread that follows the host.
+#include "tep/bpf/bpf_plane.hpp"
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "common/base/assert.hpp"
+#include "common/dataplane/netlink.hpp"
+#include "common/dataplane/path_mtu.hpp"
+#include "common/dataplane/tun_plane.hpp"
+#include "common/log/log.hpp"
+#include "tep/bpf/entrances.hpp"
+#include "tep/bpf/entry_table.hpp"
+#include "tep/bpf/firewall.hpp"
+#include "tep/bpf/host_network.hpp"
+#include "tep/bpf/next_hops.hpp"
+#include "tep/bpf/programs.hpp"
+#include "tep/bpf/refusals.hpp"
+#include "tep/bpf/source_filter.hpp"
+#include "tep/bpf/tc_hook.hpp"
+
+namespace dstm::tep::bpf {
+namespace {
+
+using dataplane::DataPlane;
+using dataplane::Descriptor;
+using dataplane::DropCounters;
+using dataplane::InstalledTunnel;
+using dataplane::Netlink;
+
+constexpr int housekeeping_interval_ms = 1000;
+
+struct LearnedMtu {
+    std::uint16_t mtu = 0;
+    Instant at;
+};
+
+class BpfPlane final : public DataPlane {
+public:
+    BpfPlane(const BpfPlaneConfig& config, const Clock& clock, Programs programs, Netlink netlink,
+             HostNetwork network)
+        : config_(config),
+          clock_(clock),
+          programs_(std::move(programs)),
+          netlink_(std::move(netlink)),
+          network_(std::move(network)) {}
+    ~BpfPlane() override;
+
+    [[nodiscard]] Result<void> start();
+
+    [[nodiscard]] std::string_view name() const override { return "bpf"; }
+    [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
+    [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
+    [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] DropCounters drops() const override;
+
+private:
+    [[nodiscard]] Result<void> open_tables();
+    [[nodiscard]] Result<void> make_slow_path();
+    [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
+    [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
+    [[nodiscard]] Way way_to(const Ipv6Address& client);
+    void choose_path();
+    void run();
+    void follow_host();
+    void learn(const Ipv6Address& far_end, std::uint32_t mtu);
+    void forget_old_mtus();
+    void set_ways(const std::optional<Ipv6Address>& only);
+
+    BpfPlaneConfig config_;
+    const Clock& clock_;
+    Programs programs_;
+
+    mutable std::mutex mutex_;  // guards what follows, up to the thread
+    Netlink netlink_;
+    HostNetwork network_;
+    std::optional<EntryTable> table_;
+    mutable std::optional<Refusals> refusals_;
+    std::optional<NextHops> next_hops_;
+    std::unordered_map<Ipv6Address, LearnedMtu> learned_mtus_;
+    std::optional<Entrances> entrances_;
+    std::optional<bool> straight_;
+    int device_index_ = 0;
+
+    std::mutex news_mutex_;  // taken by the slow path's thread; never with mutex_ inside
+    std::vector<std::pair<Ipv6Address, std::uint32_t>> mtu_news_;
+
+    std::unique_ptr<DataPlane> slow_path_;  // its own locks; the device is its
+    std::optional<TcHook> exit_;
+    Descriptor wake_;
+    std::atomic<bool> stopping_ = false;
+    std::thread thread_;
+};
+
+BpfPlane::~BpfPlane() {
+    stopping_ = true;
+    if (wake_.is_open()) static_cast<void>(::eventfd_write(wake_.number(), 1));
+    if (thread_.joinable()) thread_.join();
+    // From the outside in: first nothing new comes, then the device goes.
+    entrances_.reset();
+    exit_.reset();
+    slow_path_.reset();
+}
+
+Result<void> BpfPlane::start() {
+    wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    if (!wake_.is_open()) return tl::unexpected(error_from_errno(errno, "eventfd"));
+    if (auto opened = open_tables(); !opened) return opened;
+    if (auto made = make_slow_path(); !made) return made;
+    const auto device = netlink_.interface_index(config_.device);
+    if (!device) return tl::unexpected(device.error());
+    auto hook = TcHook::attach(*device, TcDirection::egress, programs_.down());
+    if (!hook) return tl::unexpected(hook.error());
+    exit_ = std::move(*hook);
+    device_index_ = *device;
+    // Then the packets go once more through the kernel's input, as coming from the tunnel device.
+    if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(*device);
+    choose_path();
+    entrances_.emplace(config_, programs_, netlink_, network_, *device);
+    if (auto guarded = entrances_->guard(); !guarded) return guarded;
+    thread_ = std::thread([this] { run(); });
+    return {};
+}
+
+Result<void> BpfPlane::open_tables() {
+    auto table = EntryTable::open(programs_);
+    if (!table) return tl::unexpected(table.error());
+    table_.emplace(std::move(*table));
+    auto refusals = Refusals::open(programs_);
+    if (!refusals) return tl::unexpected(refusals.error());
+    refusals_.emplace(std::move(*refusals));
+    auto next_hops = NextHops::open(programs_, network_);
+    if (!next_hops) return tl::unexpected(next_hops.error());
+    next_hops_.emplace(std::move(*next_hops));
+    return {};
+}
+
+Result<void> BpfPlane::make_slow_path() {
+    dataplane::TunPlaneConfig config;
+    config.device = config_.device;
+    config.outer = config_.outer;
+    config.inner = config_.inner;
+    config.pools = config_.pools;
+    config.hairpin = config_.hairpin;
+    config.mss_clamp = config_.mss_clamp;
+    config.tunnels_max = config_.tunnels_max;
+    config.keep_gro = true;
+    config.outside_pools = true;
+    config.path_mtu_lowered = [this](const Ipv6Address& far_end, std::uint32_t mtu) {
+        const std::lock_guard lock(news_mutex_);
+        mtu_news_.emplace_back(far_end, mtu);
+        static_cast<void>(::eventfd_write(wake_.number(), 1));
+    };
+    auto made = dataplane::make_tun_plane(config, clock_);
+    if (!made) return tl::unexpected(made.error());
+    slow_path_ = std::move(*made);
+    return {};
+}
+
+Way BpfPlane::way_to(const Ipv6Address& client) {
+    Way way{next_hops_->to(client), 0};
+    const auto learned = learned_mtus_.find(client);
+    if (learned != learned_mtus_.end()) way.path_mtu = learned->second.mtu;
+    return way;
+}
+
+// The slow path checks the spec and knows the tunnel first: a packet that the programs leave to it
+// in the middle of a change is carried.
+Result<void> BpfPlane::add(const TunnelSpec& spec) {
+    const std::lock_guard lock(mutex_);
+    if (auto added = slow_path_->add(spec); !added) return added;
+    const auto inner = std::get<Ipv4Address>(spec.inner);
+    const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
+    auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
+    if (!put || is_in_pool(inner)) return put;
+    return netlink_.add_route(route_outside(inner));
+}
+
+bool BpfPlane::is_in_pool(Ipv4Address inner) const {
+    return std::any_of(config_.pools.begin(), config_.pools.end(),
+                       [&](const Ipv4Prefix& pool) { return pool.contains(inner); });
+}
+
+dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
+    dataplane::Route route;
+    route.destination = Ipv4Prefix{inner, 32};
+    route.interface_index = device_index_;
+    return route;
+}
+
+Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
+    const std::lock_guard lock(mutex_);
+    const auto* address = std::get_if<Ipv4Address>(&inner);
+    if (address == nullptr) {
+        return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
+    }
+    if (auto removed = table_->remove(*address, up_to); !removed) return removed;
+    if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
+    return slow_path_->remove(inner, up_to);
+}
+
+std::vector<InstalledTunnel> BpfPlane::list() const {
+    const std::lock_guard lock(mutex_);
+    auto out = slow_path_->list();  // with what it carried itself
+    std::unordered_map<Ipv4Address, InstalledTunnel*> by_inner;
+    by_inner.reserve(out.size());
+    for (auto& tunnel : out) by_inner.emplace(std::get<Ipv4Address>(tunnel.spec.inner), &tunnel);
+    table_->for_each([&](const TunnelView& view) {
+        const auto found = by_inner.find(view.inner);
+        if (found == by_inner.end()) return;
+        auto& counters = found->second->counters;
+        counters.packets_up += view.entry.packets_up;
+        counters.bytes_up += view.entry.bytes_up;
+        counters.packets_down += view.entry.packets_down;
+        counters.bytes_down += view.entry.bytes_down;
+        counters.last_seen_up =
+            std::max(counters.last_seen_up, wall_of_tick(view.entry.last_seen, clock_));
+    });
+    return out;
+}
+
+DropCounters BpfPlane::drops() const {
+    const std::lock_guard lock(mutex_);
+    auto out = slow_path_->drops();
+    const auto counts = read_drops(programs_);
+    for (std::size_t i = DSTM_DROP_NONE + 1; i < counts.size(); ++i) {
+        out[std::string(name_of(static_cast<dstm_drop>(i)))] += counts[i];
+    }
+    refusals_->take(*table_);
+    const auto& refused = refusals_->counts();
+    out["unknown_outer"] += refused.unknown_outer;
+    out["unknown_inner"] += refused.unknown_inner;
+    out["spoofed_inner"] += refused.spoofed_inner;
+    out["spoofed_outer"] += refused.spoofed_outer;
+    return out;
+}
+
+// A firewall that comes later is seen within a second.
+void BpfPlane::choose_path() {
+    bool straight = config_.shortcut != Shortcut::none;
+    if (config_.shortcut == Shortcut::automatic) straight = forward_hook() == ForwardHook::empty;
+    if (straight == straight_) return;
+    straight_ = straight;
+    programs_.set_straight(straight);
+    log_info("BPF_PATH", "packets go {}",
+             straight ? "straight from interface to interface" : "through the kernel's routing");
+}
+
+void BpfPlane::run() {
+    std::array<pollfd, 2> waits{
+        {{wake_.number(), POLLIN, 0}, {network_.news_descriptor(), POLLIN, 0}}};
+    while (!stopping_) {
+        ::poll(waits.data(), waits.size(), housekeeping_interval_ms);
+        if (stopping_) return;
+        eventfd_t ignored = 0;
+        static_cast<void>(::eventfd_read(wake_.number(), &ignored));
+        const std::lock_guard lock(mutex_);
+        refusals_->take(*table_);
+        follow_host();
+        choose_path();
+        std::vector<std::pair<Ipv6Address, std::uint32_t>> lowered;
+        {
+            const std::lock_guard news_lock(news_mutex_);
+            lowered.swap(mtu_news_);
+        }
+        for (const auto& [far_end, mtu] : lowered) learn(far_end, mtu);
+        forget_old_mtus();
+    }
+}
+
+void BpfPlane::follow_host() {
+    const auto news = network_.take_news();
+    next_hops_->neighbours_changed(news.neighbours);
+    if (!news.routes) return;
+    next_hops_->routes_changed();
+    set_ways(std::nullopt);
+    if (const auto guarded = entrances_->guard(); !guarded) {
+        log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
+    }
+}
+
+void BpfPlane::learn(const Ipv6Address& far_end, std::uint32_t mtu) {
+    learned_mtus_[far_end] = {static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now()};
+    set_ways(far_end);
+}
+
+// RFC 8201 s5.3: after a while a larger packet is tried again.
+void BpfPlane::forget_old_mtus() {
+    const auto now = clock_.now();
+    const auto forgotten = std::erase_if(learned_mtus_, [&](const auto& entry) {
+        return now - entry.second.at >= dataplane::path_mtu_lifetime;
+    });
+    if (forgotten != 0) set_ways(std::nullopt);
+}
+
+void BpfPlane::set_ways(const std::optional<Ipv6Address>& only) {
+    table_->for_each([&](const TunnelView& view) {
+        const auto peer = peer_of(view.entry);
+        if (!only || *only == peer) table_->set_way(view.inner, way_to(peer));
+    });
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
+                                                  const Clock& clock) {
+    ProgramSettings settings;
+    settings.outer = config.outer;
+    settings.inner = config.inner;
+    settings.pools = config.pools;
+    settings.hairpin = config.hairpin;
+    settings.mss_clamp = config.mss_clamp;
+    auto programs = Programs::load(settings);
+    if (!programs) return tl::unexpected(programs.error());
+    auto netlink = Netlink::open();
+    if (!netlink) return tl::unexpected(netlink.error());
+    auto network = HostNetwork::open();
+    if (!network) return tl::unexpected(network.error());
+    auto plane = std::make_unique<BpfPlane>(config, clock, std::move(*programs),
+                                            std::move(*netlink), std::move(*network));
+    if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
+    return plane;
+}
+
+}  // namespace dstm::tep::bpf

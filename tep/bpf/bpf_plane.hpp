@@ -1,0 +1,55 @@
+// The fast data plane of an endpoint: BPF programs in the kernel for what is usual, and the tun
+// data plane beneath them for all the rest, under the same rules.
+//
+// Carries v4v6 (RFC 2473). Knows nothing of leases, TSP or the endpoint link.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/ip_address.hpp"
+#include "common/base/result.hpp"
+#include "common/dataplane/data_plane.hpp"
+
+namespace dstm::tep::bpf {
+
+// What goes from interface to interface without the kernel's IPv4 routing, and so past a firewall's
+// forward rules. Everything else, and what is not plain, goes through the kernel as ever.
+enum class Shortcut {
+    automatic,  // tc as long as no firewall looks at forwarded IPv4 packets, else none
+    none,
+    tc,   // on every interface with an IPv4 or IPv6 route
+    xdp,  // the same where the driver can; tc on the others
+};
+
+struct BpfPlaneConfig {
+    std::string device = "dstm0";
+    Ipv6Address outer;                 // this host's own outer address
+    std::optional<Ipv4Address> inner;  // this host's own inner address
+    std::vector<Ipv4Prefix> pools;     // at most 8, none larger than a /10, none overlapping
+    bool hairpin = true;
+    bool mss_clamp = true;
+
+    // Where packets from clients come in. Empty: the interface that has the outer address, and
+    // those that IPv6 routes with a gateway lead to.
+    std::vector<std::string> interfaces;
+    Shortcut shortcut = Shortcut::automatic;
+
+    std::size_t tunnels_max = std::size_t{1} << 20;
+};
+
+// Loads the programs, creates the device and starts carrying. All of it is undone by the
+// destructor. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane.
+//
+// Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;
+// refused: the kernel's verifier does not take a program, with its reason; unavailable: no right
+// to load programs. add() as there, and a
+// tunnel's inner address may lie in no pool: it gets a route of its own.
+[[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
+    const BpfPlaneConfig& config, const Clock& clock);
+
+}  // namespace dstm::tep::bpf

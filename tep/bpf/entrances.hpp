@@ -1,0 +1,53 @@
+// The programs on the interfaces that packets come in on, from clients and, with shortcuts, from
+// IPv4. Interfaces come and go; the set is made right again after each change.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+
+#include "common/base/result.hpp"
+#include "common/dataplane/netlink.hpp"
+#include "tep/bpf/bpf_plane.hpp"
+#include "tep/bpf/host_network.hpp"
+#include "tep/bpf/programs.hpp"
+#include "tep/bpf/source_filter.hpp"
+#include "tep/bpf/tc_hook.hpp"
+#include "tep/bpf/xdp_hook.hpp"
+
+namespace dstm::tep::bpf {
+
+class Entrances {
+public:
+    // All but `device`, the tunnel device's index, must outlive this.
+    Entrances(const BpfPlaneConfig& config, const Programs& programs, dataplane::Netlink& netlink,
+              HostNetwork& network, int device)
+        : config_(config),
+          programs_(programs),
+          netlink_(netlink),
+          network_(network),
+          device_(device) {}
+
+    // Attaches where a program is missing, detaches where none belongs.
+    [[nodiscard]] Result<void> guard();
+
+private:
+    struct Entrance {
+        TcHook hook;
+        std::optional<XdpHook> xdp;
+        SourceFilterOff filter;
+    };
+
+    [[nodiscard]] Result<std::set<int>> wanted();
+    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
+
+    const BpfPlaneConfig& config_;
+    const Programs& programs_;
+    dataplane::Netlink& netlink_;
+    HostNetwork& network_;
+    int device_;
+    std::map<int, Entrance> entrances_;  // by interface
+};
+
+}  // namespace dstm::tep::bpf

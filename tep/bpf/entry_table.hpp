@@ -1,0 +1,90 @@
+// The tunnels in the maps: written, read and counted without system calls where they are in a
+// pool. Knows generations (data_plane.hpp), not routes and not packets.
+//
+// One writer: the caller takes turns. The programs read at any moment; a change of a client's
+// address is seen whole or not at all.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <unordered_map>
+#include <vector>
+
+#include "common/base/clock.hpp"
+#include "common/base/result.hpp"
+#include "common/tunnel/spec.hpp"
+#include "tep/bpf/layout.h"
+#include "tep/bpf/mapped_array.hpp"
+#include "tep/bpf/programs.hpp"
+
+namespace dstm::tep::bpf {
+
+// What of a tunnel is neither in its spec nor counted.
+struct Way {
+    std::uint16_t next_hop = 0;
+    std::uint16_t path_mtu = 0;  // 0 = that of the next hop
+};
+
+struct TunnelView {
+    Ipv4Address inner;
+    const dstm_entry& entry;
+    const dstm_record& record;
+};
+
+class EntryTable {
+public:
+    // `programs` must outlive the table.
+    [[nodiscard]] static Result<EntryTable> open(Programs& programs);
+
+    // As DataPlane::add and remove say. `expires` is a tick (layout.h). invalid: not a v4v6
+    // tunnel. exhausted: no room for another tunnel outside the pools.
+    [[nodiscard]] Result<void> put(const TunnelSpec& spec, Way way, std::uint32_t expires);
+    [[nodiscard]] Result<void> remove(Ipv4Address inner, Generation up_to);
+    void set_way(Ipv4Address inner, Way way);
+
+    [[nodiscard]] std::size_t size() const { return size_; }
+    [[nodiscard]] bool holds(Ipv4Address inner) const;
+    // Some tunnel leads to this outer address.
+    [[nodiscard]] bool leads_to(const Ipv6Address& peer) const { return peers_.contains(peer); }
+    // Of what is installed; a copy, counters as they are now.
+    void for_each(const std::function<void(const TunnelView&)>& visit) const;
+
+private:
+    struct Pool {
+        Ipv4Prefix prefix;
+        MappedArray<dstm_entry> entries;
+        MappedArray<dstm_record> records;
+    };
+    struct Slot {
+        dstm_entry* entry = nullptr;
+        dstm_record* record = nullptr;
+    };
+
+    explicit EntryTable(Programs& programs) : programs_(&programs) {}
+    [[nodiscard]] Slot slot(Ipv4Address inner) const;
+    void hold_peer(const Ipv6Address& peer) { ++peers_[peer]; }
+    void release_peer(const dstm_entry& entry);
+    [[nodiscard]] Result<void> put_outside(Ipv4Address inner, const dstm_entry& fresh,
+                                           const dstm_record& record);
+    [[nodiscard]] Result<void> remove_outside(Ipv4Address inner, Generation up_to);
+
+    Programs* programs_;
+    std::vector<Pool> pools_;
+    std::unordered_map<Ipv4Address, dstm_record> outside_;
+    std::unordered_map<Ipv6Address, std::uint32_t> peers_;  // and how many tunnels lead there
+    std::size_t size_ = 0;
+};
+
+[[nodiscard]] Ipv6Address peer_of(const dstm_entry& entry);
+
+// The drop counters of the programs, summed over the CPUs, by enum dstm_drop.
+[[nodiscard]] std::vector<std::uint64_t> read_drops(const Programs& programs);
+[[nodiscard]] std::string_view name_of(dstm_drop drop);
+
+// Ticks of the programs' clock (layout.h).
+[[nodiscard]] std::uint32_t tick_now();
+// The tick at which `wall` (of `clock`) will be; 0 when it has passed.
+[[nodiscard]] std::uint32_t tick_at(WallTime wall, const Clock& clock);
+[[nodiscard]] WallTime wall_of_tick(std::uint32_t tick, const Clock& clock);
+
+}  // namespace dstm::tep::bpf

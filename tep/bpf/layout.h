@@ -1,0 +1,102 @@
+/* What the programs in the kernel and the daemon share: the form of the maps. Plain C, so that both
+ * compilers read it. Addresses are in network byte order, all other numbers in the host's.
+ *
+ * The maps outlive the daemon when they are pinned; DSTM_LAYOUT_VERSION changes with every change
+ * of a struct here, and a daemon migrates or refuses what another version left.
+ */
+#ifndef DSTM_TEP_BPF_LAYOUT_H
+#define DSTM_TEP_BPF_LAYOUT_H
+
+#include <linux/types.h>
+
+#define DSTM_LAYOUT_VERSION 1
+
+#define DSTM_POOLS_MAX 8
+#define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
+#define DSTM_NEXT_HOPS_MAX 1024
+#define DSTM_OUTSIDE_MAX 65536
+
+/* Time in the maps: CLOCK_MONOTONIC in units of 2^26 ns (67 ms), 32 bits, nine years. */
+#define DSTM_TICK_SHIFT 26
+
+/* State of an entry. The upper bits count writes: a reader that sees the same state before and
+ * after it read the peer has read one peer, not half of two. */
+#define DSTM_ENTRY_CARRIED 1u
+#define DSTM_ENTRY_WRITING 2u /* ask the daemon, which knows */
+#define DSTM_ENTRY_VERSION_STEP 4u
+
+/* One cache line a tunnel. Aligned, or the two halves of `peer` may stand in two lines. */
+struct dstm_entry {
+    __u64 peer[2]; /* outer address of the client */
+    __u32 state;
+    __u32 expires;   /* tick from which nothing is carried */
+    __u32 last_seen; /* tick of the last packet up, 0 = none */
+    __u16 next_hop;  /* index into next_hops */
+    __u16 path_mtu;  /* of the outer path, 0 = that of the next hop */
+    __u64 packets_up;
+    __u64 bytes_up; /* of inner packets */
+    __u64 packets_down;
+    __u64 bytes_down;
+} __attribute__((aligned(64)));
+
+/* What only the daemon needs, to know after a restart what it had installed. */
+struct dstm_record {
+    __u64 generation;
+    __s64 expires_at; /* seconds since 1970 */
+};
+
+/* Where a packet to a client goes first. */
+struct dstm_next_hop {
+    __u32 interface; /* 0 = not known: the daemon sends */
+    __u16 mtu;
+    __u8 has_link_addresses; /* else the kernel resolves the neighbour for each packet */
+    __u8 unused;
+    __u8 destination[6];
+    __u8 source[6];
+    __u32 unused2;
+};
+
+struct dstm_pool {
+    __u32 first; /* host order */
+    __u32 size;
+};
+
+/* Fixed when the programs are loaded. */
+struct dstm_settings {
+    __u64 outer[2]; /* the endpoint's own address */
+    __u32 inner;    /* the endpoint's own inner address, host order, 0 = none */
+    __u32 device_header; /* bytes of link header that packets to clients have: 0 on a TUN device */
+    __u32 pool_count;
+    struct dstm_pool pools[DSTM_POOLS_MAX];
+    __u8 hairpin;
+    __u8 mss_clamp;
+};
+
+/* What the source check refused, for the daemon to say why: it knows all outer addresses. */
+struct dstm_refused {
+    __u64 outer[2];
+    __u32 inner; /* host order */
+    __u32 unused;
+};
+
+/* Why a program did not carry a packet. The names are those of docs/counters.md. */
+enum dstm_drop {
+    DSTM_DROP_NONE,
+    DSTM_DROP_OUTER_TRUNCATED,
+    DSTM_DROP_INNER_TRUNCATED,
+    DSTM_DROP_INNER_BAD_VERSION,
+    DSTM_DROP_INNER_BAD_HEADER_LENGTH,
+    DSTM_DROP_INNER_BAD_TOTAL_LENGTH,
+    DSTM_DROP_BAD_SOURCE,
+    DSTM_DROP_BAD_DESTINATION,
+    DSTM_DROP_SOURCE_CHECK, /* refused, and the list of dstm_refused was full */
+    DSTM_DROP_EXPIRED,
+    DSTM_DROP_ECN_CONGESTED,
+    DSTM_DROP_NO_TUNNEL,
+    DSTM_DROP_HAIRPIN_OFF,
+    DSTM_DROP_REDIRECT,
+    DSTM_DROP_NO_HEADROOM, /* the kernel could not make the packet longer or shorter */
+    DSTM_DROP_COUNT
+};
+
+#endif

@@ -1,0 +1,66 @@
+// The programs and maps in the kernel: loaded here, attached elsewhere. The only place that knows
+// the skeleton.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ip_address.hpp"
+#include "common/base/result.hpp"
+#include "tep/bpf/layout.h"
+
+namespace dstm::tep::bpf {
+
+struct ProgramSettings {
+    Ipv6Address outer;
+    std::optional<Ipv4Address> inner;
+    std::vector<Ipv4Prefix> pools;
+    bool hairpin = true;
+    bool mss_clamp = true;
+    // Of the packets that the down program sees: 0 on a TUN device, 14 on Ethernet (tests).
+    std::uint32_t device_header = 0;
+};
+
+class Programs {
+public:
+    // invalid: pools that overlap, are too many or too large. refused: the kernel's verifier said
+    // no, and its reason is in the context. unavailable: no right to load, or no BPF here.
+    [[nodiscard]] static Result<Programs> load(const ProgramSettings& settings);
+    Programs(Programs&&) noexcept;
+    Programs& operator=(Programs&&) noexcept;
+    ~Programs();
+
+    [[nodiscard]] const ProgramSettings& settings() const;
+
+    // Descriptors, owned by this object.
+    [[nodiscard]] int down() const;
+    [[nodiscard]] int up() const;
+    [[nodiscard]] int xdp() const;
+    [[nodiscard]] int pool_entries(std::size_t pool) const;
+    [[nodiscard]] int pool_records(std::size_t pool) const;
+    [[nodiscard]] int outside() const;
+    [[nodiscard]] int next_hops() const;
+    [[nodiscard]] int drops() const;
+    [[nodiscard]] int refused() const;
+
+    void set_outside_count(std::uint32_t count);
+    // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
+    void set_straight(bool on);
+    // Packets that leave a tunnel appear on this interface; 0, from the start: on that which they
+    // came in on, which is faster.
+    void deliver_to(int interface);
+
+private:
+    struct Impl;
+    explicit Programs(std::unique_ptr<Impl> impl);
+    std::unique_ptr<Impl> impl_;
+};
+
+// The line of a verifier's log that says why, with the instruction it is about; the whole log when
+// it cannot be found. Exposed for its test.
+[[nodiscard]] std::string verifier_reason(const std::string& log);
+
+}  // namespace dstm::tep::bpf

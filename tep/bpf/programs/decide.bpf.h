@@ -1,0 +1,175 @@
+/* What happens to a packet, on its headers alone: the same for a socket buffer (tc) and a frame
+ * (XDP). The order of the checks is that of common/tunnel/reference_model.hpp, so that the same
+ * packet counts as the same drop in every data plane. */
+#ifndef DSTM_DECIDE_BPF_H
+#define DSTM_DECIDE_BPF_H
+
+#include <linux/ipv6.h>
+
+#include "tep/bpf/programs/inner.bpf.h"
+#include "tep/bpf/programs/tables.bpf.h"
+
+#define OUTER_SIZE sizeof(struct ipv6hdr)
+#define LIMIT_OPTION_SIZE 8 /* destination options with an encapsulation limit, RFC 2473 s4.1.1 */
+#define OUTER_HOP_LIMIT 64
+#define ICMP_REDIRECT 5
+
+enum fate {
+    FATE_CARRY,
+    FATE_DROP,    /* and `drop` says why */
+    FATE_KERNEL,  /* not ours, or not for a program: the host's stack and then the daemon */
+};
+
+struct decision {
+    enum fate fate;
+    __u32 drop;
+    struct dstm_entry *entry;
+    __u64 peer[2];
+    int ecn; /* up: of the inner packet as it leaves */
+};
+
+static __always_inline struct decision dropped(__u32 reason) {
+    struct decision decision = {.fate = FATE_DROP, .drop = reason};
+    return decision;
+}
+
+static __always_inline struct decision left_to_kernel(void) {
+    struct decision decision = {.fate = FATE_KERNEL};
+    return decision;
+}
+
+/* Bytes before the inner packet, 0 when this is not a packet of a tunnel or has headers that the
+ * kernel must read first (fragments, other options). `end` bounds what can be read. */
+static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void *end) {
+    if ((const void *)(outer + 1) > end) return 0;
+    const __u64 *destination = (const __u64 *)&outer->daddr;
+    if (destination[0] != settings.outer[0] || destination[1] != settings.outer[1]) return 0;
+    if (outer->version != 6) return 0;
+    if (outer->nexthdr == IPPROTO_IPIP) return OUTER_SIZE;
+    if (outer->nexthdr != IPPROTO_DSTOPTS) return 0;
+
+    /* Linux sends: next header 4, length 0, option 4 (limit) of one byte, PadN of one byte. */
+    const __u8 *options = (const __u8 *)(outer + 1);
+    if ((const void *)(options + LIMIT_OPTION_SIZE) > end) return 0;
+    if (options[0] != IPPROTO_IPIP || options[1] != 0 || options[2] != 4 || options[3] != 1) {
+        return 0;
+    }
+    if (options[5] != 1 || options[6] != 1) return 0;
+    return OUTER_SIZE + LIMIT_OPTION_SIZE;
+}
+
+/* Tells the daemon whom the source check refused; it finds out whether the outer or the inner
+ * address is unknown or another's, and counts. */
+static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32 inner) {
+    struct dstm_refused *note = bpf_ringbuf_reserve(&refused, sizeof(*note), 0);
+    if (!note) return dropped(DSTM_DROP_SOURCE_CHECK);
+    const __u64 *source = (const __u64 *)&outer->saddr;
+    note->outer[0] = source[0];
+    note->outer[1] = source[1];
+    note->inner = inner;
+    note->unused = 0;
+    bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
+    return dropped(DSTM_DROP_NONE);
+}
+
+/* `outer` and `ip` can be read whole, check_inner() has been done. */
+static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
+                                                 const struct iphdr *ip) {
+    const __u32 source = bpf_ntohl(ip->saddr);
+    if (!is_usable_unicast(source) || source == settings.inner) {
+        return dropped(DSTM_DROP_BAD_SOURCE);
+    }
+    struct dstm_entry *entry = find_entry(source);
+    if (!entry) return refuse(outer, source);
+    const struct peer peer = read_peer(entry);
+    if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
+    if (!(peer.state & DSTM_ENTRY_CARRIED)) return refuse(outer, source);
+    const __u64 *outer_source = (const __u64 *)&outer->saddr;
+    if (peer.address[0] != outer_source[0] || peer.address[1] != outer_source[1]) {
+        return refuse(outer, source);
+    }
+    const __u32 tick = current_tick();
+    if (tick >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
+    if (!is_usable_unicast(bpf_ntohl(ip->daddr))) return dropped(DSTM_DROP_BAD_DESTINATION);
+    const int ecn = ecn_leaving(ip->tos, bpf_ntohs(*(const __u16 *)outer) >> 4);
+    if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
+    /* Two packets on two CPUs write the same value: no lock. */
+    if (entry->last_seen != tick) entry->last_seen = tick;
+    struct decision decision = {.fate = FATE_CARRY, .entry = entry, .ecn = ecn};
+    decision.peer[0] = peer.address[0];
+    decision.peer[1] = peer.address[1];
+    return decision;
+}
+
+static __always_inline int is_carried(__u32 address) {
+    const struct dstm_entry *entry = find_entry(address);
+    return entry && (entry->state & DSTM_ENTRY_CARRIED);
+}
+
+/* The kernel sees a hairpin as a detour and would tell the client a shorter way; there is none. */
+static __always_inline int is_own_redirect(const struct iphdr *ip, const void *end) {
+    if (ip->protocol != IPPROTO_ICMP || bpf_ntohl(ip->saddr) != settings.inner) return 0;
+    if (!is_first_fragment(ip)) return 0;
+    const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
+    const __u8 *type = (const __u8 *)ip + header_size;
+    if (bpf_ntohs(ip->tot_len) <= header_size || (const void *)(type + 1) > end) return 0;
+    return *type == ICMP_REDIRECT;
+}
+
+/* `ip` can be read whole, `end` bounds what follows; check_inner() has been done. */
+static __always_inline struct decision decide_down(const struct iphdr *ip, const void *end) {
+    struct dstm_entry *entry = find_entry(bpf_ntohl(ip->daddr));
+    if (!entry) return dropped(DSTM_DROP_NO_TUNNEL);
+    const struct peer peer = read_peer(entry);
+    if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
+    if (!(peer.state & DSTM_ENTRY_CARRIED)) return dropped(DSTM_DROP_NO_TUNNEL);
+    if (!settings.hairpin && is_carried(bpf_ntohl(ip->saddr))) {
+        return dropped(DSTM_DROP_HAIRPIN_OFF);
+    }
+    if (is_own_redirect(ip, end)) return dropped(DSTM_DROP_REDIRECT);
+    if (current_tick() >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
+    struct decision decision = {.fate = FATE_CARRY, .entry = entry};
+    decision.peer[0] = peer.address[0];
+    decision.peer[1] = peer.address[1];
+    return decision;
+}
+
+static __always_inline const struct dstm_next_hop *next_hop_of(const struct dstm_entry *entry) {
+    __u32 index = entry->next_hop;
+    return bpf_map_lookup_elem(&next_hops, &index);
+}
+
+/* Of the outer path to the client; 0 when there is no way to it. */
+static __always_inline __u32 path_mtu_of(const struct dstm_entry *entry,
+                                         const struct dstm_next_hop *hop) {
+    if (!hop || hop->interface == 0) return 0;
+    const __u32 path = entry->path_mtu;
+    return path && path < hop->mtu ? path : hop->mtu;
+}
+
+static __always_inline void count_up(struct dstm_entry *entry, __u64 packets, __u64 bytes) {
+    __sync_fetch_and_add(&entry->packets_up, packets);
+    __sync_fetch_and_add(&entry->bytes_up, bytes);
+}
+
+static __always_inline void count_down(struct dstm_entry *entry, __u64 packets, __u64 bytes) {
+    __sync_fetch_and_add(&entry->packets_down, packets);
+    __sync_fetch_and_add(&entry->bytes_down, bytes);
+}
+
+/* RFC 2473 s5.1; RFC 2983 s3 and RFC 6040 s4.1: the traffic class is a copy of the inner one. */
+static __always_inline void write_outer(struct ipv6hdr *outer, const __u64 *peer, __u8 tos,
+                                        __u32 payload_size) {
+    __u64 *words = (__u64 *)outer;
+    words[0] = 0;
+    *(__u16 *)outer = bpf_htons((__u16)(0x6000 | (tos << 4)));
+    outer->payload_len = bpf_htons((__u16)payload_size);
+    outer->nexthdr = IPPROTO_IPIP;
+    outer->hop_limit = OUTER_HOP_LIMIT;
+    words[1] = settings.outer[0];
+    words[2] = settings.outer[1];
+    words[3] = peer[0];
+    words[4] = peer[1];
+}
+
+#endif

@@ -1,0 +1,295 @@
+// Layer 1: v4v6 tunnels beside the kernel's stack (tc, clsact), for every kind of packet.
+//
+// Down: on the egress hook of the daemon's TUN device, behind the kernel's IPv4 routing, which has
+// counted the TTL down. Up: on the ingress hook of the outer interfaces, before the kernel's IPv4
+// input. What a program leaves to the kernel reaches the daemon by the TUN device or the raw
+// socket, and meets the same rules there (common/dataplane/carrier.hpp). RFC 2473.
+#include <stddef.h>
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/pkt_cls.h>
+
+#include "tep/bpf/programs/decide.bpf.h"
+#include "tep/bpf/programs/mss.bpf.h"
+#include "tep/bpf/programs/xdp.bpf.h"
+
+// Since Linux 6.3; Debian's 6.1 refuses it.
+#ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4
+#define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
+#endif
+
+char program_license[] SEC("license") = "Dual BSD/GPL";
+
+static __always_inline int drop_packet(__u32 reason) {
+    if (reason != DSTM_DROP_NONE) count_drop(reason);
+    return TC_ACT_SHOT;
+}
+
+// A merged packet stands for many (GRO, TSO): what the wire carries is counted.
+struct load {
+    __u64 packets;
+    __u64 bytes;
+    __u32 largest;  // inner packet as it will be on the wire
+};
+
+static __always_inline struct load load_of(struct __sk_buff *skb, __u32 ip_offset,
+                                           const struct iphdr *ip) {
+    struct load load = {1, bpf_ntohs(ip->tot_len), bpf_ntohs(ip->tot_len)};
+    if (skb->gso_size == 0) return load;
+    const __u32 ip_size = (*(const __u8 *)ip & 0x0f) * 4;
+    __u32 headers = ip_size + 8;  // UDP
+    if (ip->protocol == IPPROTO_TCP) {
+        __u8 offset = 0x50;
+        bpf_skb_load_bytes(skb, ip_offset + ip_size + 12, &offset, 1);
+        headers = ip_size + (offset >> 4) * 4;
+    }
+    load.largest = headers + skb->gso_size;
+    if (skb->gso_segs > 1) {
+        load.packets = skb->gso_segs;
+        load.bytes += (load.packets - 1) * headers;
+    }
+    return load;
+}
+
+// Sends an IPv6 packet with room for a link header to its first hop. With known link addresses
+// this is two stores; without, the kernel's neighbour table does it.
+static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next_hop *hop) {
+    if (!hop->has_link_addresses) return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
+    struct ethhdr *link = (void *)(long)skb->data;
+    if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    __builtin_memcpy(link->h_dest, hop->destination, ETH_ALEN);
+    __builtin_memcpy(link->h_source, hop->source, ETH_ALEN);
+    link->h_proto = bpf_htons(ETH_P_IPV6);
+    return bpf_redirect(hop->interface, 0);
+}
+
+// Makes the first `size` bytes readable by packet pointers; the caller reloads its pointers.
+static __always_inline void make_readable(struct __sk_buff *skb, __u32 size) {
+    if (skb->data_end - skb->data >= size) return;
+    bpf_skb_pull_data(skb, skb->len < size ? skb->len : size);
+}
+
+// `at` is where the inner packet begins, `total` its length. No packet pointer survives.
+static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, __u8 tos,
+                                         const struct decision *decision,
+                                         const struct dstm_next_hop *hop,
+                                         const struct load *load) {
+    if (skb->len > at + total && bpf_skb_change_tail(skb, at + total, 0)) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    // Fails when the packet was in a tunnel when GRO merged it: then the daemon carries it.
+    if (bpf_skb_adjust_room(skb, OUTER_SIZE, BPF_ADJ_ROOM_MAC,
+                            BPF_F_ADJ_ROOM_ENCAP_L3_IPV6 | BPF_F_ADJ_ROOM_FIXED_GSO)) {
+        return TC_ACT_OK;
+    }
+    if (at == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0)) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    void *data = (void *)(long)skb->data;
+    struct ipv6hdr *outer = data + ETH_HLEN;
+    if ((void *)(outer + 1) > (void *)(long)skb->data_end) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    write_outer(outer, decision->peer, tos, total);
+    ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IPV6);
+    count_down(decision->entry, load->packets, load->bytes);
+    return send_to(skb, hop);
+}
+
+SEC("tc")
+int dstm_down(struct __sk_buff *skb) {
+    const __u32 at = settings.device_header;
+    make_readable(skb, at + sizeof(struct iphdr) + 1);
+    void *data = (void *)(long)skb->data;
+    void *end = (void *)(long)skb->data_end;
+    struct iphdr *ip = data + at;
+    if ((void *)(ip + 1) > end) {
+        const __u8 *first = data + at;
+        return drop_packet((void *)(first + 1) > end ? DSTM_DROP_INNER_TRUNCATED
+                                                     : check_short_inner(*first));
+    }
+    const __u32 wrong = check_inner(ip, skb->len - at);
+    if (wrong) return drop_packet(wrong);
+    const struct decision decision = decide_down(ip, end);
+    if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
+    if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_OK;
+
+    struct dstm_entry *entry = decision.entry;
+    const struct dstm_next_hop *hop = next_hop_of(entry);
+    const __u32 path_mtu = path_mtu_of(entry, hop);
+    const struct load load = load_of(skb, at, ip);
+    // RFC 2473 s7.2: the daemon answers "fragmentation needed", or has the outer packet fragmented.
+    if (!hop || load.largest + OUTER_SIZE > path_mtu) return TC_ACT_OK;
+
+    const __u8 tos = ip->tos;
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
+        const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
+        clamp_mss(skb, at, header_size, total, path_mtu);
+    }
+    return wrap_and_send(skb, at, total, tos, &decision, hop, &load);
+}
+
+enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
+
+// Takes `size` bytes of outer headers away. The kernel does not do it to merged packets of every
+// protocol.
+static __always_inline enum stripped strip_outer(struct __sk_buff *skb, __u32 size) {
+    const int longer = -(int)size;
+    if (!bpf_skb_adjust_room(skb, longer, BPF_ADJ_ROOM_MAC,
+                             BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_DECAP_L3_IPV4)) {
+        return STRIPPED;
+    }
+    // Linux before 6.3: first from the 40 bytes of IPv6 to the 20 of IPv4, then the rest.
+    if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0)) return NOT_STRIPPED;
+    if (bpf_skb_adjust_room(skb, longer + 20, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) {
+        return HALF_STRIPPED;
+    }
+    return STRIPPED;
+}
+
+// Client to client: the outer header gets the addresses of the second tunnel, where it stands.
+// Stripped and wrapped anew, a merged packet would be refused by the kernel.
+static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
+                                      const struct decision *up, const struct load *load,
+                                      struct iphdr *ip, struct ipv6hdr *outer, void *end,
+                                      int *done) {
+    *done = 0;
+    if (ip->ttl <= 1) return 0;  // the kernel says "time exceeded"
+    const struct decision down = decide_down(ip, end);
+    if (down.fate != FATE_CARRY || !down.entry) return 0;  // the device's own hook decides
+    const struct dstm_next_hop *hop = next_hop_of(down.entry);
+    const __u32 path_mtu = path_mtu_of(down.entry, hop);
+    if (!hop || load->largest + OUTER_SIZE > path_mtu) return 0;
+    if (size != OUTER_SIZE) return 0;
+    // Its MSS is for two tunnels to clamp, and it is one packet of a connection.
+    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
+        const __u8 *flags = (const __u8 *)ip + (*(const __u8 *)ip & 0x0f) * 4 + TCP_FLAGS;
+        if ((void *)(flags + 1) > end || (*flags & TCP_SYN)) return 0;
+    }
+    *done = 1;
+    set_ecn(ip, up->ecn);
+    count_ttl_down(ip);
+    write_outer(outer, down.peer, ip->tos, bpf_ntohs(ip->tot_len));
+    count_up(up->entry, load->packets, load->bytes);
+    count_down(down.entry, load->packets, load->bytes);
+    return send_to(skb, hop);
+}
+
+// How this inner packet goes on without the kernel's routing; null: with it.
+static __always_inline const struct cached_route *straight_route(struct __sk_buff *skb,
+                                                                 const struct iphdr *ip,
+                                                                 const void *end,
+                                                                 const struct load *load,
+                                                                 const struct dstm_entry *entry) {
+    if (!straight || !is_plain(ip, end) || bpf_ntohl(ip->daddr) == settings.inner) return NULL;
+    const struct cached_route *route =
+        route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr, entry->last_seen);
+    if (route && route->mtu && load->largest > route->mtu) return NULL;
+    return route;
+}
+
+// An inner packet behind a link header; without a route to the kernel's input.
+static __always_inline int deliver(struct __sk_buff *skb, const struct cached_route *route) {
+    struct ethhdr *link = (void *)(long)skb->data;
+    if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    link->h_proto = bpf_htons(ETH_P_IP);
+    if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
+    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
+    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
+    return bpf_redirect(route->interface, 0);
+}
+
+// Layer 2 where there is no XDP: from an IPv4 interface straight to the outer one. What is not
+// plain goes on to the kernel's routing, and so to layer 1, which judges and counts it.
+static __always_inline int straight_down(struct __sk_buff *skb) {
+    if (skb->vlan_present || skb->pkt_type != 0) return TC_ACT_UNSPEC;  // not to this host
+    make_readable(skb, ETH_HLEN + sizeof(struct iphdr) + 20);
+    void *end = (void *)(long)skb->data_end;
+    struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
+    if ((void *)(ip + 1) > end || !is_plain(ip, end)) return TC_ACT_UNSPEC;
+    if (check_inner(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
+    const struct decision decision = decide_down(ip, end);
+    if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
+    const struct dstm_next_hop *hop = next_hop_of(decision.entry);
+    const struct load load = load_of(skb, ETH_HLEN, ip);
+    if (!hop || load.largest + OUTER_SIZE > path_mtu_of(decision.entry, hop)) return TC_ACT_UNSPEC;
+    const __u8 tos = ip->tos;
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    count_ttl_down(ip);
+    return wrap_and_send(skb, ETH_HLEN, total, tos, &decision, hop, &load);
+}
+
+SEC("tc")
+int dstm_up(struct __sk_buff *skb) {
+    if (straight && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
+    if (skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
+    // The VLAN's own interface comes next; identifier 0 is a priority and no VLAN.
+    if (skb->vlan_present && (skb->vlan_tci & 0x0fff)) return TC_ACT_UNSPEC;
+    make_readable(skb, ETH_HLEN + OUTER_SIZE + LIMIT_OPTION_SIZE + 60 + 20);
+    void *data = (void *)(long)skb->data;
+    void *end = (void *)(long)skb->data_end;
+    struct ipv6hdr *outer = data + ETH_HLEN;
+    const __u32 size = outer_size(outer, end);
+    if (size == 0 || (void *)(outer + 1) > end) return TC_ACT_UNSPEC;
+    const __u32 payload = bpf_ntohs(outer->payload_len);
+    if (payload == 0) return TC_ACT_UNSPEC;  // longer than the field can say
+    if (payload + ETH_HLEN + OUTER_SIZE > skb->len) return drop_packet(DSTM_DROP_OUTER_TRUNCATED);
+    if (payload < size - OUTER_SIZE) return TC_ACT_UNSPEC;
+    const __u32 available = payload - (size - OUTER_SIZE);
+
+    struct iphdr *ip = (void *)outer + size;
+    if (available < sizeof(*ip) || (void *)(ip + 1) > end) {
+        const __u8 *first = (void *)ip;
+        return drop_packet(available == 0 || (void *)(first + 1) > end
+                               ? DSTM_DROP_INNER_TRUNCATED
+                               : check_short_inner(*first));
+    }
+    const __u32 wrong = check_inner(ip, available);
+    if (wrong) return drop_packet(wrong);
+    const struct decision decision = decide_up(outer, ip);
+    if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
+    if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
+
+    const __u32 ip_offset = ETH_HLEN + size;
+    const struct load load = load_of(skb, ip_offset, ip);
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    // Bytes behind the inner packet are not carried.
+    if (skb->len > ip_offset + total && bpf_skb_change_tail(skb, ip_offset + total, 0)) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    data = (void *)(long)skb->data;
+    end = (void *)(long)skb->data_end;
+    outer = data + ETH_HLEN;
+    ip = (void *)outer + size;
+    if ((void *)(outer + 1) > end || (void *)(ip + 1) > end) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    if (settings.hairpin && bpf_ntohl(ip->daddr) != settings.inner) {
+        int done = 0;
+        const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
+        if (done) return verdict;
+    }
+    const struct cached_route *route = straight_route(skb, ip, end, &load, decision.entry);
+    set_ecn(ip, decision.ecn);
+    if (route) count_ttl_down(ip);
+    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
+        const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
+        const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
+        if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, path_mtu);
+    }
+    const enum stripped stripped = strip_outer(skb, size);
+    if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;
+    if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    count_up(decision.entry, load.packets, load.bytes);
+    return deliver(skb, route);
+}
+
+// Layer 2: from interface to interface, on either side of the endpoint.
+SEC("xdp")
+int dstm_xdp(struct xdp_md *context) {
+    const struct ethhdr *link = (void *)(long)context->data;
+    if ((void *)(link + 1) > (void *)(long)context->data_end) return XDP_PASS;
+    if (link->h_proto == bpf_htons(ETH_P_IPV6)) return xdp_up(context);
+    if (link->h_proto == bpf_htons(ETH_P_IP)) return xdp_down(context);
+    return XDP_PASS;
+}

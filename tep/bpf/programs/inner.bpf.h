@@ -1,0 +1,75 @@
+/* The inner IPv4 packet: is it one, its ECN field, its TCP MSS. RFC 791 s3.1, RFC 6040, RFC 9293.
+ * The rules are those of common/tunnel/reference_model.hpp. */
+#ifndef DSTM_INNER_BPF_H
+#define DSTM_INNER_BPF_H
+
+#include <linux/bpf.h>
+#include <linux/if_ether.h>
+#include <linux/in.h>
+#include <linux/ip.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "tep/bpf/layout.h"
+
+#define IPV4_OFFSET_MASK 0x1fff
+#define IPV4_DONT_FRAGMENT 0x4000
+#define ECN_MASK 3
+#define ECN_CE 3
+#define ECN_ECT_1 1
+#define ECN_ECT_0 2
+
+/* `available` bytes of packet begin at `ip`, of which at least sizeof(struct iphdr) can be read. */
+static __always_inline __u32 check_inner(const struct iphdr *ip, __u32 available) {
+    const __u8 first = *(const __u8 *)ip;
+    const __u32 header_size = (first & 0x0f) * 4;
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    if (first >> 4 != 4) return DSTM_DROP_INNER_BAD_VERSION;
+    if (header_size < sizeof(*ip)) return DSTM_DROP_INNER_BAD_HEADER_LENGTH;
+    if (header_size > available) return DSTM_DROP_INNER_TRUNCATED;
+    if (total < header_size) return DSTM_DROP_INNER_BAD_TOTAL_LENGTH;
+    if (total > available) return DSTM_DROP_INNER_TRUNCATED;
+    return DSTM_DROP_NONE;
+}
+
+/* What the first byte of a packet that is shorter than an IPv4 header says of it. */
+static __always_inline __u32 check_short_inner(__u8 first) {
+    return first >> 4 == 4 ? DSTM_DROP_INNER_TRUNCATED : DSTM_DROP_INNER_BAD_VERSION;
+}
+
+/* Can be one host's address: not 0/8, 127/8, 224/4, 240/4. Host order. */
+static __always_inline int is_usable_unicast(__u32 address) {
+    const __u32 first = address >> 24;
+    return first != 0 && first != 127 && first < 224;
+}
+
+/* RFC 6040 s4.2: the ECN field of the packet that leaves the tunnel, -1 when it must be dropped. */
+static __always_inline int ecn_leaving(__u32 inner, __u32 outer) {
+    inner &= ECN_MASK;
+    outer &= ECN_MASK;
+    if (outer == ECN_CE) return inner == 0 ? -1 : ECN_CE;
+    if (inner == ECN_ECT_0 && outer == ECN_ECT_1) return ECN_ECT_1;
+    return (int)inner;
+}
+
+/* RFC 1624 eqn. 3, over one 16-bit word; all three in the byte order of the packet. */
+static __always_inline __u16 updated_checksum(__u16 checksum, __u16 before, __u16 after) {
+    __u32 sum = (__u16)~checksum + (__u32)(__u16)~before + after;
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (__u16)~sum;
+}
+
+static __always_inline void set_ecn(struct iphdr *ip, int ecn) {
+    const __u16 before = *(const __u16 *)ip;
+    if ((ip->tos & ECN_MASK) == ecn) return;
+    ip->tos = (__u8)((ip->tos & ~ECN_MASK) | ecn);
+    ip->check = updated_checksum(ip->check, before, *(const __u16 *)ip);
+}
+
+static __always_inline int is_first_fragment(const struct iphdr *ip) {
+    return (ip->frag_off & bpf_htons(IPV4_OFFSET_MASK)) == 0;
+}
+
+#endif

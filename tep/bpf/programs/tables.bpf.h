@@ -1,0 +1,123 @@
+/* The maps, and how to find the entry of an inner address. */
+#ifndef DSTM_TABLES_BPF_H
+#define DSTM_TABLES_BPF_H
+
+#include <linux/bpf.h>
+
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#include "tep/bpf/layout.h"
+
+/* Read-only for the verifier: branches on what is not configured cost nothing. */
+const volatile struct dstm_settings settings = {};
+
+/* Set by the daemon at any time: how many tunnels are in `outside`. */
+volatile __u32 outside_count = 0;
+
+/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing. */
+volatile __u32 straight = 0;
+
+/* Set by the daemon: where packets that leave a tunnel appear; 0 = where they came in. */
+volatile __u32 deliver_to = 0;
+
+/* One array a pool; those without a pool are not created. The daemon sets the sizes, maps the
+ * arrays into its memory, and writes and reads entries there without a system call. */
+#define DSTM_ARRAY(name, element)          \
+    struct {                               \
+        __uint(type, BPF_MAP_TYPE_ARRAY);  \
+        __uint(map_flags, BPF_F_MMAPABLE); \
+        __uint(max_entries, 1);            \
+        __type(key, __u32);                \
+        __type(value, struct element);     \
+    } name SEC(".maps")
+/* `records_` beside it is the daemon's memory; no program reads it. */
+#define DSTM_POOL_MAP(n)              \
+    DSTM_ARRAY(pool_##n, dstm_entry); \
+    DSTM_ARRAY(records_##n, dstm_record)
+DSTM_POOL_MAP(0);
+DSTM_POOL_MAP(1);
+DSTM_POOL_MAP(2);
+DSTM_POOL_MAP(3);
+DSTM_POOL_MAP(4);
+DSTM_POOL_MAP(5);
+DSTM_POOL_MAP(6);
+DSTM_POOL_MAP(7);
+
+/* Tunnels whose inner address is in no pool. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSTM_OUTSIDE_MAX);
+    __type(key, __u32);
+    __type(value, struct dstm_entry);
+} outside SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(map_flags, BPF_F_MMAPABLE);
+    __uint(max_entries, DSTM_NEXT_HOPS_MAX);
+    __type(key, __u32);
+    __type(value, struct dstm_next_hop);
+} next_hops SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, DSTM_DROP_COUNT);
+    __type(key, __u32);
+    __type(value, __u64);
+} drops SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_RINGBUF);
+    __uint(max_entries, 256 * 1024);
+} refused SEC(".maps");
+
+static __always_inline void count_drop(__u32 reason) {
+    __u64 *counter = bpf_map_lookup_elem(&drops, &reason);
+    if (counter) ++*counter; /* of this CPU; a program is not interrupted by itself */
+}
+
+#define DSTM_IN_POOL(n)                                                          \
+    if (settings.pool_count > n) {                                               \
+        __u32 index = address - settings.pools[n].first;                         \
+        if (index < settings.pools[n].size) return bpf_map_lookup_elem(&pool_##n, &index); \
+    }
+
+/* `address` in host order. */
+static __always_inline struct dstm_entry *find_entry(__u32 address) {
+    DSTM_IN_POOL(0)
+    DSTM_IN_POOL(1)
+    DSTM_IN_POOL(2)
+    DSTM_IN_POOL(3)
+    DSTM_IN_POOL(4)
+    DSTM_IN_POOL(5)
+    DSTM_IN_POOL(6)
+    DSTM_IN_POOL(7)
+    if (outside_count == 0) return NULL;
+    return bpf_map_lookup_elem(&outside, &address);
+}
+
+static __always_inline __u32 current_tick(void) {
+    return (__u32)(bpf_ktime_get_coarse_ns() >> DSTM_TICK_SHIFT);
+}
+
+/* A copy of the peer of an entry. The three reads keep their order: volatile for the compiler,
+ * and loads are not reordered with loads on x86; elsewhere the window is a few nanoseconds of a
+ * client's move. */
+struct peer {
+    __u64 address[2];
+    __u32 state; /* DSTM_ENTRY_WRITING when the two halves may not belong together */
+};
+
+static __always_inline struct peer read_peer(const struct dstm_entry *entry) {
+    const volatile struct dstm_entry *shared = entry;
+    struct peer peer;
+    peer.state = shared->state;
+    peer.address[0] = shared->peer[0];
+    peer.address[1] = shared->peer[1];
+    if (shared->state != peer.state) peer.state = DSTM_ENTRY_WRITING;
+    return peer;
+}
+
+#endif

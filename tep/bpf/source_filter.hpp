@@ -1,0 +1,41 @@
+// The kernel's check of IPv4 sources (rp_filter) on an interface that packets of clients come out
+// of: their sources are routed to the tunnel device, so that it would refuse them.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "common/dataplane/host_changes.hpp"
+
+namespace dstm::tep::bpf {
+
+// Off while the object lives; the program has checked the source better. Loose (2) is not enough on
+// an interface without IPv4 addresses. The host's setting for all interfaces is not touched, and is
+// the stronger one.
+class SourceFilterOff {
+public:
+    explicit SourceFilterOff(const std::string& interface)
+        : path_("net/ipv4/conf/" + interface + "/rp_filter"),
+          before_(dataplane::read_sysctl(path_)) {
+        changed_ = before_ != "0" && dataplane::write_sysctl(path_, "0").has_value();
+    }
+    SourceFilterOff(SourceFilterOff&& other) noexcept
+        : path_(std::move(other.path_)),
+          before_(std::move(other.before_)),
+          changed_(std::exchange(other.changed_, false)) {}
+    SourceFilterOff& operator=(SourceFilterOff&&) = delete;
+    ~SourceFilterOff() {
+        if (changed_) static_cast<void>(dataplane::write_sysctl(path_, before_));
+    }
+
+    [[nodiscard]] static bool is_on_everywhere() {
+        return dataplane::read_sysctl("net/ipv4/conf/all/rp_filter") != "0";
+    }
+
+private:
+    std::string path_;
+    std::string before_;
+    bool changed_ = false;
+};
+
+}  // namespace dstm::tep::bpf

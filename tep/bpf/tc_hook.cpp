@@ -1,0 +1,81 @@
+// clsact by libbpf: our filter has a fixed place, so that it can be found again.
+#include "tep/bpf/tc_hook.hpp"
+
+#include <cerrno>
+#include <utility>
+
+#include <bpf/libbpf.h>
+#include <net/if.h>
+
+namespace dstm::tep::bpf {
+namespace {
+
+// Ours among the filters of a hook: what is found there is replaced, what is elsewhere stays.
+constexpr std::uint32_t our_handle = 0xd5;
+constexpr std::uint32_t our_priority = 0xd57;
+
+bpf_tc_hook hook_of(int interface, TcDirection direction) {
+    bpf_tc_hook hook{};
+    hook.sz = sizeof hook;
+    hook.ifindex = interface;
+    hook.attach_point = direction == TcDirection::ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
+    return hook;
+}
+
+bpf_tc_opts our_place() {
+    bpf_tc_opts place{};
+    place.sz = sizeof place;
+    place.handle = our_handle;
+    place.priority = our_priority;
+    return place;
+}
+
+std::string name_of(int interface) {
+    char name[IF_NAMESIZE] = {};
+    if (if_indextoname(static_cast<unsigned>(interface), name) != nullptr) return name;
+    return "interface " + std::to_string(interface);
+}
+
+}  // namespace
+
+Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program) {
+    auto hook = hook_of(interface, direction);
+    const int made = bpf_tc_hook_create(&hook);  // says so too when the qdisc is there already
+    if (made != 0 && made != -EEXIST) {
+        return tl::unexpected(error_from_errno(-made, "making clsact on " + name_of(interface)));
+    }
+    TcHook out(interface, direction, made == 0);
+    auto place = our_place();
+    place.prog_fd = program;
+    place.flags = BPF_TC_F_REPLACE;
+    if (const int failed = bpf_tc_attach(&hook, &place); failed != 0) {
+        return tl::unexpected(
+            error_from_errno(-failed, "attaching a BPF program to " + name_of(interface)));
+    }
+    return out;
+}
+
+TcHook::TcHook(TcHook&& other) noexcept
+    : interface_(std::exchange(other.interface_, 0)),
+      direction_(other.direction_),
+      made_qdisc_(other.made_qdisc_) {}
+
+TcHook& TcHook::operator=(TcHook&& other) noexcept {
+    std::swap(interface_, other.interface_);
+    std::swap(direction_, other.direction_);
+    std::swap(made_qdisc_, other.made_qdisc_);
+    return *this;
+}
+
+TcHook::~TcHook() {
+    if (interface_ == 0) return;
+    // An interface that is gone has taken its hook with it: what fails here is done already.
+    auto hook = hook_of(interface_, direction_);
+    const auto place = our_place();
+    static_cast<void>(bpf_tc_detach(&hook, &place));
+    if (!made_qdisc_) return;
+    hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
+    static_cast<void>(bpf_tc_hook_destroy(&hook));
+}
+
+}  // namespace dstm::tep::bpf

@@ -1,0 +1,158 @@
+// ./dev bench bpf: time per packet of the XDP programs, by BPF_PROG_TEST_RUN, with random tunnels.
+//
+// Runs in a network namespace that bench.py prepares: a default IPv4 route, whose neighbour is
+// known, and forwarding. Each figure is the median of rounds in which the program and the empty
+// loop around it take turns.
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <vector>
+
+#include <endian.h>
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+
+#include "tep/bpf/layout.h"
+#include "tep/bpf/mapped_array.hpp"
+#include "tests/bench/report.hpp"
+#include "tests/bpf/packets.hpp"
+
+#include "bench.skel.h"
+
+namespace dstm::bench {
+namespace {
+
+constexpr int rounds = 9;
+constexpr __u32 packets_a_round = 2'000'000;
+constexpr std::uint32_t pool_first = 0x0a000000;
+constexpr std::uint64_t peer_network = 0x20010db800010000;
+const char* const outer_address = "2001:db8:2::1";
+
+struct Owner {
+    explicit Owner(bench_programs* opened) : programs(opened) {}
+    Owner(const Owner&) = delete;
+    Owner& operator=(const Owner&) = delete;
+    ~Owner() { bench_programs__destroy(programs); }
+    bench_programs* programs;
+};
+
+bool fill(bench_programs& programs, std::uint32_t tunnels) {
+    auto entries =
+        tep::bpf::MappedArray<dstm_entry>::map(bpf_map__fd(programs.maps.pool_0), tunnels);
+    auto hops = tep::bpf::MappedArray<dstm_next_hop>::map(bpf_map__fd(programs.maps.next_hops),
+                                                          DSTM_NEXT_HOPS_MAX);
+    if (!entries || !hops) return false;
+    for (std::uint32_t i = 0; i < tunnels; ++i) {
+        auto& entry = entries->elements()[i];
+        entry.peer[0] = htobe64(peer_network);
+        entry.peer[1] = htobe64(i);
+        entry.expires = 0xffffffff;
+        entry.next_hop = 1;
+        entry.state = DSTM_ENTRY_CARRIED;
+    }
+    auto& hop = hops->elements()[1];
+    hop.interface = 1;
+    hop.mtu = 1500;
+    hop.has_link_addresses = 1;
+    return true;
+}
+
+// Nanoseconds a packet.
+double run(int program, std::vector<std::uint8_t> frame) {
+    LIBBPF_OPTS(bpf_test_run_opts, options);
+    options.data_in = frame.data();
+    options.data_size_in = static_cast<__u32>(frame.size());
+    options.repeat = packets_a_round;
+    if (bpf_prog_test_run_opts(program, &options) != 0) {
+        progress("BPF_PROG_TEST_RUN: %s", std::strerror(errno));
+        std::exit(1);
+    }
+    return options.duration;
+}
+
+double median(std::vector<double> values) {
+    std::sort(values.begin(), values.end());
+    return values[values.size() / 2];
+}
+
+struct Measured {
+    double nanoseconds;
+    double loop;
+};
+
+Measured measure(const bpf_program* program, const bpf_program* loop,
+                 const std::vector<std::uint8_t>& frame) {
+    std::vector<double> differences;
+    std::vector<double> loops;
+    for (int i = 0; i < rounds; ++i) {
+        const auto empty = run(bpf_program__fd(loop), frame);
+        differences.push_back(run(bpf_program__fd(program), frame) - empty);
+        loops.push_back(empty);
+    }
+    return {median(differences), median(loops)};
+}
+
+bool measure_at(std::uint32_t tunnels, const std::string& suffix) {
+    const Owner owner(bench_programs__open());
+    if (owner.programs == nullptr) return false;
+    auto& programs = *owner.programs;
+    auto& settings = programs.rodata->settings;
+    const auto outer = test::v6(outer_address);
+    std::memcpy(settings.outer, outer.bytes().data(), sizeof settings.outer);
+    settings.pool_count = 1;
+    settings.pools[0] = {pool_first, tunnels};
+    settings.hairpin = 1;
+    settings.mss_clamp = 1;
+    programs.rodata->tunnels = tunnels;
+    bpf_map__set_max_entries(programs.maps.pool_0, tunnels);
+    for (bpf_map* unused :
+         {programs.maps.pool_1, programs.maps.pool_2, programs.maps.pool_3, programs.maps.pool_4,
+          programs.maps.pool_5, programs.maps.pool_6, programs.maps.pool_7}) {
+        bpf_map__set_autocreate(unused, false);
+    }
+    if (bench_programs__load(&programs) != 0 || !fill(programs, tunnels)) return false;
+
+    const auto inner = test::make(test::Inner{test::v4("10.0.0.1"), test::v4("198.51.100.80")});
+    const auto down = measure(programs.progs.bench_down, programs.progs.bench_down_frame,
+                              test::frame(0x0800, inner));
+    const auto up = measure(
+        programs.progs.bench_up, programs.progs.bench_up_frame,
+        test::frame(0x86dd, test::make(test::Outer{test::v6("2001:db8:1::"), outer}, inner)));
+    if (programs.bss->failures != 0) {
+        progress("%llu packets were not carried",
+                 static_cast<unsigned long long>(programs.bss->failures));
+        return false;
+    }
+    const auto detail = [](const Measured& measured) {
+        return nlohmann::json{{"program", "xdp"},
+                              {"rounds", rounds},
+                              {"packets", packets_a_round},
+                              {"loop_ns_subtracted", measured.loop}};
+    };
+    report("bpf", "encap_ns_" + suffix, down.nanoseconds, "ns", tunnels, detail(down));
+    report("bpf", "decap_ns_" + suffix, up.nanoseconds, "ns", tunnels, detail(up));
+    return true;
+}
+
+}  // namespace
+}  // namespace dstm::bench
+
+int main() {
+    using dstm::bench::measure_at;
+    using dstm::bench::progress;
+    struct Size {
+        std::uint32_t tunnels;
+        const char* suffix;
+    };
+    for (const auto& size :
+         {Size{1, "1"}, Size{1000, "1k"}, Size{100'000, "100k"}, Size{1'000'000, "1m"}}) {
+        progress("bpf: %u tunnels", size.tunnels);
+        if (!measure_at(size.tunnels, size.suffix)) {
+            progress("bpf: could not be measured: %s", std::strerror(errno));
+            return 1;
+        }
+    }
+    return 0;
+}

@@ -1,0 +1,125 @@
+#include "bpf/test_run.hpp"
+
+#include <unistd.h>
+
+#include <cstring>
+
+#include <bpf/bpf.h>
+
+#include "common/base/assert.hpp"
+
+namespace dstm::test {
+namespace {
+
+constexpr std::uint16_t ethertype_ipv4 = 0x0800;
+constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
+constexpr std::size_t frame_size_max = 70000;
+
+}  // namespace
+
+tep::bpf::ProgramSettings Endpoint::default_settings() {
+    tep::bpf::ProgramSettings settings;
+    settings.outer = v6(outer);
+    settings.inner = v4(inner);
+    settings.pools = {*Ipv4Prefix::parse("192.0.2.0/24")};
+    settings.device_header = 14;
+    return settings;
+}
+
+Result<std::unique_ptr<Endpoint>> Endpoint::open(tep::bpf::ProgramSettings settings) {
+    auto programs = tep::bpf::Programs::load(settings);
+    if (!programs) return tl::unexpected(programs.error());
+    std::unique_ptr<Endpoint> endpoint(new Endpoint(std::move(*programs)));
+    auto table = tep::bpf::EntryTable::open(endpoint->programs_);
+    if (!table) return tl::unexpected(table.error());
+    endpoint->table_.emplace(std::move(*table));
+    auto refusals = tep::bpf::Refusals::open(endpoint->programs_);
+    if (!refusals) return tl::unexpected(refusals.error());
+    endpoint->refusals_.emplace(std::move(*refusals));
+    endpoint->set_mtu(1500);
+    return endpoint;
+}
+
+void Endpoint::set_mtu(std::uint16_t mtu) {
+    const __u32 key = 0;
+    dstm_next_hop hop{};
+    hop.interface = 1;
+    hop.mtu = mtu;
+    hop.has_link_addresses = 1;
+    std::memcpy(hop.destination, "\x02\0\0\0\0\x07", 6);
+    std::memcpy(hop.source, "\x02\0\0\0\0\x08", 6);
+    DSTM_ASSERT(bpf_map_update_elem(programs_.next_hops(), &key, &hop, BPF_ANY) == 0);
+}
+
+void Endpoint::install(const char* inner_address, const char* outer_client,
+                       std::chrono::seconds lifetime) {
+    TunnelSpec spec;
+    spec.inner = v4(inner_address);
+    spec.outer_client = {v6(outer_client), 0};
+    spec.outer_server = v6(outer);
+    spec.generation = 1;
+    spec.expires_at = clock_.wall() + lifetime;
+    const auto put = table_->put(spec, {}, tep::bpf::tick_at(spec.expires_at, clock_));
+    DSTM_ASSERT(put.has_value());
+}
+
+Outcome Endpoint::up(const Packet& ipv6) { return run(programs_.up(), ethertype_ipv6, ipv6); }
+
+Outcome Endpoint::down(const Packet& ipv4) { return run(programs_.down(), ethertype_ipv4, ipv4); }
+
+Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet) {
+    const auto in = frame(ethertype, packet);
+    Packet out(frame_size_max);
+    LIBBPF_OPTS(bpf_test_run_opts, options);
+    options.data_in = in.data();
+    options.data_size_in = static_cast<__u32>(in.size());
+    options.data_out = out.data();
+    options.data_size_out = static_cast<__u32>(out.size());
+    const int failed = bpf_prog_test_run_opts(program, &options);
+    if (failed != 0) {
+        ADD_FAILURE() << "BPF_PROG_TEST_RUN: " << std::strerror(-failed);
+        return {};
+    }
+    out.resize(options.data_size_out);
+    return {static_cast<int>(options.retval), unframed(out), out};
+}
+
+std::map<std::string, std::uint64_t> Endpoint::drops() {
+    std::map<std::string, std::uint64_t> out;
+    const auto counts = tep::bpf::read_drops(programs_);
+    for (std::size_t i = 0; i < counts.size(); ++i) {
+        if (counts[i] != 0) {
+            out[std::string(tep::bpf::name_of(static_cast<dstm_drop>(i)))] = counts[i];
+        }
+    }
+    refusals_->take(*table_);
+    const auto& refused = refusals_->counts();
+    if (refused.unknown_inner != 0) out["unknown_inner"] = refused.unknown_inner;
+    if (refused.unknown_outer != 0) out["unknown_outer"] = refused.unknown_outer;
+    if (refused.spoofed_inner != 0) out["spoofed_inner"] = refused.spoofed_inner;
+    if (refused.spoofed_outer != 0) out["spoofed_outer"] = refused.spoofed_outer;
+    return out;
+}
+
+dstm_entry Endpoint::entry(const char* inner_address) {
+    dstm_entry found{};
+    table_->for_each([&](const tep::bpf::TunnelView& view) {
+        if (view.inner == v4(inner_address)) found = view.entry;
+    });
+    return found;
+}
+
+void ProgramTest::SetUp() {
+    if (::geteuid() != 0) GTEST_SKIP() << "loading BPF programs needs root";
+    auto opened = Endpoint::open();
+    if (!opened && opened.error().code == ErrorCode::unavailable) {
+        GTEST_SKIP() << to_string(opened.error());
+    }
+    ASSERT_TRUE(opened) << to_string(opened.error());
+    endpoint = std::move(*opened);
+    endpoint->install("192.0.2.7", "2001:db8:1::7");
+    endpoint->install("192.0.2.8", "2001:db8:1::8");
+    endpoint->install("192.0.2.9", "2001:db8:1::9", std::chrono::seconds(0));
+}
+
+}  // namespace dstm::test

@@ -1,0 +1,65 @@
+// An endpoint without a network: programs and maps in the kernel, packets in and out by
+// BPF_PROG_TEST_RUN, counters read exactly.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "bpf/packets.hpp"
+#include "common/io/real_clock.hpp"
+#include "tep/bpf/entry_table.hpp"
+#include "tep/bpf/programs.hpp"
+#include "tep/bpf/refusals.hpp"
+
+namespace dstm::test {
+
+struct Outcome {
+    int verdict = 0;  // TC_ACT_*
+    Packet packet;    // without its link header
+    Packet frame;
+};
+
+class Endpoint {
+public:
+    static constexpr const char* outer = "2001:db8:2::1";
+    static constexpr const char* inner = "192.0.2.1";
+
+    // One pool, 192.0.2.0/24; a next hop of MTU 1500 with link addresses.
+    [[nodiscard]] static Result<std::unique_ptr<Endpoint>> open(
+        tep::bpf::ProgramSettings settings = default_settings());
+    [[nodiscard]] static tep::bpf::ProgramSettings default_settings();
+
+    void install(const char* inner_address, const char* outer_client,
+                 std::chrono::seconds lifetime = std::chrono::hours(1));
+    [[nodiscard]] Outcome up(const Packet& ipv6);
+    [[nodiscard]] Outcome down(const Packet& ipv4);
+    // Those that are not zero.
+    [[nodiscard]] std::map<std::string, std::uint64_t> drops();
+    [[nodiscard]] dstm_entry entry(const char* inner_address);
+    void set_mtu(std::uint16_t mtu);
+
+    [[nodiscard]] tep::bpf::EntryTable& table() { return *table_; }
+
+private:
+    explicit Endpoint(tep::bpf::Programs programs) : programs_(std::move(programs)) {}
+    Outcome run(int program, std::uint16_t ethertype, const Packet& packet);
+
+    RealClock clock_;
+    tep::bpf::Programs programs_;
+    std::optional<tep::bpf::EntryTable> table_;
+    std::optional<tep::bpf::Refusals> refusals_;
+};
+
+// Skips when the host does not let us load programs.
+class ProgramTest : public testing::Test {
+protected:
+    void SetUp() override;
+    std::unique_ptr<Endpoint> endpoint;
+};
+
+}  // namespace dstm::test

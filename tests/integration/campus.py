@@ -223,13 +223,14 @@ def unix_request(path, request, timeout=10):
 class Campus:
     def __init__(self, link="unix", pool=("192.0.2.2", "192.0.2.254"), lifetime=3600,
                  mechanisms=("SCRAM-SHA-256", "DIGEST-MD5", "ANONYMOUS"), server_limits=None,
-                 plain=False, udp=True):
+                 plain=False, udp=True, data_plane="tun"):
         self.link = link
         self.pool = pool
         self.lifetime = lifetime
         self.mechanisms = list(mechanisms)
         self.server_limits = server_limits or {}
         self.plain = plain
+        self.data_plane = data_plane
         self.udp = udp
         self.processes = []
         self.hosts = {}
@@ -354,7 +355,7 @@ class Campus:
             server = {"host": BROKER, "port": 3654, **self.certificate("tep1")}
         self.write("dstm-tep.conf", {"dstm-tep": {
             "name": "tep1", "group": "campus", "servers": [server], "outer-ipv6": ENDPOINT,
-            "inner-ipv4": INNER, "pools": [POOL], "device": "dstm0", "data-plane": "tun",
+            "inner-ipv4": INNER, "pools": [POOL], "device": "dstm0", "data-plane": self.data_plane,
             "admin-socket": self.path("tep.sock"), **changes}})
 
     def certificate(self, name):

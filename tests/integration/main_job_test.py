@@ -10,10 +10,11 @@ import support
 
 class MainJob(unittest.TestCase):
     link = "unix"
+    data_plane = "tun"
 
     @classmethod
     def setUpClass(cls):
-        cls.campus = c.Campus(link=cls.link, plain=True)
+        cls.campus = c.Campus(link=cls.link, plain=True, data_plane=cls.data_plane)
         cls.addClassCleanup(cls.campus.close)
         cls.campus.add_user("alice", "wonder\"land")
         cls.campus.start_daemons()
@@ -128,6 +129,12 @@ class MainJobOverTls(MainJob):
     """The same with the endpoint on another host, linked by TLS with client certificates."""
 
     link = "tls"
+
+
+class MainJobOverBpf(MainJob):
+    """The same with the endpoint's packets carried by BPF programs in the kernel."""
+
+    data_plane = "bpf"
 
 
 if __name__ == "__main__":

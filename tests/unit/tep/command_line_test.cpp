@@ -45,7 +45,7 @@ TEST(TepCommandLine, ExampleConfigurationIsGood) {
 TEST(TepCommandLine, EveryMistakeIsPrintedWithItsLine) {
     test::TempDir directory;
     const std::string path = directory / "tep.conf";
-    std::ofstream(path) << "{ \"dstm-tep\": {\n \"name\": 7,\n \"data-plane\": \"bpf\",\n"
+    std::ofstream(path) << "{ \"dstm-tep\": {\n \"name\": 7,\n \"data-plane\": \"pigeon\",\n"
                            " \"extra\": 1 } }";
     for (const std::string how : {"--check-config -c ", "-c "}) {
         const Ran bad = run(how + path);

@@ -120,6 +120,7 @@ private:
         dataplane::TunPlaneConfig config;
         config.role = dataplane::TunPlaneConfig::Role::client;
         config.device = settings_.device;
+        config.gro_record = settings_.state_directory + "/gro-was-on";
         return dataplane::make_tun_plane(config, clock_);
     }
 

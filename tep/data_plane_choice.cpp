@@ -9,6 +9,14 @@
 namespace dstm::tep {
 namespace {
 
+// Beside the admin socket: the daemon may write there, and a restart of the host, which turns
+// receive offload on again, empties it.
+std::string gro_record(const Config& config) {
+    const auto slash = config.admin_socket.rfind('/');
+    if (slash == std::string::npos) return {};
+    return config.admin_socket.substr(0, slash + 1) + "gro-was-on";
+}
+
 using Made = Result<std::unique_ptr<dataplane::DataPlane>>;
 
 Made make_tun(const Config& config, const Clock& clock) {
@@ -20,6 +28,7 @@ Made make_tun(const Config& config, const Clock& clock) {
     tun.pools = config.pools;
     tun.hairpin = config.hairpin;
     tun.mss_clamp = config.mss_clamp;
+    tun.gro_record = gro_record(config);
     return dataplane::make_tun_plane(tun, clock);
 }
 

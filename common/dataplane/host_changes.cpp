@@ -31,6 +31,13 @@ Result<std::uint32_t> ethtool(const std::string& interface, std::uint32_t comman
     return argument.data;
 }
 
+std::string first_line(const std::string& path) {
+    std::string line;
+    std::ifstream file(path);
+    std::getline(file, line);
+    return line;
+}
+
 }  // namespace
 
 Result<void> write_sysctl(const std::string& path, std::string_view value) {
@@ -43,36 +50,45 @@ Result<void> write_sysctl(const std::string& path, std::string_view value) {
     return {};
 }
 
-std::string read_sysctl(const std::string& path) {
-    std::string line;
-    std::ifstream file("/proc/sys/" + path);
-    std::getline(file, line);
-    return line;
-}
+std::string read_sysctl(const std::string& path) { return first_line("/proc/sys/" + path); }
 
-Result<GroOff> GroOff::on(const std::string& interface) {
-    const auto was = ethtool(interface, ETHTOOL_GGRO, 0);
-    if (!was) return tl::unexpected(was.error());
-    if (*was != 0) {
+Result<GroOff> GroOff::on(const std::string& interface, const std::string& record) {
+    const std::string left_off = record.empty() ? std::string() : first_line(record);
+    if (!left_off.empty() && left_off != interface) {
+        static_cast<void>(ethtool(left_off, ETHTOOL_SGRO, 1));  // it may be gone
+        ::unlink(record.c_str());
+    }
+    const auto is_on = ethtool(interface, ETHTOOL_GGRO, 0);
+    if (!is_on) return tl::unexpected(is_on.error());
+    const bool was_on = *is_on != 0 || left_off == interface;
+    if (*is_on != 0) {
+        // The word before the deed: in between a process may be killed.
+        if (!record.empty() && !(std::ofstream(record) << interface << '\n')) {
+            return tl::unexpected(error_from_errno(errno, "write " + record));
+        }
         const auto changed = ethtool(interface, ETHTOOL_SGRO, 0);
         if (!changed) return tl::unexpected(changed.error());
     }
-    return GroOff(interface, *was != 0);
+    return GroOff(interface, was_on, record);
 }
 
 GroOff::GroOff(GroOff&& other) noexcept
     : interface_(std::exchange(other.interface_, {})),
-      was_on_(std::exchange(other.was_on_, false)) {}
+      was_on_(std::exchange(other.was_on_, false)),
+      record_(std::exchange(other.record_, {})) {}
 
 GroOff& GroOff::operator=(GroOff&& other) noexcept {
     std::swap(interface_, other.interface_);
     std::swap(was_on_, other.was_on_);
+    std::swap(record_, other.record_);
     return *this;
 }
 
 GroOff::~GroOff() {
     // An interface that is gone has nothing to be restored.
-    if (was_on_) static_cast<void>(ethtool(interface_, ETHTOOL_SGRO, 1));
+    if (!was_on_) return;
+    static_cast<void>(ethtool(interface_, ETHTOOL_SGRO, 1));
+    if (!record_.empty()) ::unlink(record_.c_str());
 }
 
 }  // namespace dstm::dataplane

@@ -15,12 +15,16 @@ namespace dstm::dataplane {
 [[nodiscard]] std::string read_sysctl(const std::string& path);
 
 // Generic receive offload of one interface is off while the object lives. With it the kernel hands
-// a raw socket several TCP segments as one packet, without a checksum: no receiver takes that. A
-// process that is killed leaves it off, which costs the host some speed and nothing else.
+// a raw socket several TCP segments as one packet, without a checksum: no receiver takes that.
+//
+// `record` is a file that says which interface had it on, while it is off because of us: a process
+// that is killed so leaves word for the next one, which puts it back in the end. Empty: no word is
+// left.
 class GroOff {
 public:
     GroOff() = default;
-    [[nodiscard]] static Result<GroOff> on(const std::string& interface);
+    [[nodiscard]] static Result<GroOff> on(const std::string& interface,
+                                           const std::string& record = {});
     GroOff(GroOff&& other) noexcept;
     GroOff& operator=(GroOff&& other) noexcept;
     ~GroOff();
@@ -28,11 +32,12 @@ public:
     [[nodiscard]] const std::string& interface() const { return interface_; }
 
 private:
-    GroOff(std::string interface, bool was_on)
-        : interface_(std::move(interface)), was_on_(was_on) {}
+    GroOff(std::string interface, bool was_on, std::string record)
+        : interface_(std::move(interface)), was_on_(was_on), record_(std::move(record)) {}
 
     std::string interface_;  // empty: none
     bool was_on_ = false;
+    std::string record_;
 };
 
 }  // namespace dstm::dataplane

@@ -238,7 +238,7 @@ Result<void> TunPlane::turn_gro_off(const Ipv6Address& outer) {
     const auto interface = netlink_.interface_name(*index);
     if (!interface) return tl::unexpected(interface.error());
     if (*interface == gro_.interface()) return {};
-    auto off = GroOff::on(*interface);
+    auto off = GroOff::on(*interface, config_.gro_record);
     if (off)
         gro_ = std::move(*off);
     else

@@ -46,6 +46,10 @@ struct TunPlaneConfig {
     // the outer interface stays as it is. The few packets that do come may then be merged ones.
     bool keep_gro = false;
 
+    // File that says, while receive offload is off because of us, where it was on (GroOff). Empty:
+    // a process that is killed leaves it off for good.
+    std::string gro_record;
+
     // Endpoint: a tunnel's inner address may lie in no pool. Who asks for it also routes it to the
     // device.
     bool outside_pools = false;

@@ -1,10 +1,15 @@
 // The host's addresses, links and routes, in a namespace of the test's own.
 #include "common/dataplane/netlink.hpp"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
+#include <fstream>
 
 #include "common/dataplane/host_changes.hpp"
 #include "common/dataplane/tun_device.hpp"
+#include "tests/support/temp_dir.hpp"
 #include "tests/unit/dataplane/namespaces.hpp"
 
 namespace dstm::dataplane::testing {
@@ -132,6 +137,35 @@ TEST_F(NetlinkTest, GroIsOffForAsLongAsItIsAskedForAndThenAsItWas) {
         }
         EXPECT_TRUE(is_on());
         EXPECT_FALSE(GroOff::on("eth7"));
+        return 0;
+    });
+}
+
+TEST_F(NetlinkTest, GroThatAKilledProcessLeftOffIsPutBackByTheNext) {
+    if (!run("ethtool --version")) GTEST_SKIP() << "needs ethtool to look from outside";
+    const test::TempDir directory;
+    const std::string record = directory / "gro-was-on";
+    const auto is_on = [&] {
+        return host->exec("ethtool -k eth0").find("generic-receive-offload: on") !=
+               std::string::npos;
+    };
+    ASSERT_TRUE(run("ip netns exec " + host->name() + " ethtool -K eth0 gro on"));
+    host->in([&] {
+        const pid_t child = ::fork();
+        if (child == 0) {
+            const auto off = GroOff::on("eth0", record);
+            ::_exit(off ? 0 : 1);  // no destructor runs
+        }
+        int status = 0;
+        EXPECT_EQ(::waitpid(child, &status, 0), child);
+        EXPECT_EQ(status, 0);
+        EXPECT_FALSE(is_on());
+        {
+            const auto off = GroOff::on("eth0", record);
+            EXPECT_TRUE(off);
+        }
+        EXPECT_TRUE(is_on());
+        EXPECT_FALSE(std::ifstream(record).good());
         return 0;
     });
 }

@@ -74,6 +74,7 @@ TEST_F(TunnelTableTest, OlderGenerationIsAConflictAndChangesNothing) {
     const auto late = table.install(tunnel("192.0.2.7", 4, "2001:db8:9::9"), noon);
     ASSERT_FALSE(late);
     EXPECT_EQ(late.error().code, ErrorCode::conflict);
+    EXPECT_EQ(plane.adds, 1);  // the plane was not even asked
     EXPECT_EQ(plane.tunnels.at(address("192.0.2.7")).spec, tunnel("192.0.2.7", 5));
 }
 

@@ -130,9 +130,9 @@ INSTANTIATE_TEST_SUITE_P(Mechanisms, UdpDialogue,
                          testing::Values(Shape{"ANONYMOUS", 0, ""}, Shape{"PLAIN", 0, ""},
                                          Shape{"DIGEST-MD5", 1, "rspauth=abc"},
                                          Shape{"SCRAM-SHA-256", 1, "v=abc"}),
-                         [](const auto& info) {
+                         [](const auto& shape) {
                              std::string name;
-                             for (const char c : std::string(info.param.mechanism)) {
+                             for (const char c : std::string(shape.param.mechanism)) {
                                  if (c != '-') name += c;
                              }
                              return name;

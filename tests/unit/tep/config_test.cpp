@@ -79,7 +79,7 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         {R"("192.0.2.0/24")", R"("0.0.0.0/0")", "pools"},
         {R"("192.0.2.0/24")", R"("192.0.2.0/24", "192.0.2.128/25")", "overlaps"},
         {R"("dstm0")", R"("a-name-that-is-too-long")", "device"},
-        {R"("tun")", R"("bpf")", "there is: tun"},
+        {R"("tun")", R"("pigeon")", "there is: tun"},
         {R"("idle-timeout": 0)", R"("idle-timeout": -1)", "idle-timeout"},
         {R"("hairpin": true)", R"("hairpin": "yes")", "hairpin"},
         {R"("hairpin": true)", R"("hair-pin": true)", "hair-pin"},

@@ -8,6 +8,7 @@
 
 #include "common/base/ip_address.hpp"
 #include "kea-hook/arguments.hpp"
+#include "kea-hook/json_line.hpp"
 #include "kea-hook/log.hpp"
 
 namespace dstm::kea {
@@ -23,8 +24,16 @@ constexpr std::int64_t list_limit_max = 1000;
 constexpr std::size_t batch_max = 1000;
 // Leases that one list command looks at, ours or not.
 constexpr std::size_t list_scan_max = 10000;
+// An answer must fit into a line of the stream socket; this leaves room for what is around it.
+constexpr std::size_t answer_size_max = 900 * 1024;
 constexpr std::int64_t uint32_max = std::numeric_limits<std::uint32_t>::max();
 constexpr std::int64_t generation_max = std::numeric_limits<std::int64_t>::max();
+
+std::size_t size_as_json(const ConstElementPtr& value) {
+    std::string text;
+    append_json(text, value);
+    return text.size();
+}
 
 Reply success(std::string text, ElementPtr arguments) {
     return Reply{0, std::move(text), std::move(arguments)};
@@ -157,35 +166,40 @@ tl::expected<Lease4Ptr, Refusal> Commands::owned_lease(std::uint32_t address,
 Reply Commands::list(const ConstElementPtr& arguments) {
     constexpr std::size_t page_size = 500;
     Arguments reader(arguments);
-    std::uint32_t last = reader.address("from").value_or(0);
+    std::uint32_t position = reader.address("from").value_or(0);
     const auto limit = static_cast<std::size_t>(
         reader.number("limit", 1, list_limit_max).value_or(list_limit_max));
     if (const auto mistake = reader.mistake()) return to_reply(*mistake);
 
     ElementPtr leases = Element::createList();
-    std::size_t scanned = 0;
-    bool more = true;
-    while (more && leases->size() < limit && scanned < list_scan_max) {
-        const auto page = store_.after(last, page_size);
-        more = page.size() == page_size;
+    std::uint32_t last_listed = position;
+    std::size_t size = 0;
+    bool end = false;
+    bool more = false;  // one that did not fit was seen
+    for (std::size_t scanned = 0; !end && !more && scanned < list_scan_max;) {
+        const auto page = store_.after(position, page_size);
+        end = page.size() < page_size;
         scanned += page.size();
         for (const auto& lease : page) {
-            if (leases->size() == limit) {
-                more = true;
-                break;
-            }
-            last = lease->addr_.toUint32();
+            position = lease->addr_.toUint32();
             if (!is_ours(*lease) || !is_live(*lease)) continue;
+            more = leases->size() == limit || size > answer_size_max;
+            if (more) break;
             store_.note(lease);  // may have come from an HA partner, unnoticed
             leases->add(lease_to_element(*lease));
+            size += size_as_json(leases->get(static_cast<int>(leases->size()) - 1));
+            last_listed = position;
         }
     }
     const std::size_t count = leases->size();
-    if (count == 0 && !more) return to_reply({Reason::not_found, "no leases"});
+    if (count == 0 && end) return to_reply({Reason::not_found, "no leases"});
     ElementPtr answer = Element::createMap();
     answer->set("leases", leases);
     answer->set("count", Element::create(static_cast<long long>(count)));
-    if (more) answer->set("next", Element::create(Ipv4Address(last).to_string()));
+    if (more || !end) {
+        const Ipv4Address next(more ? last_listed : position);
+        answer->set("next", Element::create(next.to_string()));
+    }
     return success(std::to_string(count) + " leases", answer);
 }
 
@@ -229,14 +243,19 @@ void Commands::Batch::step() {
     const auto& item = items_[next_++];
     const auto name = item->getType() == Element::map ? item->get("command") : nullptr;
     Reply reply;
-    if (!name || name->getType() != Element::string || !may_be_in_batch(name->stringValue())) {
+    if (size_ > answer_size_max) {
+        reply = to_reply({Reason::bad_request, "argument 'commands': the answer is too long"});
+    } else if (!name || name->getType() != Element::string ||
+               !may_be_in_batch(name->stringValue())) {
         reply = to_reply({Reason::bad_request,
                           "argument 'commands': an entry's 'command' must be dstm4-lease-allocate, "
                           "-renew or -release"});
     } else {
         reply = commands_->run(name->stringValue(), item->get("arguments"), cause_);
     }
-    responses_->add(to_element(reply));
+    const ElementPtr response = to_element(reply);
+    size_ += size_as_json(response);
+    responses_->add(response);
 }
 
 Reply Commands::Batch::reply() const {

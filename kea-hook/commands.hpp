@@ -52,6 +52,7 @@ public:
         ConnectionId cause_ = no_connection;
         std::vector<isc::data::ElementPtr> items_;
         std::size_t next_ = 0;
+        std::size_t size_ = 0;  // of the responses
         isc::data::ElementPtr responses_;
     };
     [[nodiscard]] tl::expected<Batch, Refusal> start_batch(

@@ -113,11 +113,12 @@ ConstElementPtr Arguments::user_context() {
     return value;
 }
 
-ConstElementPtr Arguments::required_list(const std::string& name) {
+ConstElementPtr Arguments::required_list(const std::string& name, std::size_t size_max) {
     const auto value = require(name);
     if (value && value->getType() != Element::list) {
         wrong(name, "must be a list");
-        return nullptr;
+    } else if (value && value->size() > size_max) {
+        wrong(name, "has more than " + std::to_string(size_max) + " entries");
     }
     return value;
 }

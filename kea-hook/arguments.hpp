@@ -27,7 +27,8 @@ public:
                                                      std::int64_t max);
     [[nodiscard]] std::optional<std::string> hostname();
     [[nodiscard]] isc::data::ConstElementPtr user_context();
-    [[nodiscard]] isc::data::ConstElementPtr required_list(const std::string& name);
+    [[nodiscard]] isc::data::ConstElementPtr required_list(const std::string& name,
+                                                           std::size_t size_max);
 
     // After all reads: what is wrong, if anything.
     [[nodiscard]] std::optional<Refusal> mistake();

@@ -1,13 +1,11 @@
 // See the header.
 #include "kea-hook/commands.hpp"
 
-#include <algorithm>
 #include <limits>
 
-#include <util/multi_threading_mgr.h>
-
-#include "common/base/ip_address.hpp"
 #include "kea-hook/arguments.hpp"
+#include "kea-hook/batch_task.hpp"
+#include "kea-hook/list_task.hpp"
 #include "kea-hook/log.hpp"
 
 namespace dstm::kea {
@@ -19,10 +17,6 @@ using isc::data::Element;
 using isc::data::ElementPtr;
 using isc::dhcp::Lease4Ptr;
 
-constexpr std::int64_t list_limit_max = 1000;
-constexpr std::size_t batch_max = 1000;
-// Leases that one list command looks at, ours or not.
-constexpr std::size_t list_scan_max = 10000;
 constexpr std::int64_t uint32_max = std::numeric_limits<std::uint32_t>::max();
 constexpr std::int64_t generation_max = std::numeric_limits<std::int64_t>::max();
 
@@ -30,7 +24,7 @@ Reply success(std::string text, ElementPtr arguments) {
     return Reply{0, std::move(text), std::move(arguments)};
 }
 
-bool may_be_in_batch(const std::string& name) {
+bool is_change(const std::string& name) {
     return name == "dstm4-lease-allocate" || name == "dstm4-lease-renew" ||
            name == "dstm4-lease-release";
 }
@@ -45,25 +39,58 @@ Commands::Commands(LeaseStore& store, Policy& policy, Serving& serving, EndingQu
       endings_(endings),
       add_status_(std::move(add_status)) {}
 
-Reply Commands::run(const std::string& name, const ConstElementPtr& arguments, ConnectionId cause) {
-    try {
-        const isc::util::MultiThreadingCriticalSection no_packet_threads;
-        store_.learn_ours_once();
-        return dispatch(name, arguments, cause);
-    } catch (const std::exception& error) {
-        LOG_ERROR(hook_logger, DSTM_COMMAND_FAILED).arg(name).arg(error.what());
-        return to_reply({Reason::internal, error.what()});
+// Everything but lists and batches.
+class Commands::OneStep : public Task {
+public:
+    OneStep(const std::string& name, std::function<Reply()> body)
+        : Task(name), body_(std::move(body)) {}
+
+private:
+    std::optional<Reply> advance() override { return body_(); }
+
+    std::function<Reply()> body_;
+};
+
+std::unique_ptr<Task> Commands::start(const std::string& name, const ConstElementPtr& arguments,
+                                      ConnectionId cause) {
+    const auto refuse = [&name](const Refusal& refusal) {
+        return std::make_unique<OneStep>(name, [refusal] { return to_reply(refusal); });
+    };
+    if (name == "dstm4-lease-list") {
+        Arguments reader(arguments);
+        auto task = std::make_unique<ListTask>(store_, reader);
+        if (const auto mistake = reader.mistake()) return refuse(*mistake);
+        return task;
     }
+    if (name == "dstm4-lease-batch") {
+        Arguments reader(arguments);
+        const auto commands = reader.required_list("commands", BatchTask::commands_max);
+        if (const auto mistake = reader.mistake()) return refuse(*mistake);
+        return std::make_unique<BatchTask>(
+            commands, [this, cause](const std::string& item, const ConstElementPtr& given) {
+                if (!is_change(item)) {
+                    return to_reply({Reason::bad_request,
+                                     "argument 'commands': " + item + " cannot be in a batch"});
+                }
+                return run(item, given, cause);
+            });
+    }
+    return std::make_unique<OneStep>(name, [this, name, arguments, cause] {
+        return name == "dstm4-status" ? status(arguments) : change(name, arguments, cause);
+    });
 }
 
-Reply Commands::dispatch(const std::string& name, const ConstElementPtr& arguments,
-                         ConnectionId cause) {
-    if (name == "dstm4-lease-list") return list(arguments);
-    if (name == "dstm4-status") return status(arguments);
-    if (name == "dstm4-lease-batch") return batch(arguments, cause);
-    if (!may_be_in_batch(name)) {
-        return to_reply({Reason::bad_request, "no such command: " + name});
-    }
+Reply Commands::run(const std::string& name, const ConstElementPtr& arguments, ConnectionId cause) {
+    const auto task = start(name, arguments, cause);
+    std::optional<Reply> reply;
+    while (!reply) reply = task->step();
+    return *std::move(reply);
+}
+
+Reply Commands::change(const std::string& name, const ConstElementPtr& arguments,
+                       ConnectionId cause) {
+    if (!is_change(name)) return to_reply({Reason::bad_request, "no such command: " + name});
+    store_.learn_ours_once();
     if (const auto why = serving_.refusal()) return to_reply({Reason::not_serving, *why});
     if (name == "dstm4-lease-allocate") return allocate(arguments, cause);
     if (name == "dstm4-lease-renew") return renew(arguments);
@@ -154,95 +181,16 @@ tl::expected<Lease4Ptr, Refusal> Commands::owned_lease(std::uint32_t address,
     return lease;
 }
 
-Reply Commands::list(const ConstElementPtr& arguments) {
-    constexpr std::size_t page_size = 500;
-    Arguments reader(arguments);
-    std::uint32_t last = reader.address("from").value_or(0);
-    const auto limit = static_cast<std::size_t>(
-        reader.number("limit", 1, list_limit_max).value_or(list_limit_max));
-    if (const auto mistake = reader.mistake()) return to_reply(*mistake);
-
-    ElementPtr leases = Element::createList();
-    std::size_t scanned = 0;
-    bool more = true;
-    while (more && leases->size() < limit && scanned < list_scan_max) {
-        const auto page = store_.after(last, page_size);
-        more = page.size() == page_size;
-        scanned += page.size();
-        for (const auto& lease : page) {
-            if (leases->size() == limit) {
-                more = true;
-                break;
-            }
-            last = lease->addr_.toUint32();
-            if (!is_ours(*lease) || !is_live(*lease)) continue;
-            store_.note(lease);  // may have come from an HA partner, unnoticed
-            leases->add(lease_to_element(*lease));
-        }
-    }
-    const std::size_t count = leases->size();
-    if (count == 0 && !more) return to_reply({Reason::not_found, "no leases"});
-    ElementPtr answer = Element::createMap();
-    answer->set("leases", leases);
-    answer->set("count", Element::create(static_cast<long long>(count)));
-    if (more) answer->set("next", Element::create(Ipv4Address(last).to_string()));
-    return success(std::to_string(count) + " leases", answer);
-}
-
-Reply Commands::batch(const ConstElementPtr& arguments, ConnectionId cause) {
-    auto batch = start_batch(arguments, cause);
-    if (!batch) return to_reply(batch.error());
-    while (!batch->done()) batch->step();
-    return batch->reply();
-}
-
 Reply Commands::status(const ConstElementPtr& arguments) {
     Arguments reader(arguments);
     if (const auto mistake = reader.mistake()) return to_reply(*mistake);
+    store_.learn_ours_once();
     ElementPtr map = Element::createMap();
     map->set("family", Element::create(4));
     map->set("leases", Element::create(static_cast<long long>(store_.ours().size())));
     map->set("serving", Element::create(!serving_.refusal().has_value()));
     add_status_(map);
     return success("DSTM hook", map);
-}
-
-tl::expected<Commands::Batch, Refusal> Commands::start_batch(const ConstElementPtr& arguments,
-                                                             ConnectionId cause) {
-    Arguments reader(arguments);
-    const auto list = reader.required_list("commands");
-    if (const auto mistake = reader.mistake()) return tl::unexpected(*mistake);
-    if (list->size() > batch_max) {
-        return tl::unexpected(
-            Refusal{Reason::bad_request,
-                    "argument 'commands' has more than " + std::to_string(batch_max) + " entries"});
-    }
-    Batch batch;
-    batch.commands_ = this;
-    batch.cause_ = cause;
-    batch.items_ = list->listValue();
-    batch.responses_ = Element::createList();
-    return batch;
-}
-
-void Commands::Batch::step() {
-    const auto& item = items_[next_++];
-    const auto name = item->getType() == Element::map ? item->get("command") : nullptr;
-    Reply reply;
-    if (!name || name->getType() != Element::string || !may_be_in_batch(name->stringValue())) {
-        reply = to_reply({Reason::bad_request,
-                          "argument 'commands': an entry's 'command' must be dstm4-lease-allocate, "
-                          "-renew or -release"});
-    } else {
-        reply = commands_->run(name->stringValue(), item->get("arguments"), cause_);
-    }
-    responses_->add(to_element(reply));
-}
-
-Reply Commands::Batch::reply() const {
-    ElementPtr answer = Element::createMap();
-    answer->set("responses", responses_);
-    return success(std::to_string(items_.size()) + " commands", answer);
 }
 
 }  // namespace dstm::kea

@@ -7,8 +7,8 @@
 #include <array>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
-#include <vector>
 
 #include <tl/expected.hpp>
 
@@ -19,6 +19,7 @@
 #include "kea-hook/policy.hpp"
 #include "kea-hook/reply.hpp"
 #include "kea-hook/serving.hpp"
+#include "kea-hook/task.hpp"
 
 namespace dstm::kea {
 
@@ -35,36 +36,22 @@ public:
     Commands(LeaseStore& store, Policy& policy, Serving& serving, EndingQueue& endings,
              AddStatus add_status);
 
-    // Never throws. `cause` is the connection that asks, if it is one.
+    // `cause` is the connection that asks, if it is one.
+    [[nodiscard]] std::unique_ptr<Task> start(const std::string& name,
+                                              const isc::data::ConstElementPtr& arguments,
+                                              ConnectionId cause);
+    // All steps at once.
     [[nodiscard]] Reply run(const std::string& name, const isc::data::ConstElementPtr& arguments,
                             ConnectionId cause);
 
-    // A batch, one command at a time, so that whoever runs it can do other things in between.
-    class Batch {
-    public:
-        [[nodiscard]] bool done() const { return next_ == items_.size(); }
-        void step();
-        [[nodiscard]] Reply reply() const;
-
-    private:
-        friend class Commands;
-        Commands* commands_ = nullptr;
-        ConnectionId cause_ = no_connection;
-        std::vector<isc::data::ElementPtr> items_;
-        std::size_t next_ = 0;
-        isc::data::ElementPtr responses_;
-    };
-    [[nodiscard]] tl::expected<Batch, Refusal> start_batch(
-        const isc::data::ConstElementPtr& arguments, ConnectionId cause);
-
 private:
-    [[nodiscard]] Reply dispatch(const std::string& name,
-                                 const isc::data::ConstElementPtr& arguments, ConnectionId cause);
+    class OneStep;
+
+    [[nodiscard]] Reply change(const std::string& name, const isc::data::ConstElementPtr& arguments,
+                               ConnectionId cause);
     [[nodiscard]] Reply allocate(const isc::data::ConstElementPtr& arguments, ConnectionId cause);
     [[nodiscard]] Reply renew(const isc::data::ConstElementPtr& arguments);
     [[nodiscard]] Reply release(const isc::data::ConstElementPtr& arguments, ConnectionId cause);
-    [[nodiscard]] Reply list(const isc::data::ConstElementPtr& arguments);
-    [[nodiscard]] Reply batch(const isc::data::ConstElementPtr& arguments, ConnectionId cause);
     [[nodiscard]] Reply status(const isc::data::ConstElementPtr& arguments);
     [[nodiscard]] tl::expected<isc::dhcp::Lease4Ptr, Refusal> owned_lease(
         std::uint32_t address, const Bytes& client_id, std::int64_t generation) const;

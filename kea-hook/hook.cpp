@@ -36,10 +36,10 @@ const char* event_name(EndingKind kind) {
 
 }  // namespace
 
-// One line of a connection: most are one step, a batch is one for each of its commands.
+// One line of a connection.
 class Hook::Request : public Stream::Work {
 public:
-    Request(Hook& hook, ConnectionId id, const std::string& line) : hook_(hook), connection_(id) {
+    Request(Hook& hook, ConnectionId connection, const std::string& line) : hook_(hook) {
         ++hook_.requests_;
         auto request = read_json_line(line);
         if (!request || (*request)->getType() != Element::map) {
@@ -48,27 +48,18 @@ public:
             return;
         }
         id_ = (*request)->get("id");
-        arguments_ = (*request)->get("arguments");
         const auto name = (*request)->get("command");
         if (!name || name->getType() != Element::string) {
             reply_ = to_reply({Reason::bad_request, "'command' must be a string"});
             return;
         }
-        name_ = name->stringValue();
-        if (name_ != "dstm4-lease-batch") return;
-        auto batch = hook_.commands_.start_batch(arguments_, connection_);
-        if (batch) {
-            batch_ = *std::move(batch);
-        } else {
-            reply_ = to_reply(batch.error());
-        }
+        task_ =
+            hook_.commands_.start(name->stringValue(), (*request)->get("arguments"), connection);
     }
 
     bool step(std::string& out) override {
-        if (!reply_ && batch_ && !batch_->done()) batch_->step();
-        if (!reply_ && batch_ && !batch_->done()) return false;
-        if (!reply_ && batch_) reply_ = batch_->reply();
-        if (!reply_) reply_ = hook_.commands_.run(name_, arguments_, connection_);
+        if (!reply_) reply_ = task_->step();
+        if (!reply_) return false;
         // A lease that ended inside an allocation is told before the allocation's answer.
         hook_.deliver_endings();
         const ElementPtr answer = to_element(*reply_);
@@ -79,11 +70,8 @@ public:
 
 private:
     Hook& hook_;
-    ConnectionId connection_;
     ConstElementPtr id_;
-    ConstElementPtr arguments_;
-    std::string name_;
-    std::optional<Commands::Batch> batch_;
+    std::unique_ptr<Task> task_;
     std::optional<Reply> reply_;
 };
 

@@ -170,4 +170,10 @@ void append_json(std::string& out, const ConstElementPtr& value) {
     }
 }
 
+std::size_t size_as_json(const ConstElementPtr& value) {
+    std::string text;
+    append_json(text, value);
+    return text.size();
+}
+
 }  // namespace dstm::kea

@@ -15,9 +15,12 @@
 namespace dstm::kea {
 
 inline constexpr std::size_t json_depth_max = 32;
+// What an answer may hold to fit into a line of 1 MiB with what is around it.
+inline constexpr std::size_t answer_size_max = 900 * 1024;
 
 // Without the line end.
 [[nodiscard]] Result<isc::data::ElementPtr> read_json_line(std::string_view line);
 void append_json(std::string& out, const isc::data::ConstElementPtr& value);
+[[nodiscard]] std::size_t size_as_json(const isc::data::ConstElementPtr& value);
 
 }  // namespace dstm::kea

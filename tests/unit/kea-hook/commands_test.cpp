@@ -1,7 +1,12 @@
 // The commands through Kea's control channel: every answer and every reason.
 #include "kea_fixture.hpp"
 
+#include <ctime>
 #include <set>
+
+#include <boost/make_shared.hpp>
+
+#include <dhcpsrv/lease_mgr_factory.h>
 
 namespace dstm::kea {
 namespace {
@@ -198,6 +203,37 @@ TEST_F(KeaCommands, ListsInPages) {
     EXPECT_EQ(page("192.0.2.12", 1000)->find("arguments/count")->intValue(), 4);
     EXPECT_FALSE(page("192.0.2.12", 1000)->find("arguments/next"));
     EXPECT_EQ(result_of(page("192.0.2.16", 1000)), 3);
+    EXPECT_FALSE(page("0.0.0.0", 7)->find("arguments/next")) << "full, and the last";
+    EXPECT_EQ(page("0.0.0.0", 6)->find("arguments/next")->stringValue(), "192.0.2.15");
+}
+
+TEST_F(KeaCommands, APageOverManyLeasesOfOthersIsBounded) {
+    const auto subnet = add_subnet("10.1.0.0", 16, "10.1.0.0", "10.1.255.255", 2);
+    auto& leases = isc::dhcp::LeaseMgrFactory::instance();
+    for (std::uint32_t i = 0; i < 25000; ++i) {
+        const std::vector<std::uint8_t> mac{
+            2, 0, 0, 0, static_cast<std::uint8_t>(i >> 8), static_cast<std::uint8_t>(i)};
+        leases.addLease(boost::make_shared<isc::dhcp::Lease4>(
+            isc::asiolink::IOAddress(0x0a010000 + i),
+            boost::make_shared<isc::dhcp::HWAddr>(mac, isc::dhcp::HTYPE_ETHER), nullptr, 3600,
+            time(nullptr), 2));
+    }
+    const std::string ours = address_of(allocate(1));
+    std::string from = "0.0.0.0";
+    std::vector<std::string> seen;
+    int pages = 0;
+    for (; pages < 10; ++pages) {
+        const auto answer = command("dstm4-lease-list", "{\"from\": \"" + from + "\"}");
+        ASSERT_EQ(result_of(answer), 0) << answer->str();
+        for (const auto& one : answer->find("arguments/leases")->listValue()) {
+            seen.push_back(one->get("ip-address")->stringValue());
+        }
+        const auto next = answer->find("arguments/next");
+        if (!next) break;
+        from = next->stringValue();
+    }
+    EXPECT_EQ(seen, std::vector<std::string>{ours});
+    EXPECT_EQ(pages, 2);
 }
 
 TEST_F(KeaCommands, ABatchAnswersEachInOrder) {
@@ -223,6 +259,31 @@ TEST_F(KeaCommands, ABatchAnswersEachInOrder) {
     std::string many = "{\"commands\": [7";
     for (int i = 0; i < 1000; ++i) many += ",7";
     EXPECT_EQ(reason_of(command("dstm4-lease-batch", many + "]}")), "bad-request");
+}
+
+TEST_F(KeaCommands, AnswersFitIntoALine) {
+    constexpr std::size_t line_max = 1 << 20;
+    add_subnet("10.1.0.0", 16, "10.1.0.0", "10.1.255.255", 2);
+    const std::string context = "\"subnet-id\": 2, \"user-context\": {\"dstm\": {\"user\": \"" +
+                                std::string(3000, 'u') + "\"}}";
+    for (int client = 0; client < 500; ++client) {
+        ASSERT_EQ(result_of(allocate(client, context)), 0);
+    }
+    const auto list = command("dstm4-lease-list");
+    EXPECT_LT(list->str().size(), line_max);
+    EXPECT_TRUE(list->find("arguments/next"));
+    std::string batch = "{\"commands\": [";
+    for (int client = 0; client < 500; ++client) {
+        batch += std::string(client == 0 ? "" : ",") +
+                 "{\"command\": \"dstm4-lease-allocate\", \"arguments\": {\"client-id\": \"" +
+                 client_id(client) + "\"}}";
+    }
+    const auto answer = command("dstm4-lease-batch", batch + "]}");
+    EXPECT_LT(answer->str().size(), line_max);
+    const auto responses = answer->find("arguments/responses");
+    ASSERT_EQ(responses->size(), 500U);
+    EXPECT_EQ(result_of(responses->get(0)), 0);
+    EXPECT_EQ(reason_of(responses->get(499)), "bad-request");
 }
 
 TEST_F(KeaCommands, ADisabledServiceChangesNothing) {

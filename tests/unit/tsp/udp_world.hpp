@@ -60,6 +60,7 @@ public:
     Duration work = std::chrono::milliseconds(300);
     unsigned challenges = 0;  // before success
     std::string proof;        // with success
+    TunnelAnswered answer = granted();
     int opened = 0;
     int authentications = 0;
     int requests = 0;
@@ -84,7 +85,7 @@ private:
         } else if (std::holds_alternative<RequestTunnel>(action)) {
             ++requests;
             scheduler_.post(work, [this, id] {
-                if (alive.contains(id)) carry_out(server_.handle(id, granted(), now()));
+                if (alive.contains(id)) carry_out(server_.handle(id, answer, now()));
             });
         } else if (std::holds_alternative<ConfirmTunnel>(action)) {
             ++confirmed;

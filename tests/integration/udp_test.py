@@ -159,7 +159,9 @@ class Signalling(unittest.TestCase):
 
     def drop(self, protocol, kind="blackhole"):
         """The router forwards no signalling of this protocol any more."""
-        rule = ("ipproto", protocol, "dport", "3653", kind)
+        # By number: a small system has no /etc/protocols.
+        number = {"tcp": socket.IPPROTO_TCP, "udp": socket.IPPROTO_UDP}[protocol]
+        rule = ("ipproto", str(int(number)), "dport", "3653", kind)
         self.campus.router.ip("-6", "rule", "add", *rule)
         self.addCleanup(self.campus.router.ip, "-6", "rule", "del", *rule)
 

@@ -127,6 +127,7 @@ void Simulation::ask(Client& client, tsp::Action action) {
 void Simulation::send(Client& client, tsp::Action action) {
     client.asked = action;
     client.is_tainted = false;
+    client.calm_when_asked = calm_;
     auto message = support::BrokerWorld::create_message(client.sources[client.at]);
     message.action = action;
     message.host_id = client.host;
@@ -145,7 +146,6 @@ void Simulation::on_answer(Client& client, const tsp::client::CommandAnswered& a
         client.offered = *Ipv4Address::parse(message.client->find(tsp::AddressType::ipv4)->text);
         client.offered_until =
             world_.scheduler.clock.wall() + std::chrono::seconds(*message.lease_seconds);
-        client.offered_calm = calm_;
         client.is_deciding = true;
         world_.scheduler.post(up_to(std::chrono::seconds(1)), [this, &client, talk = client.talk] {
             if (!talk->is_over() && talk == client.talk) decide(client);
@@ -183,7 +183,7 @@ void Simulation::on_accept_arrived(Client& client) {
     client.address = client.offered;
     client.source = client.sources[client.at];
     client.until = client.offered_until;
-    if (client.offered_calm != calm_) return;
+    if (client.calm_when_asked != calm_) return;
     bool is_installed = false;
     for (const auto& [name, endpoint] : world_.endpoints) {
         const auto at = endpoint.tunnels.find(client.address);

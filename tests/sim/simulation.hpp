@@ -42,14 +42,14 @@ private:
 
         Claim claim = Claim::nothing;
         bool is_deciding = false;  // has an offer and says nothing else before its answer to it
-        bool is_tainted = false;  // something took its dialogue's effect away, or may have
+        bool is_tainted = false;   // something took its dialogue's effect away, or may have
         Ipv4Address address;
         std::string source;
         WallTime until;
         // of the offer it looks at
         Ipv4Address offered;
         WallTime offered_until;
-        std::uint64_t offered_calm = 0;
+        std::uint64_t calm_when_asked = 0;
     };
 
     void happen();

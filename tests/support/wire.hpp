@@ -34,11 +34,15 @@ public:
     Wire(Scheduler& scheduler, const Fates& fates) : scheduler_(scheduler), fates_(fates) {}
     Wire(const Wire&) = delete;
     Wire& operator=(const Wire&) = delete;
-    // The process died: nobody hears an answer, what was sent may be carried out or not.
+    // The process died: nobody hears an answer. What was sent is carried out before the other side
+    // hears of a new connection, or never.
     ~Wire() {
         for (const auto& request : requests_) {
             request->is_answered = true;
-            if (!effects_survive_) request->is_cancelled = true;
+            if (effects_survive_ && !request->is_over && !request->is_cancelled) {
+                request->effect();
+            }
+            request->is_cancelled = true;
         }
     }
 
@@ -54,9 +58,12 @@ public:
 
         const Duration now = scheduler_.clock.now().time_since_epoch();
         last_effect_ = std::max(last_effect_, now + fate.effect_after);
-        scheduler_.post(last_effect_ - now, [request, outcome, effect, happens = fate.happens] {
+        if (fate.happens) {
+            request->effect = [outcome, effect = std::move(effect)] { *outcome = effect(); };
+        }
+        scheduler_.post(last_effect_ - now, [request] {
+            if (!request->is_cancelled) request->effect();
             request->is_over = true;
-            if (happens && !request->is_cancelled) *outcome = effect();
         });
         const Duration answered =
             fate.gives_up_first ? Duration(0) : last_effect_ - now + fate.answer_after;
@@ -89,6 +96,7 @@ private:
         bool is_answered = false;
         bool is_cancelled = false;
         bool is_over = false;  // its effect has happened, or never will
+        std::function<void()> effect = [] {};
         std::function<void(const Error&)> answer;
     };
 

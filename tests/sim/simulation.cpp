@@ -140,7 +140,8 @@ void Simulation::send(Client& client, tsp::Action action) {
 
 void Simulation::on_answer(Client& client, const tsp::client::CommandAnswered& answer) {
     if (client.asked == tsp::Action::delete_tunnel) {
-        if (answer.status == success && !client.is_tainted) client.claim = Claim::nothing;
+        const bool is_done = answer.status == success && !client.is_tainted;
+        client.claim = is_done ? Claim::nothing : Claim::unsure;
     } else if (answer.status == success) {
         const auto& message = *answer.message;
         client.offered = *Ipv4Address::parse(message.client->find(tsp::AddressType::ipv4)->text);
@@ -196,6 +197,10 @@ void Simulation::on_accept_arrived(Client& client) {
 
 void Simulation::on_over(Client& client) {
     client.is_deciding = false;
+    // An accept may have arrived after the delete was sent, and nobody knows what came of that.
+    if (client.asked == tsp::Action::delete_tunnel && client.claim == Claim::bound) {
+        client.claim = Claim::unsure;
+    }
     const auto talk = std::exchange(client.talk, nullptr);
     // Its hooks are running: it goes when they have returned.
     world_.scheduler.post(Duration(0), [talk] {});

@@ -98,6 +98,7 @@ TEST_F(KeaEvents, AnExpiryInsideAnAllocationComesBeforeItsAnswer) {
         address + "\"}}\n");
     expect_event(*peer, "lease-expired", address);
     const auto answer = next(*peer);
+    ASSERT_TRUE(answer->contains("id")) << answer->str();
     EXPECT_EQ(answer->get("id")->intValue(), 9);
     EXPECT_EQ(text(answer, "arguments/ip-address"), address);
 }

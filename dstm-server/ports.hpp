@@ -20,6 +20,16 @@ namespace dstm::server {
 template <class T>
 using Done = std::function<void(Result<T>)>;
 
+enum class Transport { tcp, udp };
+
+// Who speaks in one signalling dialogue, as the network shows it.
+struct SessionPeer {
+    IpEndpoint remote;  // the source of its packets; a mapped IPv4 address already unmapped
+    Transport transport = Transport::tcp;
+    bool tls = false;
+    std::string relay = {};  // the endpoint that relays its datagrams; empty: our own socket
+};
+
 // Names one client to Kea (DHCP option 61): 0x00 and the first 19 bytes of
 // SHA-256("dstm" NUL user NUL host). The same user on the same host has the same one, whatever its
 // IPv6 address is; nobody can name another user's.
@@ -94,6 +104,8 @@ struct EndpointInfo {
     std::optional<Ipv4Address> outer_ipv4;
     Ipv4Address inner_ipv4;  // answers keepalives of v4v6
     std::vector<Ipv4Prefix> pools;
+    std::optional<Ipv6Address> inner_ipv6;  // answers keepalives of v6 types
+    std::vector<Ipv6Prefix> pools_ipv6;     // addresses and delegated prefixes of v6 types
     std::string data_plane;
     std::uint64_t tunnels = 0;  // installed now
 

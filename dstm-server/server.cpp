@@ -23,11 +23,9 @@ constexpr Duration stop_poll_interval = std::chrono::milliseconds(20);
 // The broker as the network side wants it.
 class BrokerService final : public net::TunnelService {
 public:
-    BrokerService(Broker& broker, Transport transport) : broker_(broker), transport_(transport) {}
+    explicit BrokerService(Broker& broker) : broker_(broker) {}
 
-    std::uint64_t open(const IpEndpoint& peer) override {
-        return broker_.open({peer, transport_, false});
-    }
+    std::uint64_t open(const SessionPeer& peer) override { return broker_.open(peer); }
     void authenticated(std::uint64_t session, std::string user) override {
         broker_.authenticated(session, std::move(user));
     }
@@ -41,7 +39,6 @@ public:
 
 private:
     Broker& broker_;
-    const Transport transport_;
 };
 
 // Ends the workers before what they refer to goes.
@@ -75,8 +72,7 @@ public:
     Result<void> start() {
         if (auto opened = open_audit_log(); !opened) return opened;
         broker_ = std::make_unique<Broker>(settings_.broker, kea_, links_, *audit_, clock_);
-        by_tcp_ = std::make_unique<BrokerService>(*broker_, Transport::tcp);
-        by_udp_ = std::make_unique<BrokerService>(*broker_, Transport::udp);
+        service_ = std::make_unique<BrokerService>(*broker_);
         auto authenticator = SaslAuthenticator::create(settings_.sasl, workers_.pool(), events_);
         if (!authenticator) return tl::unexpected(authenticator.error());
         authenticator_ = std::move(*authenticator);
@@ -127,11 +123,11 @@ private:
 
     Result<void> listen_for_clients() {
         tsp_ = std::make_unique<net::TspServer>(settings_.tsp, events_, clock_, *authenticator_,
-                                                *by_tcp_);
+                                                *service_);
         if (auto listening = tsp_->start(); !listening) return listening;
         settings_.udp.session = settings_.tsp.session;
         udp_ = std::make_unique<net::UdpListener>(settings_.udp, events_, clock_, *authenticator_,
-                                                  *by_udp_, [this] { return is_serving(); });
+                                                  *service_, [this] { return is_serving(); });
         return udp_->start();
     }
 
@@ -204,8 +200,7 @@ private:
     Workers workers_;
     std::unique_ptr<SaslAuthenticator> authenticator_;
     std::unique_ptr<Broker> broker_;
-    std::unique_ptr<BrokerService> by_tcp_;
-    std::unique_ptr<BrokerService> by_udp_;
+    std::unique_ptr<BrokerService> service_;
     std::unique_ptr<io::LineServer> operators_;
     std::unique_ptr<net::TspServer> tsp_;
     std::unique_ptr<net::UdpListener> udp_;

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <vector>
 
+#include "common/base/bytes.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/result.hpp"
 #include "common/tunnel/spec.hpp"
@@ -52,6 +53,14 @@ public:
 
     [[nodiscard]] virtual std::vector<InstalledTunnel> list() const = 0;
     [[nodiscard]] virtual DropCounters drops() const = 0;
+
+    // v6udpv4: sends a TSP datagram (first nibble 0xF) from the plane's UDP port, the one that
+    // carries the data (RFC 5572 s4.4.1.2). unavailable: this plane has none, or cannot send now.
+    [[nodiscard]] virtual Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) {
+        static_cast<void>(peer);
+        static_cast<void>(datagram);
+        return fail(ErrorCode::unavailable, "this data plane has no UDP port");
+    }
 };
 
 }  // namespace dstm::dataplane

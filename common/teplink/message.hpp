@@ -41,6 +41,8 @@ struct Hello {
     std::optional<Ipv4Address> outer_ipv4;
     Ipv4Address inner_ipv4;
     std::vector<Ipv4Prefix> pools;
+    std::optional<Ipv6Address> inner_ipv6;  // with v6 types
+    std::vector<Ipv6Prefix> pools_ipv6;     // addresses and delegated prefixes of v6 types
     std::string data_plane;
     std::uint64_t tunnels = 0;  // installed now
     std::uint64_t protocol = protocol_version;

@@ -53,6 +53,8 @@ Json write(const Hello& hello) {
     for (const auto type : hello.types) types.push_back(to_string(type));
     Json pools = Json::array();
     for (const auto& pool : hello.pools) pools.push_back(pool.to_string());
+    Json pools_ipv6 = Json::array();
+    for (const auto& pool : hello.pools_ipv6) pools_ipv6.push_back(pool.to_string());
     Json json{{"protocol", hello.protocol},
               {"name", hello.name},
               {"group", hello.group},
@@ -63,6 +65,8 @@ Json write(const Hello& hello) {
               {"tunnels", hello.tunnels}};
     if (hello.outer_ipv6) json["outer-ipv6"] = hello.outer_ipv6->to_string();
     if (hello.outer_ipv4) json["outer-ipv4"] = hello.outer_ipv4->to_string();
+    if (hello.inner_ipv6) json["inner-ipv6"] = hello.inner_ipv6->to_string();
+    if (!hello.pools_ipv6.empty()) json["pools-ipv6"] = std::move(pools_ipv6);
     return json;
 }
 
@@ -87,6 +91,14 @@ Hello read_hello(const Json& params) {
     hello.inner_ipv4 = need_parsed(params, "inner-ipv4", Ipv4Address::parse);
     for (const auto& pool : need_array(params, "pools", pools_max)) {
         hello.pools.push_back(parse_text(pool, "pools", Ipv4Prefix::parse));
+    }
+    if (const Json* inner = find(params, "inner-ipv6")) {
+        hello.inner_ipv6 = parse_text(*inner, "inner-ipv6", Ipv6Address::parse);
+    }
+    if (find(params, "pools-ipv6") != nullptr) {
+        for (const auto& pool : need_array(params, "pools-ipv6", pools_max)) {
+            hello.pools_ipv6.push_back(parse_text(pool, "pools-ipv6", Ipv6Prefix::parse));
+        }
     }
     hello.data_plane = need_name(params, "data-plane");
     hello.tunnels = need_number(params, "tunnels");

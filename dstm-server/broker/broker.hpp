@@ -26,14 +26,6 @@ namespace dstm::server {
 
 using SessionId = std::uint64_t;  // never 0, never used twice
 
-enum class Transport { tcp, udp };
-
-struct SessionPeer {
-    IpEndpoint remote;  // the source of its packets; a mapped IPv4 address already unmapped
-    Transport transport = Transport::tcp;
-    bool tls = false;
-};
-
 // What the admin socket shows.
 struct BindingView {
     Lease lease;  // address and expiry; user, host, outer address, endpoint in its context

@@ -35,7 +35,7 @@ void Connection::start() {
     // Else the kernel would hold megabytes for a peer that does not read.
     socket_.set_option(asio::socket_base::send_buffer_size(kernel_buffer_size), ignored);
     owner_ = std::make_unique<SessionOwner>(
-        peer_, around_.events, around_.authenticator, around_.tunnels,
+        SessionPeer{peer_, Transport::tcp}, around_.events, around_.authenticator, around_.tunnels,
         [weak = weak_from_this()](const SessionOwner::Event& event) {
             const auto self = weak.lock();
             if (!self || self->over_ || self->closing_) return;

@@ -26,8 +26,8 @@ tsp::AuthenticationStepDone event_of(AuthenticationStep step) {
 
 }  // namespace
 
-SessionOwner::SessionOwner(IpEndpoint peer, asio::io_context& events, Authenticator& authenticator,
-                           TunnelService& tunnels, Tell tell)
+SessionOwner::SessionOwner(SessionPeer peer, asio::io_context& events,
+                           Authenticator& authenticator, TunnelService& tunnels, Tell tell)
     : peer_(std::move(peer)),
       events_(events),
       authenticator_(authenticator),
@@ -46,7 +46,7 @@ void SessionOwner::end() {
 void SessionOwner::carry_out(tsp::StartAuthentication& action) {
     std::optional<Secret> initial;
     if (action.initial_response) initial.emplace(std::move(*action.initial_response));
-    conversation_ = authenticator_.start(action.mechanism, std::move(initial), peer_,
+    conversation_ = authenticator_.start(action.mechanism, std::move(initial), peer_.remote,
                                          [self = self_](AuthenticationStep step) {
                                              if (*self) (*self)->step_done(std::move(step));
                                          });
@@ -63,7 +63,7 @@ void SessionOwner::carry_out(tsp::ContinueAuthentication& action) {
 void SessionOwner::step_done(AuthenticationStep step) {
     if (step.outcome != AuthenticationStep::Outcome::challenge) conversation_.reset();
     if (step.outcome == AuthenticationStep::Outcome::success) {
-        log_info("AUTH_SUCCEEDED", "peer={} user={}", to_string(peer_), log::quoted(step.user));
+        log_info("AUTH_SUCCEEDED", "peer={} user={}", to_string(peer_.remote), log::quoted(step.user));
         // Before the session learns of it: the command may be there already.
         tunnels_.authenticated(id_, std::move(step.user));
     }
@@ -89,7 +89,7 @@ void SessionOwner::report_refusal(const tsp::TunnelAnswered& answer) const {
     if (answer.status == tsp::Status::success || answer.status == tsp::Status::invalid_format) {
         return;
     }
-    log_info("TSP_REFUSED", "peer={} status={} text={}", to_string(peer_),
+    log_info("TSP_REFUSED", "peer={} status={} text={}", to_string(peer_.remote),
              static_cast<int>(answer.status), log::quoted(answer.detail));
 }
 
@@ -97,7 +97,7 @@ void SessionOwner::carry_out(tsp::ConfirmTunnel&) { tunnels_.accept(id_); }
 void SessionOwner::carry_out(tsp::DeclineTunnel&) { tunnels_.reject(id_); }
 
 void SessionOwner::carry_out(tsp::ReportViolation& action) {
-    log_warning("TSP_VIOLATION", "peer={} what={}", to_string(peer_), log::quoted(action.what));
+    log_warning("TSP_VIOLATION", "peer={} what={}", to_string(peer_.remote), log::quoted(action.what));
 }
 
 }  // namespace dstm::server::net

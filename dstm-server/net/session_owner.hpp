@@ -24,7 +24,7 @@ public:
 
     // `tell` is called from a handler on the event thread, never from within a call, and not after
     // end(). All references outlive the owner.
-    SessionOwner(IpEndpoint peer, boost::asio::io_context& events, Authenticator& authenticator,
+    SessionOwner(SessionPeer peer, boost::asio::io_context& events, Authenticator& authenticator,
                  TunnelService& tunnels, Tell tell);
     ~SessionOwner();
     SessionOwner(const SessionOwner&) = delete;
@@ -44,7 +44,7 @@ private:
     void step_done(AuthenticationStep step);
     void report_refusal(const tsp::TunnelAnswered& answer) const;
 
-    const IpEndpoint peer_;
+    const SessionPeer peer_;
     boost::asio::io_context& events_;
     Authenticator& authenticator_;
     TunnelService& tunnels_;

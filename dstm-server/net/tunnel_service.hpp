@@ -6,9 +6,9 @@
 #include <functional>
 #include <string>
 
-#include "common/base/ip_address.hpp"
 #include "common/tsp/message.hpp"
 #include "common/tsp/server_session.hpp"
+#include "dstm-server/ports.hpp"
 
 namespace dstm::server::net {
 
@@ -17,7 +17,7 @@ public:
     using Answer = std::function<void(tsp::TunnelAnswered)>;
 
     virtual ~TunnelService() = default;
-    [[nodiscard]] virtual std::uint64_t open(const IpEndpoint& peer) = 0;
+    [[nodiscard]] virtual std::uint64_t open(const SessionPeer& peer) = 0;
     // Empty user: anonymous. Before the first request.
     virtual void authenticated(std::uint64_t session, std::string user) = 0;
     // `answer` is called exactly once, at once or later, never after close().

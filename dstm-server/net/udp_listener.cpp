@@ -119,7 +119,7 @@ private:
     void carry_out_one(const tsp::udp::OpenExchange& action) {
         const auto id = action.exchange;
         owners_.emplace(id, std::make_unique<SessionOwner>(
-                                action.peer, events_, authenticator_, tunnels_,
+                                SessionPeer{action.peer, Transport::udp}, events_, authenticator_, tunnels_,
                                 [this, id](const SessionOwner::Event& event) {
                                     std::visit(
                                         [&](const auto& one) {

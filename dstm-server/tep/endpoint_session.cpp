@@ -19,6 +19,8 @@ EndpointInfo info_of(const teplink::Hello& hello) {
     info.outer_ipv4 = hello.outer_ipv4;
     info.inner_ipv4 = hello.inner_ipv4;
     info.pools = hello.pools;
+    info.inner_ipv6 = hello.inner_ipv6;
+    info.pools_ipv6 = hello.pools_ipv6;
     info.data_plane = hello.data_plane;
     info.tunnels = hello.tunnels;
     return info;

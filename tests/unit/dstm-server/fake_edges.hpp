@@ -63,8 +63,8 @@ private:
 
 class FakeService final : public net::TunnelService {
 public:
-    std::uint64_t open(const IpEndpoint& peer) override {
-        peers.push_back(peer);
+    std::uint64_t open(const SessionPeer& peer) override {
+        peers.push_back(peer.remote);
         open_sessions.insert(++last_);
         return last_;
     }

@@ -27,6 +27,8 @@ std::vector<Request> sample_requests() {
     hello.outer_ipv4 = Ipv4Address::parse("198.51.100.1");
     hello.inner_ipv4 = test::endpoint_inner;
     hello.pools = {test::endpoint_pool};
+    hello.inner_ipv6 = Ipv6Address::parse("2001:db8:100::1").value();
+    hello.pools_ipv6 = {Ipv6Prefix::parse("2001:db8:100::/40").value()};
     hello.data_plane = "tun";
     hello.tunnels = 7;
     TunnelSpec six = tunnel("2001:db8:100::1", 0xffff'ffff'ffff'ffff, "198.51.100.9");

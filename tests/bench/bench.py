@@ -8,6 +8,7 @@ import os
 import sys
 
 import path
+import reattach
 from common import Namespace, say
 
 
@@ -38,6 +39,7 @@ BENCHES = {
     "bpf": lambda: in_lone_endpoint("dstm_bench_bpf"),
     "table": lambda: in_lone_endpoint("dstm_bench_table"),
     "path": path.main,
+    "reattach": reattach.main,
 }
 
 

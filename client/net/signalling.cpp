@@ -65,7 +65,10 @@ public:
         if (error) return std::nullopt;
         const auto local = probe.local_endpoint(error);
         if (error) return std::nullopt;
-        return Ipv6Address(local.address().to_v6().to_bytes());
+        // While the last address goes and the new one is not there yet, the kernel would send from
+        // its link-local address; a move to that leads nowhere.
+        const Ipv6Address source(local.address().to_v6().to_bytes());
+        return source.is_usable_unicast() ? std::optional(source) : std::nullopt;
     }
 
 private:

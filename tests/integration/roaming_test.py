@@ -148,6 +148,25 @@ class Roaming(unittest.TestCase):
         self.transfer.must_progress("after the second client has gone")
 
 
+class DeadPath(unittest.TestCase):
+    def test_three_lost_keepalives_make_the_client_signal_again(self):
+        with c.Campus() as campus:
+            campus.add_user("alice", "secret")
+            campus.start_daemons()
+            configuration = campus.client_configuration("alice-1", "alice", "secret", keepalive=5)
+            client = campus.start_client(configuration)
+            client.wait_for_log("CLIENT_UP")
+            logins = campus.server.output().count("AUTH_SUCCEEDED")
+            # What the tunnel carries is lost, the signalling is not. IPv4 in IPv6 is protocol 4.
+            rule = ("ipproto", "4", "blackhole")
+            campus.router.ip("-6", "rule", "add", *rule)
+            client.wait_for_log("CLIENT_KEEPALIVE_LOST", timeout=60)
+            campus.server.wait_for_log("AUTH_SUCCEEDED", count=logins + 1)
+            campus.router.ip("-6", "rule", "del", *rule)
+            c.wait_for("the path works again", lambda: campus.client.run(
+                "ping", "-c", "1", "-W", "1", c.WEB, check=False).returncode == 0)
+
+
 class Suspended(unittest.TestCase):
     def test_a_host_that_sleeps_past_the_end_of_its_lease(self):
         with RoamingCampus(lifetime=4) as campus:

@@ -126,6 +126,15 @@ void EndpointDesk::mark_all() {
     for (auto& [name, endpoint] : endpoints_) endpoint.marked = true;
 }
 
+void EndpointDesk::allow_syncs(bool knows_all) {
+    // What we know now for the first time is told at once.
+    if (!may_sync_ || (knows_all && !knows_all_)) {
+        for (auto& [name, endpoint] : endpoints_) endpoint.sync_not_before = clock_.now();
+    }
+    may_sync_ = true;
+    knows_all_ = knows_all;
+}
+
 void EndpointDesk::sync_marked() {
     if (!may_sync_) return;
     for (auto& [name, endpoint] : endpoints_) {

@@ -55,10 +55,7 @@ public:
 
     // No endpoint is synced before we know leases. As long as we know those of one family only, a
     // sync puts in what is missing and takes nothing away.
-    void allow_syncs(bool knows_all) {
-        may_sync_ = true;
-        knows_all_ = knows_all;
-    }
+    void allow_syncs(bool knows_all);
     // Its part of the table changed other than by install and remove.
     void mark(const std::string& name);
     void mark_all();

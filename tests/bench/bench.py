@@ -7,6 +7,7 @@ Everything runs in network namespaces that are made here and deleted again.
 import os
 import sys
 
+import flood_bench
 import path
 import reattach
 from common import Namespace, say
@@ -40,6 +41,7 @@ BENCHES = {
     "table": lambda: in_lone_endpoint("dstm_bench_table"),
     "path": path.main,
     "reattach": reattach.main,
+    "flood": flood_bench.main,
 }
 
 

@@ -73,7 +73,7 @@ public:
         kea_ = lease_store(settings_.kea);
         kea6_ = lease_store(settings_.kea6);
         broker_ = std::make_unique<Broker>(settings_.broker, LeaseStores{kea_.get(), kea6_.get()},
-                                           links_, *audit_, clock_);
+                                           links_, *audit_, nullptr, clock_);
         service_ = std::make_unique<BrokerService>(*broker_);
         auto authenticator = SaslAuthenticator::create(settings_.sasl, workers_.pool(), events_);
         if (!authenticator) return tl::unexpected(authenticator.error());

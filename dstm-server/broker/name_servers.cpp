@@ -11,6 +11,7 @@ namespace {
 
 constexpr std::size_t label_size_max = 63;  // RFC 1035 s2.3.4
 constexpr std::size_t name_size_max = 253;
+constexpr std::size_t servers_max = 8;
 
 bool is_label(std::string_view label) {
     const auto is_allowed = [](char c) {
@@ -21,11 +22,10 @@ bool is_label(std::string_view label) {
            label.back() != '-' && std::ranges::all_of(label, is_allowed);
 }
 
-// RFC 1123 s2.1, with or without the last dot; not all of it digits, so that no damaged address
-// passes for a name.
+// With or without the last dot; not all of it digits, so that no damaged address passes for a name.
 bool is_name(std::string_view name) {
     if (name.ends_with('.')) name.remove_suffix(1);
-    if (name.empty() || name.size() > name_size_max) return false;
+    if (name.size() > name_size_max || name.find('.') == std::string_view::npos) return false;
     if (name.find_first_not_of("0123456789.") == std::string_view::npos) return false;
     while (true) {
         const auto dot = name.find('.');
@@ -65,7 +65,7 @@ Result<std::vector<std::string>> read_name_servers(const tsp::Party& client) {
         std::string text = address ? to_string(*address) : server.text;
         if (std::ranges::find(servers, text) == servers.end()) servers.push_back(std::move(text));
     }
-    if (servers.size() > name_servers_max) {
+    if (servers.size() > servers_max) {
         return fail(ErrorCode::invalid, "There are too many name servers");
     }
     return servers;

@@ -19,7 +19,7 @@ using dstm::test::run_until;
 class Listener final : public LeaseListener {
 public:
     void on_lease_ended(const Lease& lease, LeaseEnd) override {
-        ended.push_back(lease.address.to_string());
+        ended.push_back(to_string(lease.address));
     }
     void on_lease_store_ready() override { ++ready; }
     void on_lease_store_lost() override { ++lost; }

@@ -56,7 +56,7 @@ class Broker final : public EndpointListener {
 public:
     using Answer = std::function<void(tsp::TunnelAnswered)>;
 
-    // Makes itself the listener of `stores` and `links`. `dns` may be nullptr: reverse zones are not
+    // Makes itself the listener of `stores` and `links`. `dns` may be nullptr: no reverse zone is
     // delegated. All of them outlive the broker; completions may come after it is gone and are
     // ignored then.
     Broker(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,

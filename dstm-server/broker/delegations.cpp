@@ -67,13 +67,11 @@ void Delegations::on_updated(const Ipv6Prefix& prefix, const Servers& servers,
     // What can never be done is not tried again.
     zone.confirmed.reset();
     if (result || result.error().code == ErrorCode::invalid) zone.confirmed = servers;
-    if (!result) {
-        zone.not_before = clock_.now() + retry_interval;
-        log_warning("BROKER_DELEGATION_FAILED", "prefix={} error={}", prefix.to_string(),
-                    log::quoted(to_string(result.error())));
-    } else {
+    if (result) {
         log_info("BROKER_DELEGATION_UPDATED", "prefix={} name-servers={}", prefix.to_string(),
                  servers.size());
+    } else {
+        zone.not_before = clock_.now() + retry_interval;  // the edge has logged it
     }
     if (zone.confirmed == zone.wanted && zone.wanted.empty()) {
         zones_.erase(at);

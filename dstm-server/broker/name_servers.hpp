@@ -10,8 +10,8 @@
 namespace dstm::server {
 
 // Addresses and names, each once, in the client's order. Deployed clients put `dns_server` directly
-// under `client`, others under `router`: both count. invalid: no address, no name (RFC 1123 s2.1, of
-// two labels at least), or more than 8.
+// under `client`, others under `router`: both count. invalid: one that nothing can be delegated to,
+// or too many (delegation_plan.hpp).
 [[nodiscard]] Result<std::vector<std::string>> read_name_servers(const tsp::Party& client);
 
 // How one of them stands in a message.

@@ -21,7 +21,8 @@ BrokerWorld::Server::Server(BrokerWorld& world)
              world.scheduler.clock) {}
 
 BrokerWorld::BrokerWorld(std::size_t pool_size)
-    : kea(scheduler, server::Family::v4, pool_size), kea6(scheduler, server::Family::v6, pool_size) {
+    : kea(scheduler, server::Family::v4, pool_size),
+      kea6(scheduler, server::Family::v6, pool_size) {
     config.tunnel_types = {TunnelType::v4v6, TunnelType::v6v4, TunnelType::v6udpv4};
     beat();
 }

@@ -103,6 +103,23 @@ TEST(ServerConfig, EveryTypeCanBeOfferedWithTheKeaThatLeasesForIt) {
     EXPECT_EQ(settings.broker.idle_tunnels, IdleTunnels::remove);
 }
 
+TEST(ServerConfig, NamesAndReverseZonesAreOffUnlessConfigured) {
+    const Settings none = parse_settings(minimal, "f").settings;
+    EXPECT_EQ(none.broker.dns_suffix, "");
+    EXPECT_FALSE(none.reverse_delegation.has_value());
+    EXPECT_FALSE(none.broker.delegates_reverse_zones);
+    const auto loaded = parse_settings(replaced(minimal, "\"kea\"", R"("dns": {
+        "suffix": "dstm.example.", "reverse": { "address": "2001:db8::53", "key-file": "/k",
+        "zones": ["8.b.d.0.1.0.0.2.ip6.arpa"], "ttl": 60 } }, "kea")"), "f");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    EXPECT_EQ(loaded.settings.broker.dns_suffix, "dstm.example");
+    EXPECT_TRUE(loaded.settings.broker.delegates_reverse_zones);
+    ASSERT_TRUE(loaded.settings.reverse_delegation.has_value());
+    EXPECT_EQ(to_string(loaded.settings.reverse_delegation->server), "[2001:db8::53]:53");
+    EXPECT_EQ(loaded.settings.reverse_delegation->ttl_s, 60u);
+    EXPECT_EQ(loaded.settings.reverse_delegation->zones.size(), 1u);
+}
+
 TEST(ServerConfig, OnlyTheKeaThatATypeNeedsMustBeThere) {
     const auto loaded = parse_settings(
         replaced(replaced(minimal, "\"listen\"", "\"tunnel-types\": [\"v6v4\"], \"listen\""),
@@ -144,6 +161,12 @@ TEST(ServerConfig, EachMistakeIsNamedWithItsLineAndPath) {
         {"\"listen\"", "\"lifetime\": 10, \"listen\"", "f:3: dstm-server.tsp.lifetime"},
         {"\"listen\"", "\"limits\": {\"sessions\": 0}, \"listen\"",
          "f:3: dstm-server.tsp.limits.sessions"},
+        {"\"kea\"", "\"dns\": {\"suffix\": \"-x.example\"}, \"kea\"",
+         "f:5: dstm-server.dns.suffix"},
+        {"\"kea\"", "\"dns\": {\"reverse\": {\"address\": \"::1\"}}, \"kea\"",
+         "f:5: dstm-server.dns.reverse.key-file"},
+        {"\"kea\"", "\"dns\": {\"reverse\": {\"zones\": [\"example.org\"]}}, \"kea\"",
+         "f:5: dstm-server.dns.reverse.zones"},
         {"\"realm\": \"campus.example\"", "", "f:4: dstm-server.sasl.realm"},
         {"\"/run/kea/dstm4.sock\"", "7", "f:5: dstm-server.kea.socket"},
         {"\"unix-socket\": \"/run/dstm/endpoints.sock\"", "", "f:6: dstm-server.endpoints"},

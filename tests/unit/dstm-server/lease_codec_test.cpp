@@ -52,7 +52,8 @@ TEST(LeaseCodec, AUserNameOfAnyBytesStaysOneLineOfJson) {
 }
 
 TEST(LeaseCodec, AnAllocatedLeaseIsReadWhole) {
-    const auto allocated = decode_allocated(Family::v4, lease_json(7, 0x8f, 100, "\"reused\":true,"));
+    const auto allocated =
+        decode_allocated(Family::v4, lease_json(7, 0x8f, 100, "\"reused\":true,"));
     ASSERT_TRUE(allocated.has_value());
     EXPECT_EQ(allocated->lease, lease_of(7, 0x8f));
     EXPECT_TRUE(allocated->reused);
@@ -91,15 +92,18 @@ TEST(LeaseCodec, EachEventIsKnown) {
         EXPECT_EQ(ended.lease, lease_of(7, 1));
     }
     EXPECT_TRUE(std::holds_alternative<Resync>(*decode(Family::v4, event_line("resync", 13))));
-    EXPECT_TRUE(std::holds_alternative<UnknownEvent>(*decode(Family::v4, event_line("lease-sold", 14))));
+    EXPECT_TRUE(std::holds_alternative<UnknownEvent>(
+        *decode(Family::v4, event_line("lease-sold", 14))));
     EXPECT_EQ(std::get<Hello>(*decode(Family::v4, hello_line(3))).sequence, 3u);
 }
 
 TEST(LeaseCodec, ALeaseThatIsNotOursIsPassedOver) {
     const std::string foreign = R"({"ip-address":"192.0.2.9","client-id":"01","valid-lifetime":1,
                                     "expires-at":2})";
-    EXPECT_FALSE(std::get<LeaseEnded>(*decode(Family::v4, event_line("lease-expired", 1, foreign))).lease);
-    const auto page = decode_page(Family::v4, "{\"leases\":[" + foreign + "," + lease_json(7, 1) + "]}");
+    const auto ended = decode(Family::v4, event_line("lease-expired", 1, foreign));
+    EXPECT_FALSE(std::get<LeaseEnded>(*ended).lease);
+    const auto page =
+        decode_page(Family::v4, "{\"leases\":[" + foreign + "," + lease_json(7, 1) + "]}");
     ASSERT_TRUE(page.has_value());
     EXPECT_EQ(page->leases, (std::vector<Lease>{lease_of(7, 1)}));
     EXPECT_EQ(page->unreadable, 0u);

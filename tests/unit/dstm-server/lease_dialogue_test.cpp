@@ -26,7 +26,7 @@ protected:
 
     void allocate(std::uint8_t client, Generation generation = 100) {
         dialogue_.allocate(request_of(client, generation), [this](const Result<Lease>& lease) {
-            heard_.push_back(lease ? "leased " + lease->address)
+            heard_.push_back(lease ? "leased " + to_string(lease->address)
                                    : to_string(lease.error().code));
         }, now_);
     }

@@ -128,7 +128,7 @@ class Sasl(unittest.TestCase):
         self.assertEqual(outcome["status"], 200, outcome)
         self.assertGreaterEqual(outcome["rounds"], 2, "the token, and the offer of layers")
         self.assertEqual(outcome["layer"], 0, "TSP has no place for a security layer")
-        self.assertEqual(self.user_of_last_login(), "carol@" + kdc.REALM)
+        self.assertEqual(self.user_of_last_login(), "carol")
         self.assertTrue(self.cyrus("GSSAPI", environment, user="carol", layer=56,
                                    **{"service-host": HOST}).get("client-refused"))
         self.assertEqual(self.cyrus("GSSAPI", environment, user="alice",
@@ -145,9 +145,9 @@ class Sasl(unittest.TestCase):
                 peer = self.dialogue()
                 peer.send(b"AUTHENTICATE GSSAPI\r\n" + base64.b64encode(token) + b"\r\n")
                 line = peer.line()
-                # To an empty first message the answer may be an empty challenge (RFC 4752 s3.1).
-                if not line:
-                    peer.send(b"\r\n")
+                # An empty one may be taken for a request to begin.
+                if not line[:3].isdigit():
+                    peer.send(base64.b64encode(b"nonsense") + b"\r\n")
                     line = peer.line()
                 self.assertTrue(line.startswith("300 "), line)
 

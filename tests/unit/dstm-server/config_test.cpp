@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include <algorithm>
 
 namespace dstm::server {
@@ -65,6 +67,47 @@ TEST(ServerConfig, UdpIsServedBesideTcpUnlessSwitchedOffForAnAddress) {
     EXPECT_EQ(loaded.settings.tsp.listen.size(), 2u);
     ASSERT_EQ(loaded.settings.udp.listen.size(), 1u);
     EXPECT_EQ(to_string(loaded.settings.udp.listen[0]), "192.0.2.1:4000");
+}
+
+TEST(ServerConfig, RedirectTlsAndTriesAreRead) {
+    const auto loaded = parse_settings(
+        replaced(minimal, R"("listen":)", R"(
+        "redirect": { "when": "always",
+                      "brokers": [ { "ipv4": "192.0.2.53" },
+                                   { "ipv6": "2001:db8::53", "dn": "b.example" } ] },
+        "tls": { "address": "::", "certificate": "a.crt", "key": "a.key", "client-ca": "ca.crt" },
+        "limits": { "tries-per-address": 1, "tries-per-prefix": 2, "tries-per-user": 3 },
+        "listen":)"),
+        "test");
+    ASSERT_EQ(loaded.mistakes, std::vector<std::string>{});
+    const auto& tsp = loaded.settings.tsp;
+    EXPECT_TRUE(tsp.session.redirect.is_always);
+    ASSERT_EQ(tsp.session.redirect.brokers.size(), 2u);
+    EXPECT_EQ(tsp.session.redirect.brokers[1].addresses,
+              (std::vector<tsp::Address>{{tsp::AddressType::ipv6, "2001:db8::53", {}},
+                                         {tsp::AddressType::dn, "b.example", {}}}));
+    ASSERT_TRUE(tsp.tls.has_value());
+    EXPECT_EQ(to_string(tsp.tls->listen), "[::]:3655");
+    EXPECT_EQ(tsp.tls->files.client_ca, "ca.crt");
+    EXPECT_EQ(tsp.tries.per_address, 1u);
+    EXPECT_EQ(loaded.settings.udp.limits.tries.per_prefix, 2u);
+    EXPECT_EQ(loaded.settings.udp.limits.tries.per_user, 3u);
+}
+
+TEST(ServerConfig, MistakesInRedirectAndTlsAreNamed) {
+    for (const auto& [text, what] : std::map<std::string, std::string>{
+             {R"("redirect": { "brokers": [] },)", "brokers"},
+             {R"("redirect": { "brokers": [ {} ] },)", "dn"},
+             {R"("redirect": { "brokers": [ { "ipv4": "2001:db8::1" } ] },)", "ipv4"},
+             {R"("redirect": { "brokers": [ { "dn": "a b" } ] },)", "dn"},
+             {R"("redirect": { "when": "never", "brokers": [ { "dn": "a" } ] },)", "when"},
+             {R"("tls": { "address": "::" },)", "certificate"},
+             {R"("mechanisms": ["GSSAPI"],)", "hostname"}}) {
+        const auto loaded =
+            parse_settings(replaced(minimal, R"("listen":)", text + R"("listen":)"), "test");
+        ASSERT_FALSE(loaded.mistakes.empty()) << text;
+        EXPECT_NE(loaded.mistakes[0].find(what), std::string::npos) << loaded.mistakes[0];
+    }
 }
 
 TEST(ServerConfig, WhatIsLeftOutTakesTheDefaultsOfTheExample) {

@@ -24,7 +24,7 @@ struct EndpointTls {
 struct Settings {
     std::string name;
     std::string log_level;
-    net::TspServerConfig tsp;  // but for the mechanisms, which depend on what is installed
+    net::TspServerConfig tsp;
     net::UdpListenerConfig udp;  // but for the session, which is that of `tsp`
     SaslConfig sasl;
     std::size_t sasl_workers = 2;

@@ -76,8 +76,8 @@ public:
         auto authenticator = SaslAuthenticator::create(settings_.sasl, workers_.pool(), events_);
         if (!authenticator) return tl::unexpected(authenticator.error());
         authenticator_ = std::move(*authenticator);
-        settings_.tsp.session.mechanisms = authenticator_->mechanisms();
-        if (settings_.tsp.session.mechanisms.empty()) {
+        // On a channel that offers all there is.
+        if (authenticator_->mechanisms({{}, true, "anybody"}).empty()) {
             return fail(ErrorCode::invalid, "none of tsp.mechanisms can be offered");
         }
         if (auto listening = listen_for_endpoints(); !listening) return listening;
@@ -91,8 +91,7 @@ public:
     void reload(Settings fresh) {
         if (audit_file_ != nullptr) audit_file_->reopen();
         if (!log::set_level(fresh.log_level)) return;
-        fresh.tsp.session.mechanisms = authenticator_->mechanisms();
-        fresh.udp.session = fresh.tsp.session;
+        fresh.udp.session = udp_session(fresh);
         udp_->reconfigure(std::move(fresh.udp));
         tsp_->reconfigure(std::move(fresh.tsp));
         broker_->reconfigure(std::move(fresh.broker));
@@ -125,10 +124,17 @@ private:
         tsp_ = std::make_unique<net::TspServer>(settings_.tsp, events_, clock_, *authenticator_,
                                                 *service_);
         if (auto listening = tsp_->start(); !listening) return listening;
-        settings_.udp.session = settings_.tsp.session;
+        settings_.udp.session = udp_session(settings_);
         udp_ = std::make_unique<net::UdpListener>(settings_.udp, events_, clock_, *authenticator_,
-                                                  *service_, [this] { return is_serving(); });
+                                                  *service_, links_,
+                                                  [this] { return is_serving(); });
         return udp_->start();
+    }
+
+    [[nodiscard]] tsp::ServerSessionConfig udp_session(const Settings& settings) const {
+        auto session = settings.tsp.session;
+        session.mechanisms = authenticator_->mechanisms({});
+        return session;
     }
 
     // Somebody who asked for a tunnel now would get one, as far as can be told.
@@ -159,6 +165,9 @@ private:
         source.now = [this] { return clock_.wall(); };
         source.status = [this] { return broker_->status(); };
         source.udp = [this] { return udp_ ? udp_->status() : udp_stopped_; };
+        source.throttled = [this] {
+            return tsp_ ? tsp_->throttled() : tsp::Throttle::Counters{};
+        };
         source.bindings = [this] { return broker_->bindings(); };
         source.endpoints = [this] { return broker_->endpoints(); };
         auto listening = io::LineServer::listen(

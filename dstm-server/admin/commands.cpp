@@ -28,9 +28,16 @@ const char* kea_state(const BrokerStatus& status) {
 }
 
 // docs/counters.md says what each counts.
+Json to_json(const tsp::Throttle::Counters& refused) {
+    return {{"by-address", refused.by_address},
+            {"by-prefix", refused.by_prefix},
+            {"by-user", refused.by_user}};
+}
+
 Json to_json(const net::UdpListenerStatus& status) {
     const tsp::UdpServerCounters& counters = status.counters;
     return {{"exchanges", status.exchanges},
+            {"relayed", status.relayed},
             {"received", counters.received},
             {"taken", counters.taken},
             {"repeated", counters.repeated},
@@ -42,12 +49,14 @@ Json to_json(const net::UdpListenerStatus& status) {
             {"oversize", counters.oversize},
             {"no-exchange", counters.no_exchange},
             {"no-room", counters.no_room},
+            {"throttled", counters.throttled},
             {"replied", counters.replied},
             {"limited", counters.limited},
             {"withheld", counters.withheld},
             {"send-failed", status.send_failed},
             {"displaced", counters.displaced},
-            {"expired", counters.expired}};
+            {"expired", counters.expired},
+            {"tries-refused", to_json(status.throttled)}};
 }
 
 std::string answer_status(const AdminSource& source) {
@@ -67,6 +76,7 @@ std::string answer_status(const AdminSource& source) {
                     {"debts", status.debts},
                     {"endpoints", usable},
                     {"endpoints-known", endpoints.size()},
+                    {"tries-refused", to_json(source.throttled())},
                     {"udp", to_json(source.udp())}});
 }
 

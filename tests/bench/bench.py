@@ -7,6 +7,7 @@ Everything runs in network namespaces that are made here and deleted again.
 import os
 import sys
 
+import flood_bench
 import path
 from common import Namespace, say
 
@@ -38,6 +39,7 @@ BENCHES = {
     "bpf": lambda: in_lone_endpoint("dstm_bench_bpf"),
     "table": lambda: in_lone_endpoint("dstm_bench_table"),
     "path": path.main,
+    "flood": flood_bench.main,
 }
 
 

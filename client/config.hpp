@@ -26,9 +26,10 @@ struct RouterSettings {
 
 struct Settings {
     tsp::RequestType tunnel_type = tsp::RequestType::v4v6;
-    std::string server;
+    std::string server;         // empty: by DNS
     std::uint16_t port = 3653;  // RFC 5572 s4.4.1
     Transport transport = Transport::automatic;
+    std::optional<TlsSettings> tls;
     std::string log_level = "info";
     std::string user;           // empty: ANONYMOUS
     std::string password_file;  // empty: credentials directory or environment
@@ -41,6 +42,9 @@ struct Settings {
     std::string state_directory;
     std::string control_socket;
 };
+
+// A user's password, that is; certificates and tickets prove the others.
+[[nodiscard]] bool needs_password(const std::string& mechanism);
 
 // Every mistake at once, each with file, line and path.
 using Mistakes = std::vector<std::string>;

@@ -16,6 +16,7 @@
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
 #include "client/net/icmp_probe.hpp"
+#include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
 #include "client/report.hpp"
 #include "common/dataplane/tun_plane.hpp"
@@ -33,10 +34,9 @@ constexpr Duration first_request_timeout = std::chrono::seconds(30);
 
 Result<Identity> identity_of(const Settings& settings) {
     Identity identity{settings.user, {}};
-    const bool needs_password =
-        std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(),
-                    [](const std::string& name) { return name != "ANONYMOUS"; });
-    if (!needs_password) return identity;
+    const bool is_asked =
+        std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(), needs_password);
+    if (!is_asked) return identity;
     auto password = find_password(settings.password_file);
     if (!password) return tl::unexpected(password.error());
     identity.password = std::move(*password);
@@ -46,7 +46,7 @@ Result<Identity> identity_of(const Settings& settings) {
 EngineConfig engine_config(const Settings& settings, const RunOptions& options,
                            const std::string& host_id) {
     EngineConfig config;
-    config.servers = {{settings.server, settings.port}};
+    if (!settings.server.empty()) config.servers = {{settings.server, settings.port}};
     config.wishes = {settings.tunnel_type, host_id, settings.keepalive_s, {}};
     if (settings.router) {
         config.wishes.prefix =
@@ -63,6 +63,17 @@ TunnelHostConfig host_config(const Settings& settings) {
         config.inside = InsideConfig{settings.router->inside_interface, settings.router->script};
     }
     return config;
+}
+
+// What is looked for in the DNS, by the transports in their order.
+std::vector<std::string> services_of(const Settings& settings) {
+    if (may_share_port(settings.tunnel_type)) return {"_tsp._udp"};
+    switch (settings.transport) {
+        case Transport::automatic: return {"_tsp._tcp", "_tsp._udp"};
+        case Transport::udp: return {"_tsp._udp", "_tsp._tcp"};
+        case Transport::tcp: return {"_tsp._tcp"};
+    }
+    return {};
 }
 
 // Everything of one run. Members are torn down in the reverse of this order.
@@ -82,9 +93,11 @@ public:
                                  [this](const Event& event) { driver_.handle(event); })),
           wake_(context_),
           give_up_(context_),
+          watchdog_(context_),
           driver_(Engine(engine_config(settings, options, host_id)),
                   {*signalling_, host_, *probe_, clock_,
-                   [this](std::optional<Instant> at) { set_timer(at); }}),
+                   [this](std::optional<Instant> at) { set_timer(at); },
+                   [this] { look_for_servers(); }}),
           control_(driver_) {}
 
     Result<void> start() {
@@ -100,6 +113,7 @@ public:
         }
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
+        show_life();
         signals_.emplace(context_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP},
                          [this](int) { stop(); });
         return {};
@@ -123,6 +137,7 @@ private:
         SignallingConfig config;
         config.type = settings.tunnel_type;
         config.transport = settings.transport;
+        config.tls = settings.tls;
         config.identity = std::move(identity);
         config.mechanisms = settings.mechanisms;
         return config;
@@ -150,6 +165,24 @@ private:
             return;
         }
         wake_.after(std::max(Duration{0}, *at - clock_.now()), [this] { driver_.wake(); });
+    }
+
+    // From the event loop: a loop that hangs shows none.
+    void show_life() {
+        const auto interval = io::watchdog_interval();
+        if (!interval) return;
+        io::sd_notify("WATCHDOG=1");
+        watchdog_.after(*interval / 2, [this] { show_life(); });
+    }
+
+    void look_for_servers() {
+        asio::post(lookup_, [this, services = services_of(settings_)] {
+            auto found = find_servers(services);
+            asio::post(context_, [this, found = std::move(found)] {
+                driver_.handle(found ? ServersFound{*found, {}}
+                                     : ServersFound{{}, found.error().context});
+            });
+        });
     }
 
     void observe(const Announce& announcement) {
@@ -218,6 +251,7 @@ private:
         signals_.reset();
         wake_.cancel();
         give_up_.cancel();
+        watchdog_.cancel();
         signalling_->close();
         probe_->close();
     }
@@ -232,11 +266,13 @@ private:
     std::unique_ptr<EchoProbe> probe_;
     io::Timer wake_;
     io::Timer give_up_;
+    io::Timer watchdog_;
     Driver driver_;
     Control control_;
     std::optional<ControlSocket> control_socket_;
     std::optional<Monitor> monitor_;
     std::optional<io::Signals> signals_;
+    asio::thread_pool lookup_{1};  // the DNS may take its time
 
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;

@@ -20,6 +20,8 @@ public:
         const Clock& clock;
         // Asks for one call of wake() at that time; replaces what was asked before.
         std::function<void(std::optional<Instant>)> set_timer;
+        // Looks for servers; ServersFound follows, not from within the call.
+        std::function<void()> find_servers = nullptr;
     };
 
     Driver(Engine engine, Ports ports);
@@ -38,6 +40,7 @@ public:
     [[nodiscard]] const Ports& ports() const { return ports_; }
 
 private:
+    void carry_out(const FindServers& action);
     void carry_out(const Connect& action);
     void carry_out(const SendCommand& action);
     void carry_out(const Disconnect& action);

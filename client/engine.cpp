@@ -33,9 +33,10 @@ std::string_view to_string(State state) {
 }
 
 Engine::Engine(EngineConfig config)
-    : config_(std::move(config)), random_(config_.seed), given_type_(config_.wishes.type) {
-    DSTM_ASSERT(!config_.servers.empty());
-}
+    : config_(std::move(config)),
+      random_(config_.seed),
+      servers_(config_.servers),
+      given_type_(config_.wishes.type) {}
 
 Actions Engine::handle(const Event& event, Moment now) {
     now_ = now;
@@ -155,8 +156,9 @@ void Engine::on(const OuterAddressChanged& event) {
         moving_to_.reset();
         return;
     }
-    if (dialogue_ != Dialogue::none && dialogue_ != Dialogue::connecting &&
-        local_.address == event.source) {
+    const bool has_local_end = dialogue_ != Dialogue::none && dialogue_ != Dialogue::finding &&
+                               dialogue_ != Dialogue::connecting;
+    if (has_local_end && local_.address == event.source) {
         return;  // what is running runs from there already
     }
     const bool too_soon =
@@ -176,7 +178,9 @@ void Engine::on(const OuterAddressChanged& event) {
 
 State Engine::working_state() const {
     if (binding_) return State::renewing;
-    return dialogue_ == Dialogue::connecting ? State::connecting : State::signalling;
+    const bool has_nobody =
+        dialogue_ == Dialogue::finding || dialogue_ == Dialogue::connecting;
+    return has_nobody ? State::connecting : State::signalling;
 }
 
 void Engine::begin_attempt() {
@@ -184,13 +188,28 @@ void Engine::begin_attempt() {
     targets_.clear();
     visited_.clear();
     redirects_ = 0;
-    // The one that gave the lease knows it.
-    if (binding_) targets_.push_back(binding_->server);
-    for (const auto& server : config_.servers) {
-        if (std::find(targets_.begin(), targets_.end(), server) == targets_.end()) {
-            targets_.push_back(server);
-        }
-    }
+    if (!config_.servers.empty()) return try_servers();
+    retry_at_.reset();
+    dialogue_ = Dialogue::finding;
+    out_.push_back(FindServers{});
+    attempt_by_ = now_.at + config_.limits.attempt_timeout;
+    state_ = working_state();
+}
+
+void Engine::on(const ServersFound& event) {
+    if (dialogue_ != Dialogue::finding) return;
+    dialogue_ = Dialogue::none;
+    // What was found once may serve while the DNS does not.
+    if (!event.servers.empty()) servers_ = event.servers;
+    if (servers_.empty()) return attempt_failed({event.trouble});
+    try_servers();
+}
+
+// The one that gave the last lease knows it.
+void Engine::try_servers() {
+    if (last_good_) targets_.push_back(*last_good_);
+    std::copy_if(servers_.begin(), servers_.end(), std::back_inserter(targets_),
+                 [this](const Target& server) { return server != last_good_; });
     connect_next();
 }
 
@@ -227,7 +246,7 @@ void Engine::renew() {
         return;
     }
     targets_.clear();
-    std::remove_copy(config_.servers.begin(), config_.servers.end(), std::back_inserter(targets_),
+    std::remove_copy(servers_.begin(), servers_.end(), std::back_inserter(targets_),
                      current_);
     visited_ = {current_};
     redirects_ = 0;

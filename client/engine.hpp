@@ -39,7 +39,7 @@ public:
     [[nodiscard]] const std::string& last_error() const { return last_error_; }
 
 private:
-    enum class Dialogue { none, connecting, open, creating, deleting };
+    enum class Dialogue { none, finding, connecting, open, creating, deleting };
     // An offer that was accepted and is being put on the host.
     struct Pending {
         Offer offer;
@@ -63,9 +63,11 @@ private:
     void on(const RoutesSet& event);
     void on(const KeepaliveAnswered& event);
     void on(const OuterAddressChanged& event);
+    void on(const ServersFound& event);
     void on(const TimePassed& event);
 
     void begin_attempt();
+    void try_servers();
     void connect_next();
     void connect(const Target& target);
     void disconnect();
@@ -104,6 +106,8 @@ private:
     IpEndpoint local_;
     IpEndpoint peer_;
     bool session_was_idle_ = false;  // the command runs on an old connection, which may be dead
+    std::vector<Target> servers_;    // configured, or found last
+    std::optional<Target> last_good_;
     std::deque<Target> targets_;     // still to be tried in this attempt
     std::set<Target> visited_;
     unsigned redirects_ = 0;

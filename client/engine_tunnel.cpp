@@ -92,6 +92,7 @@ void Engine::become_up() {
                        now_.at + std::chrono::duration_cast<Duration>(offer.lease) / 2,
                        now_.at + offer.lease,
                        now_.wall + offer.lease};
+    last_good_ = pending.server;
     failures_ = 0;
     last_error_.clear();
     targets_.clear();

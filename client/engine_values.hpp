@@ -37,7 +37,7 @@ struct EngineLimits {
 };
 
 struct EngineConfig {
-    std::vector<Target> servers;  // tried in this order
+    std::vector<Target> servers;  // tried in this order; none: FindServers
     Wishes wishes;
     bool ends_on_refusal = false;  // a refusal that will stand ends the life (a person waits)
     std::uint64_t seed = 0;        // of the jitter
@@ -104,16 +104,21 @@ struct KeepaliveAnswered {
 struct OuterAddressChanged {
     IpAddress source;
 };
+struct ServersFound {
+    std::vector<Target> servers;
+    std::string trouble;  // why there are none
+};
 struct TimePassed {};
 
 using Event =
     std::variant<StartRequested, StopRequested, RenewRequested, SessionOpened, SessionFailed,
                  Answered, TunnelInstalled, RoutesSet, KeepaliveAnswered, OuterAddressChanged,
-                 TimePassed>;
+                 ServersFound, TimePassed>;
 
 // --- actions, to be carried out in their order ---------------------------------------------------
 
-struct Connect {  // SessionOpened or SessionFailed follows
+struct FindServers {};  // ServersFound follows
+struct Connect {        // SessionOpened or SessionFailed follows
     Target server;
 };
 struct SendCommand {  // Answered or SessionFailed follows a create or delete, nothing an accept
@@ -146,8 +151,8 @@ struct Announce {
     bool permanent = false;  // refused, failed: trying the same again will not help
 };
 
-using Action = std::variant<Connect, SendCommand, Disconnect, InstallTunnel, SetRoutes, ClearRoutes,
-                            RemoveTunnel, SendKeepalive, Announce>;
+using Action = std::variant<FindServers, Connect, SendCommand, Disconnect, InstallTunnel,
+                            SetRoutes, ClearRoutes, RemoveTunnel, SendKeepalive, Announce>;
 using Actions = std::vector<Action>;
 
 }  // namespace dstm::client

@@ -14,9 +14,11 @@ namespace {
 
 enum class Way { tcp, udp };
 
-std::deque<Way> ways_of(tsp::RequestType type, Transport transport) {
-    if (may_share_port(type)) return {Way::udp};
-    switch (transport) {
+std::deque<Way> ways_of(const SignallingConfig& config) {
+    // Never in clear by another way because TLS failed.
+    if (config.tls) return {Way::tcp};
+    if (may_share_port(config.type)) return {Way::udp};
+    switch (config.transport) {
         case Transport::automatic: return {Way::tcp, Way::udp};
         case Transport::udp: return {Way::udp, Way::tcp};
         case Transport::tcp: return {Way::tcp};
@@ -49,7 +51,7 @@ public:
     void connect(const Target& server) override {
         close();
         server_ = server;
-        ways_ = ways_of(config_.type, config_.transport);
+        ways_ = ways_of(config_);
         begin();
     }
 

@@ -179,6 +179,11 @@ void read_host(config::Reader& reader, Settings& settings) {
     // Below a native default route in either family; the kernel gives its own IPv6 ones 1024.
     settings.route_metric = static_cast<std::uint32_t>(
         reader.integer("route-metric", 0, route_metric_max, carries_ipv4 ? 1024 : 2048));
+    settings.yields_to_native =
+        reader.choice("native-ipv4", {"prefer", "exclusive"}, 0) == 1;
+    if (reader.has("native-ipv4") && !carries_ipv4) {
+        reader.mistake("native-ipv4", "is for v4v6: this type of tunnel runs over IPv4");
+    }
     settings.state_directory = reader.string("state-directory", "/var/lib/dstm-client");
     settings.control_socket =
         reader.string("control-socket", "/run/dstm-client/control.sock");

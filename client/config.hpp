@@ -39,6 +39,7 @@ struct Settings {
     std::uint32_t route_metric = 1024;
     std::optional<RouterSettings> router;
     std::uint32_t keepalive_s = 30;
+    bool yields_to_native = false;  // no tunnel at all while there is native IPv4
     std::string state_directory;
     std::string control_socket;
 };

@@ -99,6 +99,10 @@ void Control::observe(const Announce& announcement) {
                 failure(code, announcement.text));
             break;
         }
+        case What::aside:
+            answer([](Wish wish) { return wish != Wish::down; },
+                   failure(ExitCode::failed, announcement.text));
+            break;
         default: break;
     }
 }

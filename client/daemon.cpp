@@ -13,6 +13,7 @@
 #include "client/control_socket.hpp"
 #include "client/driver.hpp"
 #include "client/host/monitor.hpp"
+#include "client/host/native_way.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
 #include "client/net/icmp_probe.hpp"
@@ -105,12 +106,14 @@ public:
         if (!socket) return tl::unexpected(socket.error());
         control_socket_.emplace(std::move(*socket));
         host_.recover();
-        auto monitor = Monitor::start(context_, [this] { driver_.host_changed(); });
+        auto monitor = Monitor::start(context_, [this] { host_changed(); });
         if (monitor) {
             monitor_.emplace(std::move(*monitor));
         } else {
             log_warning("CLIENT_MONITOR_FAILED", "{}", to_string(monitor.error()));
         }
+        if (auto routes = dataplane::Netlink::open()) routes_.emplace(std::move(*routes));
+        look_for_native_way();
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
         show_life();
@@ -167,6 +170,20 @@ private:
         wake_.after(std::max(Duration{0}, *at - clock_.now()), [this] { driver_.wake(); });
     }
 
+    void host_changed() {
+        look_for_native_way();
+        driver_.host_changed();
+    }
+
+    // Told when it changes; what cannot be read is as it was.
+    void look_for_native_way() {
+        if (!settings_.yields_to_native || !routes_) return;
+        const auto exists = has_native_ipv4(*routes_, settings_.device);
+        if (!exists || *exists == native_way_) return;
+        native_way_ = *exists;
+        driver_.handle(NativeWayChanged{native_way_});
+    }
+
     // From the event loop: a loop that hangs shows none.
     void show_life() {
         const auto interval = io::watchdog_interval();
@@ -196,6 +213,8 @@ private:
             io::sd_notify("READY=1");
             if (options_.prints) say(stdout, describe(*binding));
         }
+        // There is IPv4, which is what was asked for.
+        if (announcement.what == What::aside) io::sd_notify("READY=1");
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {
@@ -274,6 +293,8 @@ private:
     std::optional<io::Signals> signals_;
     asio::thread_pool lookup_{1};  // the DNS may take its time
 
+    std::optional<dataplane::Netlink> routes_;
+    bool native_way_ = false;
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;
     bool timed_out_ = false;

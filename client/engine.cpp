@@ -22,6 +22,7 @@ constexpr auto status_success = static_cast<std::uint16_t>(tsp::Status::success)
 std::string_view to_string(State state) {
     switch (state) {
         case State::stopped: return "stopped";
+        case State::aside: return "aside";
         case State::connecting: return "connecting";
         case State::signalling: return "signalling";
         case State::up: return "up";
@@ -64,11 +65,16 @@ std::optional<Instant> Engine::deadline() const {
 // --- what the user and the clock want ------------------------------------------------------------
 
 void Engine::on(const StartRequested&) {
+    if (state_ == State::aside || (state_ == State::stopped && native_way_)) {
+        stand_aside();
+        return;
+    }
     if (state_ == State::waiting) failures_ = 0;
     if (state_ == State::stopped || state_ == State::waiting) begin_attempt();
 }
 
 void Engine::on(const RenewRequested&) {
+    if (state_ == State::aside) stand_aside();
     const bool waits_to_retry = state_ == State::waiting ||
                                 (state_ == State::renewing && dialogue_ == Dialogue::none);
     if (waits_to_retry) begin_attempt();
@@ -76,7 +82,31 @@ void Engine::on(const RenewRequested&) {
 }
 
 void Engine::on(const StopRequested&) {
+    ends_aside_ = false;
     if (state_ == State::stopped || state_ == State::tearing_down) return;
+    tear_down();
+}
+
+void Engine::on(const NativeWayChanged& event) {
+    native_way_ = event.exists;
+    if (!native_way_ && state_ == State::aside) {
+        begin_attempt();
+        return;
+    }
+    const bool has_something_to_end =
+        state_ != State::stopped && state_ != State::aside && state_ != State::tearing_down;
+    if (!native_way_ || !has_something_to_end) return;
+    ends_aside_ = true;
+    tear_down();
+}
+
+void Engine::stand_aside() {
+    state_ = State::aside;
+    announce(Announce::What::aside, "this host has a way of its own, and \"native-ipv4\" is "
+                                    "\"exclusive\"");
+}
+
+void Engine::tear_down() {
     state_ = State::tearing_down;
     retry_at_.reset();
     attempt_by_.reset();
@@ -149,7 +179,9 @@ void Engine::on(const TimePassed&) {
 
 // RFC 5572 s2.3: a client signals again when its outer address changes.
 void Engine::on(const OuterAddressChanged& event) {
-    if (state_ == State::stopped || state_ == State::tearing_down || giving_back_) return;
+    const bool has_nothing_to_move =
+        state_ == State::stopped || state_ == State::aside || state_ == State::tearing_down;
+    if (has_nothing_to_move || giving_back_) return;
     if (binding_ && binding_->outer.address == event.source) {
         // Back where it was. In any other state than up the timer is a retry's.
         if (moving_to_ && state_ == State::up) retry_at_.reset();
@@ -425,6 +457,12 @@ void Engine::finish_stop() {
     giving_back_.reset();
     failures_ = 0;
     state_ = State::stopped;
+    if (!std::exchange(ends_aside_, false)) return;
+    if (native_way_) {
+        stand_aside();
+    } else {
+        begin_attempt();
+    }
 }
 
 void Engine::announce(Announce::What what, std::string text) {

@@ -1,7 +1,7 @@
 // The client's life as a machine of values: events and the time go in, actions come out.
 //
 //   stopped -> connecting -> signalling -> up <-> renewing
-//                  ^  `-> waiting -'         `-> tearing_down -> stopped
+//                  ^  `-> waiting -'         `-> tearing_down -> stopped | aside
 //
 // It asks for a tunnel, keeps it through renewal, outage and move, and gives it back. It knows no
 // socket, clock, device or library. One dialogue with a server and one tunnel at a time.
@@ -21,7 +21,7 @@
 
 namespace dstm::client {
 
-enum class State { stopped, connecting, signalling, up, renewing, waiting, tearing_down };
+enum class State { stopped, aside, connecting, signalling, up, renewing, waiting, tearing_down };
 
 [[nodiscard]] std::string_view to_string(State state);
 
@@ -63,9 +63,12 @@ private:
     void on(const RoutesSet& event);
     void on(const KeepaliveAnswered& event);
     void on(const OuterAddressChanged& event);
+    void on(const NativeWayChanged& event);
     void on(const ServersFound& event);
     void on(const TimePassed& event);
 
+    void tear_down();
+    void stand_aside();
     void begin_attempt();
     void try_servers();
     void connect_next();
@@ -115,6 +118,8 @@ private:
     std::optional<Instant> attempt_by_;
     std::optional<Instant> retry_at_;
     std::optional<Instant> stop_by_;
+    bool native_way_ = false;   // while it is there, no tunnel
+    bool ends_aside_ = false;   // what is being torn down may come back
     std::optional<Instant> session_idle_at_;
     std::optional<Instant> moved_at_;
     std::optional<IpAddress> moving_to_;  // a move that waits, for it came too soon

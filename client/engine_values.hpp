@@ -104,6 +104,10 @@ struct KeepaliveAnswered {
 struct OuterAddressChanged {
     IpAddress source;
 };
+// The host has a way out of its own for what the tunnel would carry, or has it no longer.
+struct NativeWayChanged {
+    bool exists = false;
+};
 struct ServersFound {
     std::vector<Target> servers;
     std::string trouble;  // why there are none
@@ -113,7 +117,7 @@ struct TimePassed {};
 using Event =
     std::variant<StartRequested, StopRequested, RenewRequested, SessionOpened, SessionFailed,
                  Answered, TunnelInstalled, RoutesSet, KeepaliveAnswered, OuterAddressChanged,
-                 ServersFound, TimePassed>;
+                 NativeWayChanged, ServersFound, TimePassed>;
 
 // --- actions, to be carried out in their order ---------------------------------------------------
 
@@ -142,7 +146,7 @@ struct SendKeepalive {
 struct Announce {
     enum class What {
         up, renewed, moved, retrying, refused, failed, redirected, keepalive_lost, down,
-        lifetime_guessed, lease_not_returned,
+        lifetime_guessed, lease_not_returned, aside,
     };
     What what;
     std::string text;

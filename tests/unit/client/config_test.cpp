@@ -87,6 +87,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("tunnel-type": "v6v4", "router": { "inside-interface": "lan0", )"
                             R"("script": "up.sh" })",
                             "dstm-client.router.script"},
+                    Mistake{R"("native-ipv4": "never")", "dstm-client.native-ipv4"},
+                    Mistake{R"("native-ipv4": "prefer", "tunnel-type": "v6v4")",
+                            "dstm-client.native-ipv4"},
                     Mistake{R"("tls": {}, "transport": "udp")", "dstm-client.tls"},
                     Mistake{R"("tls": {}, "tunnel-type": "v6udpv4")", "dstm-client.tls"},
                     Mistake{R"("tls": { "key": "/k" })", "dstm-client.tls.certificate"},

@@ -81,7 +81,8 @@ void Engine::become_up() {
     auto what = Announce::What::up;
     auto since = now_.wall;
     if (binding_) {
-        what = is_same_place(*binding_, pending.offer, pending.outer) ? Announce::What::renewed : Announce::What::moved;
+        const bool stays = is_same_place(*binding_, offer, pending.outer);
+        what = stays ? Announce::What::renewed : Announce::What::moved;
         since = binding_->since;
     }
     binding_ = Binding{offer,

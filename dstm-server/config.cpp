@@ -75,17 +75,16 @@ void read_mechanisms(Reader& tsp, SaslConfig& sasl) {
 }
 
 void read_tunnel_types(Reader& tsp, Settings& settings) {
-    settings.broker.tunnel_types.clear();
+    auto& types = settings.broker.tunnel_types;
+    types.clear();
     settings.tsp.session.tunnel_types.clear();
     for (const std::string& name : tsp.strings("tunnel-types", {"v4v6"})) {
         const auto type = parse_tunnel_type(name);
         if (!type) {
-            tsp.mistake("tunnel-types", name + " is not a tunnel type");
-        } else if (*type != TunnelType::v4v6) {
-            tsp.mistake("tunnel-types", name + " is not served by this version, only v4v6 is");
-        } else if (settings.broker.tunnel_types.empty()) {
-            settings.broker.tunnel_types.push_back(*type);
-            settings.tsp.session.tunnel_types.push_back(tsp::RequestType::v4v6);
+            tsp.mistake("tunnel-types", name + " is none of v4v6, v6v4 and v6udpv4");
+        } else if (std::find(types.begin(), types.end(), *type) == types.end()) {
+            types.push_back(*type);
+            settings.tsp.session.tunnel_types.push_back(*tsp::parse_request_type(name));
         }
     }
     if (settings.broker.tunnel_types.empty()) {
@@ -172,6 +171,11 @@ void read_tsp(Reader tsp, Settings& settings) {
     broker.lifetime_s = static_cast<std::uint32_t>(lifetime);
     broker.keepalive_default_s = static_cast<std::uint32_t>(tsp.integer("keepalive", 0, 3600, 30));
     broker.allow_other_source = tsp.boolean("allow-other-source", broker.allow_other_source);
+    broker.prefix_length =
+        static_cast<std::uint8_t>(tsp.integer("prefix-length", 48, 64, broker.prefix_length));
+    static const std::vector<std::string> idle = {"keep", "remove"};
+    broker.idle_tunnels = tsp.choice("idle-tunnels", idle, 0) == 0 ? IdleTunnels::keep
+                                                                   : IdleTunnels::remove;
     read_limits(tsp.object("limits"), settings);
     if (tsp.has("redirect")) read_redirect(tsp.object("redirect"), settings);
     if (tsp.has("tls")) read_tsp_tls(tsp.object("tls"), settings);
@@ -193,11 +197,21 @@ void read_sasl(Reader sasl, Settings& settings) {
     settings.sasl_workers = count(sasl, "workers", 1, 64, settings.sasl_workers);
 }
 
-void read_kea(Reader kea, Settings& settings) {
-    settings.kea.socket_path = socket_path(kea, "socket", true);
-    settings.kea.call_timeout = seconds(kea, "timeout", 1, 60, 5);
-    settings.broker.subnet_id =
-        static_cast<std::uint32_t>(kea.integer("subnet-id", 0, UINT32_MAX - 1, 0));
+// One of Kea's two servers. It must be there when a tunnel type needs its leases.
+std::optional<KeaStreamConfig> read_kea(Reader& server, std::string_view key, Family family,
+                                        const BrokerConfig& broker, std::uint32_t& subnet_id) {
+    const auto& types = broker.tunnel_types;
+    const bool is_needed = std::any_of(types.begin(), types.end(), [&](TunnelType type) {
+        return family_of(type) == family;
+    });
+    if (!is_needed && !server.has(key)) return std::nullopt;
+    Reader kea = server.object(key);
+    KeaStreamConfig config;
+    config.family = family;
+    config.socket_path = socket_path(kea, "socket", true);
+    config.call_timeout = seconds(kea, "timeout", 1, 60, 5);
+    subnet_id = static_cast<std::uint32_t>(kea.integer("subnet-id", 0, UINT32_MAX - 1, 0));
+    return config;
 }
 
 void read_endpoints(Reader endpoints, Settings& settings) {
@@ -226,7 +240,9 @@ LoadedSettings read(config::Document document) {
     settings.log_level = levels[server.choice("log-level", levels, 1)];
     read_tsp(server.object("tsp"), settings);
     read_sasl(server.object("sasl"), settings);
-    read_kea(server.object("kea"), settings);
+    auto& broker = settings.broker;
+    settings.kea = read_kea(server, "kea", Family::v4, broker, broker.subnet_id);
+    settings.kea6 = read_kea(server, "kea6", Family::v6, broker, broker.subnet_id_v6);
     read_endpoints(server.object("endpoints"), settings);
     settings.admin_socket = socket_path(server, "admin-socket", false);
     settings.audit_log = server.string("audit-log", "");

@@ -29,7 +29,8 @@ struct Settings {
     SaslConfig sasl;
     std::size_t sasl_workers = 2;
     BrokerConfig broker;
-    KeaStreamConfig kea;
+    std::optional<KeaStreamConfig> kea;   // there when v4v6 is served
+    std::optional<KeaStreamConfig> kea6;  // when any other type is
     std::string endpoint_socket;  // UNIX; may be empty if there is TLS
     std::optional<EndpointTls> endpoint_tls;
     std::string admin_socket;  // empty: none

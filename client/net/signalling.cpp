@@ -68,7 +68,11 @@ public:
     std::optional<IpAddress> source_towards(const IpEndpoint& peer) override {
         const auto source = UdpPort::source_towards(context_, to_asio(peer));
         if (!source) return std::nullopt;
-        return parse_ip_address(source->to_string());
+        // While the last address goes and the new one is not there yet, the kernel would send from
+        // its link-local address; a move to that leads nowhere.
+        const auto address = parse_ip_address(source->to_string());
+        const auto is_usable = [](const auto& one) { return one.is_usable_unicast(); };
+        return address && std::visit(is_usable, *address) ? address : std::nullopt;
     }
 
     Result<dataplane::Descriptor> lend_socket() override {

@@ -9,6 +9,7 @@ import sys
 
 import flood_bench
 import path
+import reattach
 from common import Namespace, say
 
 
@@ -39,6 +40,7 @@ BENCHES = {
     "bpf": lambda: in_lone_endpoint("dstm_bench_bpf"),
     "table": lambda: in_lone_endpoint("dstm_bench_table"),
     "path": path.main,
+    "reattach": reattach.main,
     "flood": flood_bench.main,
 }
 

@@ -70,9 +70,8 @@ public:
         if (!source) return std::nullopt;
         // While the last address goes and the new one is not there yet, the kernel would send from
         // its link-local address; a move to that leads nowhere.
-        const auto address = parse_ip_address(source->to_string());
-        const auto is_usable = [](const auto& one) { return one.is_usable_unicast(); };
-        return address && std::visit(is_usable, *address) ? address : std::nullopt;
+        const bool is_link_local = source->is_v6() && source->to_v6().is_link_local();
+        return is_link_local ? std::nullopt : parse_ip_address(source->to_string());
     }
 
     Result<dataplane::Descriptor> lend_socket() override {

@@ -15,6 +15,8 @@ namespace {
 constexpr std::int64_t route_metric_max = 0xffffffff;
 constexpr std::int64_t keepalive_max_s = 86400;
 constexpr std::size_t routes_max = 64;
+constexpr std::int64_t idle_timeout_max_s = 86400;
+constexpr std::size_t demand_suffix_size = 2;  // "-w"
 constexpr std::size_t device_size_max = 15;  // IFNAMSIZ - 1
 constexpr std::uint8_t prefix_length_min = 48;
 constexpr std::uint8_t prefix_length_max = 64;
@@ -183,6 +185,16 @@ void read_host(config::Reader& reader, Settings& settings) {
         reader.choice("native-ipv4", {"prefer", "exclusive"}, 0) == 1;
     if (reader.has("native-ipv4") && !carries_ipv4) {
         reader.mistake("native-ipv4", "is for v4v6: this type of tunnel runs over IPv4");
+    }
+    if (reader.has("on-demand")) {
+        auto on_demand = reader.object("on-demand");
+        settings.idle_timeout = std::chrono::seconds(
+            on_demand.integer("idle-timeout", 1, idle_timeout_max_s, 300));
+        if (!carries_ipv4) reader.mistake("on-demand", "is for v4v6");
+        if (settings.device.size() + demand_suffix_size > device_size_max) {
+            reader.mistake("device", "is too long for \"on-demand\", which needs a second device "
+                                     "with \"-w\" behind this name");
+        }
     }
     settings.state_directory = reader.string("state-directory", "/var/lib/dstm-client");
     settings.control_socket =

@@ -10,6 +10,7 @@
 #include <tl/expected.hpp>
 
 #include "client/transport.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/ip_address.hpp"
 #include "common/dataplane/netlink.hpp"
 #include "common/tsp/message.hpp"
@@ -39,6 +40,7 @@ struct Settings {
     std::uint32_t route_metric = 1024;
     std::optional<RouterSettings> router;
     std::uint32_t keepalive_s = 30;
+    std::optional<Duration> idle_timeout;  // set: on demand
     bool yields_to_native = false;  // no tunnel at all while there is native IPv4
     std::string state_directory;
     std::string control_socket;

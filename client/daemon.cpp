@@ -12,6 +12,7 @@
 #include "client/control.hpp"
 #include "client/control_socket.hpp"
 #include "client/driver.hpp"
+#include "client/host/demand_watch.hpp"
 #include "client/host/monitor.hpp"
 #include "client/host/native_way.hpp"
 #include "client/host/state_directory.hpp"
@@ -19,6 +20,7 @@
 #include "client/net/icmp_probe.hpp"
 #include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
+#include "client/idle_watch.hpp"
 #include "client/report.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/io/asio.hpp"
@@ -32,6 +34,7 @@ namespace dstm::client {
 namespace {
 
 constexpr Duration first_request_timeout = std::chrono::seconds(30);
+constexpr int idle_checks = 10;  // within the idle timeout
 
 Result<Identity> identity_of(const Settings& settings) {
     Identity identity{settings.user, {}};
@@ -53,6 +56,7 @@ EngineConfig engine_config(const Settings& settings, const RunOptions& options,
         config.wishes.prefix =
             PrefixWish{settings.router->prefix_length, settings.router->dns_servers};
     }
+    config.on_demand = settings.idle_timeout.has_value();
     config.ends_on_refusal = options.ends_on_refusal;
     config.seed = std::random_device{}();
     return config;
@@ -95,6 +99,8 @@ public:
           wake_(context_),
           give_up_(context_),
           watchdog_(context_),
+          idle_check_(context_),
+          idle_watch_(settings.idle_timeout.value_or(Duration{0})),
           driver_(Engine(engine_config(settings, options, host_id)),
                   {*signalling_, host_, *probe_, clock_,
                    [this](std::optional<Instant> at) { set_timer(at); },
@@ -114,6 +120,7 @@ public:
         }
         if (auto routes = dataplane::Netlink::open()) routes_.emplace(std::move(*routes));
         look_for_native_way();
+        if (const auto watching = watch_for_demand(); !watching) return watching;
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
         show_life();
@@ -184,6 +191,32 @@ private:
         driver_.handle(NativeWayChanged{native_way_});
     }
 
+    Result<void> watch_for_demand() {
+        if (!settings_.idle_timeout) return {};
+        if (!routes_) return fail(ErrorCode::unavailable, "no netlink");
+        auto watch = DemandWatch::start(
+            context_, *routes_, {settings_.device, settings_.routes, settings_.route_metric},
+            [this] { demand_seen(); });
+        if (!watch) return tl::unexpected(watch.error());
+        demand_.emplace(std::move(*watch));
+        return {};
+    }
+
+    void demand_seen() {
+        // Taken in the moment before the routes of the tunnel were there.
+        if (driver_.engine().state() == State::up) return demand_->release();
+        driver_.handle(DemandSeen{});
+    }
+
+    void look_whether_idle() {
+        const auto counters = host_.counters();
+        if (!counters) return;
+        const auto packets = counters->packets_up + counters->packets_down;
+        const auto keepalives = driver_.keepalives() - keepalives_before_;
+        if (idle_watch_.is_idle(packets, keepalives, clock_.now())) driver_.handle(DemandGone{});
+        idle_check_.after(*settings_.idle_timeout / idle_checks, [this] { look_whether_idle(); });
+    }
+
     // From the event loop: a loop that hangs shows none.
     void show_life() {
         const auto interval = io::watchdog_interval();
@@ -208,13 +241,22 @@ private:
         const auto& binding = driver_.engine().binding();
         if (announcement.what == What::up) {
             has_been_up_ = true;
+            if (demand_) {
+                demand_->release();
+                keepalives_before_ = driver_.keepalives();
+                idle_watch_.reset();
+                look_whether_idle();
+            }
             failure_.clear();
             if (!options_.waits_for_request) give_up_.cancel();
             io::sd_notify("READY=1");
             if (options_.prints) say(stdout, describe(*binding));
         }
-        // There is IPv4, which is what was asked for.
-        if (announcement.what == What::aside) io::sd_notify("READY=1");
+        // There is IPv4, or will be for the first packet: what was asked for.
+        const bool is_ready =
+            announcement.what == What::aside || announcement.what == What::dormant;
+        if (is_ready) io::sd_notify("READY=1");
+        if (announcement.what == What::down) idle_check_.cancel();
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {
@@ -271,6 +313,8 @@ private:
         wake_.cancel();
         give_up_.cancel();
         watchdog_.cancel();
+        idle_check_.cancel();
+        demand_.reset();
         signalling_->close();
         probe_->close();
     }
@@ -286,6 +330,9 @@ private:
     io::Timer wake_;
     io::Timer give_up_;
     io::Timer watchdog_;
+    io::Timer idle_check_;
+    IdleWatch idle_watch_;
+    std::uint64_t keepalives_before_ = 0;  // of this tunnel
     Driver driver_;
     Control control_;
     std::optional<ControlSocket> control_socket_;
@@ -294,6 +341,7 @@ private:
     asio::thread_pool lookup_{1};  // the DNS may take its time
 
     std::optional<dataplane::Netlink> routes_;
+    std::optional<DemandWatch> demand_;
     bool native_way_ = false;
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;

@@ -23,6 +23,7 @@ std::string_view to_string(State state) {
     switch (state) {
         case State::stopped: return "stopped";
         case State::aside: return "aside";
+        case State::dormant: return "dormant";
         case State::connecting: return "connecting";
         case State::signalling: return "signalling";
         case State::up: return "up";
@@ -69,12 +70,19 @@ void Engine::on(const StartRequested&) {
         stand_aside();
         return;
     }
+    if (state_ == State::stopped && config_.on_demand) {
+        rest();
+        return;
+    }
     if (state_ == State::waiting) failures_ = 0;
-    if (state_ == State::stopped || state_ == State::waiting) begin_attempt();
+    const bool is_idle =
+        state_ == State::stopped || state_ == State::dormant || state_ == State::waiting;
+    if (is_idle) begin_attempt();
 }
 
 void Engine::on(const RenewRequested&) {
     if (state_ == State::aside) stand_aside();
+    if (state_ == State::dormant) rest();
     const bool waits_to_retry = state_ == State::waiting ||
                                 (state_ == State::renewing && dialogue_ == Dialogue::none);
     if (waits_to_retry) begin_attempt();
@@ -82,22 +90,44 @@ void Engine::on(const RenewRequested&) {
 }
 
 void Engine::on(const StopRequested&) {
-    ends_aside_ = false;
+    may_come_back_ = false;
     if (state_ == State::stopped || state_ == State::tearing_down) return;
     tear_down();
+}
+
+bool Engine::has_no_tunnel_to_come() const {
+    return state_ == State::stopped || state_ == State::aside || state_ == State::dormant ||
+           state_ == State::tearing_down;
 }
 
 void Engine::on(const NativeWayChanged& event) {
     native_way_ = event.exists;
     if (!native_way_ && state_ == State::aside) {
+        if (config_.on_demand) return rest();
         begin_attempt();
-        return;
+    } else if (native_way_ && state_ == State::dormant) {
+        stand_aside();
+    } else if (native_way_ && !has_no_tunnel_to_come()) {
+        may_come_back_ = true;
+        tear_down();
     }
-    const bool has_something_to_end =
-        state_ != State::stopped && state_ != State::aside && state_ != State::tearing_down;
-    if (!native_way_ || !has_something_to_end) return;
-    ends_aside_ = true;
+}
+
+void Engine::on(const DemandSeen&) {
+    if (state_ != State::dormant) return;
+    failures_ = 0;
+    begin_attempt();
+}
+
+void Engine::on(const DemandGone&) {
+    if (!config_.on_demand || state_ != State::up) return;
+    may_come_back_ = true;
     tear_down();
+}
+
+void Engine::rest() {
+    state_ = State::dormant;
+    announce(Announce::What::dormant, "an address is leased when it is needed");
 }
 
 void Engine::stand_aside() {
@@ -179,9 +209,7 @@ void Engine::on(const TimePassed&) {
 
 // RFC 5572 s2.3: a client signals again when its outer address changes.
 void Engine::on(const OuterAddressChanged& event) {
-    const bool has_nothing_to_move =
-        state_ == State::stopped || state_ == State::aside || state_ == State::tearing_down;
-    if (has_nothing_to_move || giving_back_) return;
+    if (has_no_tunnel_to_come() || giving_back_) return;
     if (binding_ && binding_->outer.address == event.source) {
         // Back where it was. In any other state than up the timer is a retry's.
         if (moving_to_ && state_ == State::up) retry_at_.reset();
@@ -457,9 +485,11 @@ void Engine::finish_stop() {
     giving_back_.reset();
     failures_ = 0;
     state_ = State::stopped;
-    if (!std::exchange(ends_aside_, false)) return;
+    if (!std::exchange(may_come_back_, false)) return;
     if (native_way_) {
         stand_aside();
+    } else if (config_.on_demand) {
+        rest();
     } else {
         begin_attempt();
     }

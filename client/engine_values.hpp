@@ -39,6 +39,7 @@ struct EngineLimits {
 struct EngineConfig {
     std::vector<Target> servers;  // tried in this order; none: FindServers
     Wishes wishes;
+    bool on_demand = false;        // no lease until DemandSeen, none after DemandGone
     bool ends_on_refusal = false;  // a refusal that will stand ends the life (a person waits)
     std::uint64_t seed = 0;        // of the jitter
     EngineLimits limits;
@@ -108,6 +109,9 @@ struct OuterAddressChanged {
 struct NativeWayChanged {
     bool exists = false;
 };
+// Something wants to use the tunnel; nothing has used it for long. Both only matter on demand.
+struct DemandSeen {};
+struct DemandGone {};
 struct ServersFound {
     std::vector<Target> servers;
     std::string trouble;  // why there are none
@@ -117,7 +121,7 @@ struct TimePassed {};
 using Event =
     std::variant<StartRequested, StopRequested, RenewRequested, SessionOpened, SessionFailed,
                  Answered, TunnelInstalled, RoutesSet, KeepaliveAnswered, OuterAddressChanged,
-                 NativeWayChanged, ServersFound, TimePassed>;
+                 NativeWayChanged, DemandSeen, DemandGone, ServersFound, TimePassed>;
 
 // --- actions, to be carried out in their order ---------------------------------------------------
 
@@ -146,7 +150,7 @@ struct SendKeepalive {
 struct Announce {
     enum class What {
         up, renewed, moved, retrying, refused, failed, redirected, keepalive_lost, down,
-        lifetime_guessed, lease_not_returned, aside,
+        lifetime_guessed, lease_not_returned, aside, dormant,
     };
     What what;
     std::string text;

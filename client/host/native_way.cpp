@@ -9,9 +9,11 @@ Result<bool> has_native_ipv4(dataplane::Netlink& netlink, const std::string& dev
     const auto routes = netlink.routes_v4();
     if (!routes) return tl::unexpected(routes.error());
     const int ours = netlink.interface_index(device).value_or(0);
-    return std::any_of(routes->begin(), routes->end(), [ours](const dataplane::Route& route) {
+    const int watch = netlink.interface_index(device + "-w").value_or(0);  // demand_watch.hpp
+    return std::any_of(routes->begin(), routes->end(), [=](const dataplane::Route& route) {
         return route.destination == dataplane::IpPrefix(Ipv4Prefix{}) &&
-               route.kind == dataplane::Route::Kind::unicast && route.interface_index != ours;
+               route.kind == dataplane::Route::Kind::unicast && route.interface_index != ours &&
+               route.interface_index != watch;
     });
 }
 

@@ -87,6 +87,11 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("tunnel-type": "v6v4", "router": { "inside-interface": "lan0", )"
                             R"("script": "up.sh" })",
                             "dstm-client.router.script"},
+                    Mistake{R"("on-demand": { "idle-timeout": 0 })",
+                            "dstm-client.on-demand.idle-timeout"},
+                    Mistake{R"("on-demand": {}, "tunnel-type": "v6v4")", "dstm-client.on-demand"},
+                    Mistake{R"("device": "fourteen-chars", "on-demand": {})",
+                            "dstm-client.device"},
                     Mistake{R"("native-ipv4": "never")", "dstm-client.native-ipv4"},
                     Mistake{R"("native-ipv4": "prefer", "tunnel-type": "v6v4")",
                             "dstm-client.native-ipv4"},

@@ -23,8 +23,6 @@ using Role = TunPlaneConfig::Role;
 constexpr std::uint32_t endpoint_device_mtu = 65535;
 constexpr std::uint32_t client_device_mtu_min = ipv6_mtu_min - outer_header_size;
 constexpr std::uint32_t client_device_mtu_max = 65535;
-// Below every route that an operator may set for (part of) a pool.
-constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 constexpr std::uint8_t host_prefix_length = 32;
 
 Result<void> check(const TunPlaneConfig& config) {
@@ -91,6 +89,7 @@ private:
 
 TunPlane::~TunPlane() {
     loop_.reset();
+    if (config_.keep_device) return;
     for (const auto& route : blackholes_) {
         if (const auto removed = netlink_.remove_route(route); !removed) {
             log_warning("TUN_BLACKHOLE_LEFT", "{}", to_string(removed.error()));
@@ -143,6 +142,7 @@ Result<void> TunPlane::start_endpoint() {
         log_warning("TUN_FORWARDING_OFF",
                     "net.ipv4.ip_forward is 0: packets from IPv4 may not reach the tunnels");
     }
+    if (config_.keep_device) return device_.keep();
     return {};
 }
 
@@ -285,7 +285,7 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto netlink = Netlink::open();
     if (!netlink) return tl::unexpected(netlink.error());
-    auto device = TunDevice::create(config.device);
+    auto device = TunDevice::create(config.device, config.keep_device);
     if (!device) return tl::unexpected(device.error());
     auto plane = std::make_unique<TunPlane>(config, clock, std::move(*netlink), std::move(*device));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());

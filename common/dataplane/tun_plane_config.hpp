@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -11,6 +12,10 @@
 #include "common/base/ip_address.hpp"
 
 namespace dstm::dataplane {
+
+// Of the blackhole route beneath each pool: below every route that an operator may set for (part
+// of) it.
+constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 
 struct TunPlaneConfig {
     enum class Role {
@@ -49,6 +54,11 @@ struct TunPlaneConfig {
     // File that says, while receive offload is off because of us, where it was on (GroOff). Empty:
     // a process that is killed leaves it off for good.
     std::string gro_record;
+
+    // Endpoint: the device, its address and routes stay when the plane goes, and a device that an
+    // earlier process left is taken over. Without a process it has no carrier, but packets are
+    // still routed to it, and programs on its hooks see them.
+    bool keep_device = false;
 
     // Endpoint: a tunnel's inner address may lie in no pool. Who asks for it also routes it to the
     // device.

@@ -40,16 +40,27 @@ struct BpfPlaneConfig {
     Shortcut shortcut = Shortcut::automatic;
 
     std::size_t tunnels_max = std::size_t{1} << 20;
+
+    // Device, programs, maps and tunnels outlive the plane and its process, and go on carrying;
+    // the next plane of this device takes them over. detach() ends that.
+    bool lasting = false;
 };
 
 // Loads the programs, creates the device and starts carrying. All of it is undone by the
-// destructor. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane.
+// destructor, or by detach() when it is to last. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane.
 //
 // Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;
 // refused: the kernel's verifier does not take a program, with its reason; unavailable: no right
-// to load programs. add() as there, and a
+// to load programs; conflict: maps of another's or of a newer version are in the way. add() as there, and a
 // tunnel's inner address may lie in no pool: it gets a route of its own.
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
+
+// Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,
+// the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
+// put back. What is not there is no error. Returns what was found and removed, for the operator.
+// conflict: a process holds the device.
+[[nodiscard]] Result<std::vector<std::string>> detach(const std::string& device,
+                                                      const std::vector<Ipv4Prefix>& pools);
 
 }  // namespace dstm::tep::bpf

@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include <net/if.h>
+
 #include "common/log/log.hpp"
 
 namespace dstm::tep::bpf {
@@ -48,28 +50,59 @@ Result<std::set<int>> Entrances::wanted() {
 Result<void> Entrances::guard() {
     const auto wanted = this->wanted();
     if (!wanted) return tl::unexpected(wanted.error());
-    std::erase_if(entrances_, [&](const auto& entry) { return !wanted->contains(entry.first); });
+    drop_unwanted(*wanted);
     for (const int index : *wanted) {
-        if (entrances_.contains(index)) continue;
-        const auto interface = netlink_.interface_name(index);
-        const auto link = network_.link(index);
-        if (!interface || !link) continue;  // gone again
-        if (index == device_) continue;
-        if (!link->address) {
-            log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
-            continue;
-        }
-        auto hook = TcHook::attach(index, TcDirection::ingress, programs_.up());
-        if (!hook) return tl::unexpected(hook.error());
-        auto xdp = try_xdp(index, *interface);
-        log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
-        entrances_.emplace(index,
-                           Entrance{std::move(*hook), std::move(xdp), SourceFilterOff(*interface)});
+        if (entrances_.contains(index) || index == device_) continue;
+        if (auto entered = enter(index); !entered) return entered;
     }
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
     }
     return {};
+}
+
+void Entrances::drop_unwanted(const std::set<int>& wanted) {
+    for (const auto& [index, record] : records_.all()) {
+        if (wanted.contains(index)) continue;
+        if (entrances_.erase(index) == 0) take_back(index, record);
+        records_.erase(index);
+    }
+}
+
+// What an earlier daemon has changed there was not so before: it goes on from its record.
+Result<void> Entrances::enter(int index) {
+    const auto interface = netlink_.interface_name(index);
+    const auto link = network_.link(index);
+    if (!interface || !link) return {};  // gone again
+    if (!link->address) {
+        log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
+        return {};
+    }
+    const auto earlier = records_.find(index).value_or(dstm_hook{});
+    auto hook =
+        TcHook::attach(index, TcDirection::ingress, programs_.up(), earlier.made_clsact != 0);
+    if (!hook) return tl::unexpected(hook.error());
+    auto xdp = try_xdp(index, *interface);
+    if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index);
+    auto filter = earlier.has_rp_filter != 0 ? SourceFilterOff(*interface, earlier.rp_filter)
+                                             : SourceFilterOff(*interface);
+    dstm_hook record{};
+    record.made_clsact = hook->made_qdisc();
+    record.has_xdp = xdp.has_value();
+    record.has_rp_filter = filter.before().has_value();
+    record.rp_filter = static_cast<__u8>(filter.before().value_or(0));
+    records_.write(index, record);
+    log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
+    entrances_.emplace(index, Entrance{std::move(*hook), std::move(xdp), std::move(filter)});
+    return {};
+}
+
+void Entrances::leave() {
+    for (auto& [index, entrance] : entrances_) {
+        entrance.hook.leave();
+        if (entrance.xdp) entrance.xdp->leave();
+        entrance.filter.leave();
+    }
 }
 
 std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface) {
@@ -78,6 +111,15 @@ std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interfac
     if (hook) return std::move(*hook);
     log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
     return std::nullopt;
+}
+
+void take_back(int interface, const dstm_hook& record) {
+    const auto hook = TcHook::adopt(interface, TcDirection::ingress, record.made_clsact != 0);
+    if (record.has_xdp != 0) XdpHook::detach_ours(interface);
+    char name[IF_NAMESIZE] = {};
+    if (record.has_rp_filter == 0) return;
+    if (if_indextoname(static_cast<unsigned>(interface), name) == nullptr) return;
+    const SourceFilterOff filter(name, record.rp_filter);
 }
 
 }  // namespace dstm::tep::bpf

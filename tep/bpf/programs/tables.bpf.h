@@ -53,6 +53,30 @@ struct {
     __type(value, struct dstm_entry);
 } outside SEC(".maps");
 
+/* The daemon's, as records_ are; no program reads the next three. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSTM_OUTSIDE_MAX);
+    __type(key, __u32);
+    __type(value, struct dstm_record);
+} outside_records SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct dstm_meta);
+} meta SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSTM_HOOKS_MAX);
+    __type(key, __u32); /* interface */
+    __type(value, struct dstm_hook);
+} hooks SEC(".maps");
+
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);

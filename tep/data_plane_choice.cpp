@@ -1,6 +1,10 @@
 // Configuration to data plane. A new plane gets its branch here and its name in data_plane_names.
 #include "tep/data_plane_choice.hpp"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "common/base/assert.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "tep/bpf/bpf_plane.hpp"
@@ -40,16 +44,55 @@ Made make_bpf(const Config& config, const Clock& clock) {
     plane.pools = config.pools;
     plane.hairpin = config.hairpin;
     plane.mss_clamp = config.mss_clamp;
+    plane.lasting = true;
     return bpf::make_bpf_plane(plane, clock);
+}
+
+struct Carrier {
+    std::string_view name;
+    Made (*make)(const Config&, const Clock&);
+    Result<std::string> (*probe)();
+};
+
+// The fastest first: in this order "auto" tries them.
+constexpr std::array carriers{
+    Carrier{"bpf", make_bpf, bpf::probe},
+    Carrier{"tun", make_tun, dataplane::probe_tun_plane},
+};
+
+Result<DataPlaneChoice> choose(const Config& config, const Clock& clock) {
+    std::string not_those;
+    Error last;
+    for (const auto& carrier : carriers) {
+        auto plane = carrier.make(config, clock);
+        if (plane) return DataPlaneChoice{std::move(*plane), "auto" + not_those};
+        last = plane.error();
+        not_those += "; not " + std::string(carrier.name) + ": " + last.context;
+    }
+    return tl::unexpected<Error>({last.code, "no data plane" + not_those});
 }
 
 }  // namespace
 
 Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock) {
-    DSTM_ASSERT(config.data_plane == "tun" || config.data_plane == "bpf");  // or read_config lies
-    auto plane = config.data_plane == "bpf" ? make_bpf(config, clock) : make_tun(config, clock);
+    if (config.data_plane == "auto") return choose(config, clock);
+    const auto* const carrier = std::ranges::find(carriers, config.data_plane, &Carrier::name);
+    DSTM_ASSERT(carrier != carriers.end());  // or read_config lies
+    auto plane = carrier->make(config, clock);
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
+}
+
+std::vector<ProbedPlane> probe_data_planes() {
+    std::vector<ProbedPlane> out;
+    for (const auto& carrier : carriers) {
+        out.push_back({std::string(carrier.name), carrier.probe()});
+    }
+    return out;
+}
+
+Result<std::vector<std::string>> detach_data_plane(const Config& config) {
+    return bpf::detach(config.device, config.pools);
 }
 
 }  // namespace dstm::tep

@@ -2,10 +2,15 @@
 #include "common/dataplane/tun_plane.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <limits>
 #include <mutex>
 #include <optional>
 #include <utility>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "common/dataplane/host_changes.hpp"
 #include "common/dataplane/netlink.hpp"
@@ -290,6 +295,14 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     auto plane = std::make_unique<TunPlane>(config, clock, std::move(*netlink), std::move(*device));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;
+}
+
+Result<std::string> probe_tun_plane() {
+    const Descriptor device(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+    if (!device.is_open()) return tl::unexpected(error_from_errno(errno, "opening /dev/net/tun"));
+    const Descriptor socket(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_IPIP));
+    if (!socket.is_open()) return tl::unexpected(error_from_errno(errno, "opening a raw socket"));
+    return "in user space";
 }
 
 }  // namespace dstm::dataplane

@@ -56,6 +56,9 @@ struct BpfPlaneConfig {
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
 
+// Loads the programs and lets them go: what this plane would do here, or why it cannot.
+[[nodiscard]] Result<std::string> probe();
+
 // Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,
 // the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
 // put back. What is not there is no error. Returns what was found and removed, for the operator.

@@ -102,10 +102,19 @@ static __always_inline void count_drop(__u32 reason) {
     if (counter) ++*counter; /* of this CPU; a program is not interrupted by itself */
 }
 
-#define DSTM_IN_POOL(n)                                                          \
-    if (settings.pool_count > n) {                                               \
-        __u32 index = address - settings.pools[n].first;                         \
-        if (index < settings.pools[n].size) return bpf_map_lookup_elem(&pool_##n, &index); \
+/* The kernel inlines the lookup in an array where it knows which one it is: the empty line of
+ * assembler, another one for each map, keeps the compiler from making one call of all. */
+#define DSTM_LOOK_UP(map, key)                                      \
+    ({                                                              \
+        struct dstm_entry *found = bpf_map_lookup_elem(&map, key);  \
+        asm volatile("# " #map : "+r"(found));                      \
+        found;                                                      \
+    })
+
+#define DSTM_IN_POOL(n)                                                            \
+    if (settings.pool_count > n) {                                                 \
+        __u32 index = address - settings.pools[n].first;                           \
+        if (index < settings.pools[n].size) return DSTM_LOOK_UP(pool_##n, &index); \
     }
 
 /* `address` in host order. */
@@ -119,7 +128,7 @@ static __always_inline struct dstm_entry *find_entry(__u32 address) {
     DSTM_IN_POOL(6)
     DSTM_IN_POOL(7)
     if (outside_count == 0) return NULL;
-    return bpf_map_lookup_elem(&outside, &address);
+    return DSTM_LOOK_UP(outside, &address);
 }
 
 static __always_inline __u32 current_tick(void) {

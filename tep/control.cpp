@@ -22,6 +22,9 @@ teplink::Hello hello_of(const Config& config, const TunnelTable& table,
     hello.outer_ipv6 = config.outer_ipv6;
     hello.inner_ipv4 = config.inner_ipv4;
     hello.pools = config.pools;
+    hello.outer_ipv4 = config.outer_ipv4;
+    hello.inner_ipv6 = config.inner_ipv6;
+    hello.pools_ipv6 = config.pools_ipv6;
     hello.data_plane = plane.name();
     hello.tunnels = table.size();
     return hello;
@@ -32,9 +35,14 @@ teplink::Hello hello_of(const Config& config, const TunnelTable& table,
 TunnelPolicy policy_of(const Config& config) {
     TunnelPolicy policy;
     policy.types = {TunnelType::v4v6};
+    if (config.outer_ipv4) policy.types.push_back(TunnelType::v6v4);
+    if (config.udp_port != 0) policy.types.push_back(TunnelType::v6udpv4);
     policy.outer_ipv6 = config.outer_ipv6;
     policy.inner_ipv4 = config.inner_ipv4;
     policy.pools = config.pools;
+    policy.outer_ipv4 = config.outer_ipv4;
+    policy.inner_ipv6 = config.inner_ipv6;
+    policy.pools_ipv6 = config.pools_ipv6;
     policy.idle_time = config.idle_timeout;
     return policy;
 }

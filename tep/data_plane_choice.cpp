@@ -23,20 +23,32 @@ std::string gro_record(const Config& config) {
 
 using Made = Result<std::unique_ptr<dataplane::DataPlane>>;
 
-Made make_tun(const Config& config, const Clock& clock) {
+Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
     dataplane::TunPlaneConfig tun;
     tun.role = dataplane::TunPlaneConfig::Role::endpoint;
     tun.device = config.device;
     tun.outer = config.outer_ipv6;
     tun.inner = config.inner_ipv4;
     tun.pools = config.pools;
+    tun.outer_ipv4 = config.outer_ipv4;
+    tun.inner_ipv6 = config.inner_ipv6;
+    tun.pools_ipv6 = config.pools_ipv6;
+    tun.udp_port = config.udp_port;
+    tun.tsp_datagram = std::move(tsp_datagram);
     tun.hairpin = config.hairpin;
     tun.mss_clamp = config.mss_clamp;
     tun.gro_record = gro_record(config);
     return dataplane::make_tun_plane(tun, clock);
 }
 
-Made make_bpf(const Config& config, const Clock& clock) {
+// In the order of shortcut_names.
+bpf::Shortcut shortcut_at(std::size_t index) {
+    constexpr std::array shortcuts{bpf::Shortcut::automatic, bpf::Shortcut::none,
+                                   bpf::Shortcut::tc, bpf::Shortcut::xdp};
+    return shortcuts.at(index);
+}
+
+Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
     bpf::BpfPlaneConfig plane;
     plane.device = config.device;
     plane.outer = config.outer_ipv6;
@@ -44,13 +56,22 @@ Made make_bpf(const Config& config, const Clock& clock) {
     plane.pools = config.pools;
     plane.hairpin = config.hairpin;
     plane.mss_clamp = config.mss_clamp;
+    plane.shortcut = shortcut_at(config.shortcut);
+    for (const auto& interface : config.interfaces) {
+        plane.interfaces.push_back({interface.name, shortcut_at(interface.shortcut)});
+    }
+    plane.outer_ipv4 = config.outer_ipv4;
+    plane.inner_ipv6 = config.inner_ipv6;
+    plane.pools_ipv6 = config.pools_ipv6;
+    plane.udp_port = config.udp_port;
+    plane.tsp_datagram = std::move(tsp_datagram);
     plane.lasting = true;
     return bpf::make_bpf_plane(plane, clock);
 }
 
 struct Carrier {
     std::string_view name;
-    Made (*make)(const Config&, const Clock&);
+    Made (*make)(const Config&, const Clock&, dataplane::TspDatagram);
     Result<std::string> (*probe)();
 };
 
@@ -60,11 +81,12 @@ constexpr std::array carriers{
     Carrier{"tun", make_tun, dataplane::probe_tun_plane},
 };
 
-Result<DataPlaneChoice> choose(const Config& config, const Clock& clock) {
+Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
+                               const dataplane::TspDatagram& tsp_datagram) {
     std::string not_those;
     Error last;
     for (const auto& carrier : carriers) {
-        auto plane = carrier.make(config, clock);
+        auto plane = carrier.make(config, clock, tsp_datagram);
         if (plane) return DataPlaneChoice{std::move(*plane), "auto" + not_those};
         last = plane.error();
         not_those += "; not " + std::string(carrier.name) + ": " + last.context;
@@ -74,11 +96,12 @@ Result<DataPlaneChoice> choose(const Config& config, const Clock& clock) {
 
 }  // namespace
 
-Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock) {
-    if (config.data_plane == "auto") return choose(config, clock);
+Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
+                                        dataplane::TspDatagram tsp_datagram) {
+    if (config.data_plane == "auto") return choose(config, clock, tsp_datagram);
     const auto* const carrier = std::ranges::find(carriers, config.data_plane, &Carrier::name);
     DSTM_ASSERT(carrier != carriers.end());  // or read_config lies
-    auto plane = carrier->make(config, clock);
+    auto plane = carrier->make(config, clock, std::move(tsp_datagram));
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
 }

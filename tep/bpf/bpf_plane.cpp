@@ -67,6 +67,9 @@ public:
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
     [[nodiscard]] DropCounters drops() const override;
+    [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override {
+        return slow_path_->send_tsp(peer, datagram);
+    }
 
 private:
     [[nodiscard]] Result<void> open_tables();
@@ -223,6 +226,11 @@ Result<void> BpfPlane::make_slow_path() {
     config.outer = config_.outer;
     config.inner = config_.inner;
     config.pools = config_.pools;
+    config.outer_ipv4 = config_.outer_ipv4;
+    config.inner_ipv6 = config_.inner_ipv6;
+    config.pools_ipv6 = config_.pools_ipv6;
+    config.udp_port = config_.udp_port;
+    config.tsp_datagram = config_.tsp_datagram;
     config.hairpin = config_.hairpin;
     config.mss_clamp = config_.mss_clamp;
     config.tunnels_max = config_.tunnels_max;
@@ -251,7 +259,7 @@ Way BpfPlane::way_to(const Ipv6Address& client) {
 // in the middle of a change is carried.
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
-    if (auto added = slow_path_->add(spec); !added) return added;
+    if (auto added = slow_path_->add(spec); !added || spec.type != TunnelType::v4v6) return added;
     const auto inner = std::get<Ipv4Address>(spec.inner);
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
     auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
@@ -274,9 +282,7 @@ dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
     const std::lock_guard lock(mutex_);
     const auto* address = std::get_if<Ipv4Address>(&inner);
-    if (address == nullptr) {
-        return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
-    }
+    if (address == nullptr) return slow_path_->remove(inner, up_to);
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
     if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
     return slow_path_->remove(inner, up_to);
@@ -287,7 +293,10 @@ std::vector<InstalledTunnel> BpfPlane::list() const {
     auto out = slow_path_->list();  // with what it carried itself
     std::unordered_map<Ipv4Address, InstalledTunnel*> by_inner;
     by_inner.reserve(out.size());
-    for (auto& tunnel : out) by_inner.emplace(std::get<Ipv4Address>(tunnel.spec.inner), &tunnel);
+    for (auto& tunnel : out) {
+        const auto* inner = std::get_if<Ipv4Address>(&tunnel.spec.inner);
+        if (inner != nullptr) by_inner.emplace(*inner, &tunnel);
+    }
     table_->for_each([&](const TunnelView& view) {
         const auto found = by_inner.find(view.inner);
         if (found == by_inner.end()) return;

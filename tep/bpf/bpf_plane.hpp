@@ -1,7 +1,7 @@
 // The fast data plane of an endpoint: BPF programs in the kernel for what is usual, and the tun
 // data plane beneath them for all the rest, under the same rules.
 //
-// Carries v4v6 (RFC 2473). Knows nothing of leases, TSP or the endpoint link.
+// The programs carry v4v6 (RFC 2473). Knows nothing of leases, TSP or the endpoint link.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,7 @@
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/tun_plane_config.hpp"
 
 namespace dstm::tep::bpf {
 
@@ -26,6 +27,11 @@ enum class Shortcut {
     xdp,  // the same where the driver can; tc on the others
 };
 
+struct Interface {
+    std::string name;
+    Shortcut shortcut = Shortcut::automatic;  // then as for all
+};
+
 struct BpfPlaneConfig {
     std::string device = "dstm0";
     Ipv6Address outer;                 // this host's own outer address
@@ -34,9 +40,16 @@ struct BpfPlaneConfig {
     bool hairpin = true;
     bool mss_clamp = true;
 
+    // As in TunPlaneConfig: the types with IPv6 inside are carried by the tun plane beneath.
+    std::optional<Ipv4Address> outer_ipv4;
+    std::optional<Ipv6Address> inner_ipv6;
+    std::vector<Ipv6Prefix> pools_ipv6;
+    std::uint16_t udp_port = 0;
+    dataplane::TspDatagram tsp_datagram;
+
     // Where packets from clients come in. Empty: the interface that has the outer address, and
     // those that IPv6 routes with a gateway lead to.
-    std::vector<std::string> interfaces;
+    std::vector<Interface> interfaces;
     Shortcut shortcut = Shortcut::automatic;
 
     std::size_t tunnels_max = std::size_t{1} << 20;

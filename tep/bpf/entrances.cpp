@@ -1,6 +1,7 @@
 // Attaching and detaching as interfaces come and go; what the kernel cannot do is a log line.
 #include "tep/bpf/entrances.hpp"
 
+#include <algorithm>
 #include <utility>
 
 #include <net/if.h>
@@ -17,8 +18,8 @@ constexpr int loopback_index = 1;
 Result<std::set<int>> Entrances::wanted() {
     std::set<int> wanted;
     if (!config_.interfaces.empty()) {
-        for (const auto& name : config_.interfaces) {
-            const auto index = netlink_.interface_index(name);
+        for (const auto& interface : config_.interfaces) {
+            const auto index = netlink_.interface_index(interface.name);
             if (index)
                 wanted.insert(*index);
             else if (index.error().code != ErrorCode::not_found)
@@ -79,8 +80,8 @@ Result<void> Entrances::enter(int index) {
         return {};
     }
     const auto earlier = records_.find(index).value_or(dstm_hook{});
-    auto hook =
-        TcHook::attach(index, TcDirection::ingress, programs_.up(), earlier.made_clsact != 0);
+    auto hook = TcHook::attach(index, TcDirection::ingress, program_of(*interface),
+                               earlier.made_clsact != 0);
     if (!hook) return tl::unexpected(hook.error());
     auto xdp = try_xdp(index, *interface);
     if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index);
@@ -105,8 +106,25 @@ void Entrances::leave() {
     }
 }
 
+Shortcut Entrances::shortcut_of(const std::string& interface) const {
+    const auto found = std::ranges::find(config_.interfaces, interface, &Interface::name);
+    const bool has_own =
+        found != config_.interfaces.end() && found->shortcut != Shortcut::automatic;
+    return has_own ? found->shortcut : config_.shortcut;
+}
+
+int Entrances::program_of(const std::string& interface) const {
+    switch (shortcut_of(interface)) {
+        case Shortcut::automatic: return programs_.up();
+        case Shortcut::none: return programs_.up_routed();
+        case Shortcut::tc:
+        case Shortcut::xdp: return programs_.up_straight();
+    }
+    return programs_.up();
+}
+
 std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface) {
-    if (config_.shortcut != Shortcut::xdp) return std::nullopt;
+    if (shortcut_of(interface) != Shortcut::xdp) return std::nullopt;
     auto hook = XdpHook::attach(index, programs_.xdp());
     if (hook) return std::move(*hook);
     log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));

@@ -47,6 +47,8 @@ private:
     void drop_unwanted(const std::set<int>& wanted);
 
     [[nodiscard]] Result<std::set<int>> wanted();
+    [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;
+    [[nodiscard]] int program_of(const std::string& interface) const;
     [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
 
     const BpfPlaneConfig& config_;

@@ -194,6 +194,12 @@ Result<Programs> Programs::load(const ProgramSettings& settings, const Maps& ado
 const ProgramSettings& Programs::settings() const { return impl_->settings; }
 int Programs::down() const { return bpf_program__fd(impl_->skeleton->progs.dstm_down); }
 int Programs::up() const { return bpf_program__fd(impl_->skeleton->progs.dstm_up); }
+int Programs::up_routed() const {
+    return bpf_program__fd(impl_->skeleton->progs.dstm_up_routed);
+}
+int Programs::up_straight() const {
+    return bpf_program__fd(impl_->skeleton->progs.dstm_up_straight);
+}
 int Programs::xdp() const { return bpf_program__fd(impl_->skeleton->progs.dstm_xdp); }
 int Programs::pool_entries(std::size_t pool) const {
     return bpf_map__fd(pool_maps(*impl_->skeleton).at(pool).entries);

@@ -41,7 +41,9 @@ public:
 
     // Descriptors, owned by this object.
     [[nodiscard]] int down() const;
-    [[nodiscard]] int up() const;
+    [[nodiscard]] int up() const;           // past the kernel's routing when set_straight says so
+    [[nodiscard]] int up_routed() const;    // never
+    [[nodiscard]] int up_straight() const;  // always
     [[nodiscard]] int xdp() const;
     [[nodiscard]] int pool_entries(std::size_t pool) const;
     [[nodiscard]] int pool_records(std::size_t pool) const;

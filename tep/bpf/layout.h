@@ -52,7 +52,7 @@ struct dstm_next_hop {
     __u16 mtu;
     __u8 has_link_addresses; /* else the kernel resolves the neighbour for each packet */
     __u8 unused;
-    __u8 destination[6];
+    __u8 destination[6] __attribute__((aligned(8)));
     __u8 source[6];
     __u32 unused2;
 };

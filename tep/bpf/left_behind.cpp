@@ -1,77 +1,28 @@
-// Each layout that a daemon of ours has pinned has its reader here.
+// Whose maps these are, and which reader they need.
 #include "tep/bpf/left_behind.hpp"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <span>
+#include <string>
 #include <utility>
 
 #include <bpf/bpf.h>
 
-#include "tep/bpf/mapped_array.hpp"
+#include "tep/bpf/map_reader.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
 
 constexpr __u32 first_key = 0;
 
-// Layout 1: neighbours had one table, the rest is as today.
-namespace layout_1 {
-using Entry = dstm_entry;
-using Record = dstm_record;
-dstm_entry today(const Entry& entry) { return entry; }
-}  // namespace layout_1
-
-template <class Entry, class Record, class Convert>
-Result<void> read_pool(const Maps& maps, std::size_t index, const dstm_pool& pool, Convert today,
-                       std::vector<LeftTunnel>& out) {
-    const auto entries_at = maps.find("pool_" + std::to_string(index));
-    const auto records_at = maps.find("records_" + std::to_string(index));
-    if (entries_at == maps.end() || records_at == maps.end()) {
-        return fail(ErrorCode::invalid, "of the pool " + std::to_string(index) +
-                                            " that an earlier daemon had there is no map");
-    }
-    auto entries = MappedArray<Entry>::map(entries_at->second.number(), pool.size);
-    if (!entries) return tl::unexpected(entries.error());
-    auto records = MappedArray<Record>::map(records_at->second.number(), pool.size);
-    if (!records) return tl::unexpected(records.error());
-    for (std::uint32_t i = 0; i < pool.size; ++i) {
-        const auto& record = records->elements()[i];
-        if (record.generation == 0) continue;
-        out.push_back({Ipv4Address(pool.first + i), today(entries->elements()[i]), record});
-    }
-    return {};
-}
-
-template <class Entry, class Record, class Convert>
-void read_outside(const Maps& maps, Convert today, std::vector<LeftTunnel>& out) {
-    const auto entries = maps.find("outside");
-    const auto records = maps.find("outside_records");
-    if (entries == maps.end() || records == maps.end()) return;
-    __u32 key = 0;
-    const __u32* before = nullptr;
-    while (bpf_map_get_next_key(records->second.number(), before, &key) == 0) {
-        before = &key;
-        Entry entry{};
-        Record record{};
-        if (bpf_map_lookup_elem(records->second.number(), &key, &record) != 0) continue;
-        if (bpf_map_lookup_elem(entries->second.number(), &key, &entry) != 0) continue;
-        out.push_back({Ipv4Address(key), today(entry), record});
-    }
-}
-
-template <class Entry, class Record, class Convert>
-Result<std::vector<LeftTunnel>> read_all(const LeftBehind& left, Convert today) {
-    std::vector<LeftTunnel> out;
-    const auto count = std::min<__u32>(left.meta.pool_count, DSTM_POOLS_MAX);
-    for (__u32 i = 0; i < count; ++i) {
-        auto read = read_pool<Entry, Record>(left.maps, i, left.meta.pools[i], today, out);
-        if (!read) return tl::unexpected(read.error());
-    }
-    read_outside<Entry, Record>(left.maps, today, out);
-    return out;
-}
+// A layout that is no longer today's stays here, under its number, with what it means today.
+struct Layout1 {
+    using Entry = dstm_entry;
+    using Record = dstm_record;
+    static const dstm_entry& entry(const Entry& entry) { return entry; }
+    static const dstm_record& record(const Record& record) { return record; }
+};
+static_assert(DSTM_LAYOUT_VERSION == 1, "the structs have changed: keep a copy for each reader");
 
 }  // namespace
 
@@ -93,10 +44,8 @@ bool LeftBehind::is_usable_for(const ProgramSettings& settings) const {
 }
 
 Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
-    switch (meta.version) {
-        case 1: return read_all<layout_1::Entry, layout_1::Record>(*this, layout_1::today);
-        default: return read_all<dstm_entry, dstm_record>(*this, [](const auto& e) { return e; });
-    }
+    if (meta.version == 1) return MapReader<Layout1>(maps, meta).tunnels();
+    return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
 }
 
 std::optional<dstm_meta> meta_in(const Maps& maps) {

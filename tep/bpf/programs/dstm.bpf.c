@@ -58,9 +58,7 @@ static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next
     if (!hop->has_link_addresses) return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
     struct ethhdr *link = (void *)(long)skb->data;
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    __builtin_memcpy(link->h_dest, hop->destination, ETH_ALEN);
-    __builtin_memcpy(link->h_source, hop->source, ETH_ALEN);
-    link->h_proto = bpf_htons(ETH_P_IPV6);
+    write_link(link, hop->destination, ETH_P_IPV6);
     return bpf_redirect(hop->interface, 0);
 }
 
@@ -195,8 +193,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct cached_ro
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     link->h_proto = bpf_htons(ETH_P_IP);
     if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
-    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
-    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
+    write_link(link, route->addresses, ETH_P_IP);
     return bpf_redirect(route->interface, 0);
 }
 

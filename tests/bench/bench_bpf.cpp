@@ -116,6 +116,8 @@ bool measure_at(std::uint32_t tunnels, const std::string& suffix) {
     const auto inner = test::make(test::Inner{test::v4("10.0.0.1"), test::v4("198.51.100.80")});
     const auto down = measure(programs.progs.bench_down, programs.progs.bench_down_frame,
                               test::frame(0x0800, inner));
+    const auto lookup = measure(programs.progs.bench_lookup, programs.progs.bench_down_frame,
+                                test::frame(0x0800, inner));
     const auto up = measure(
         programs.progs.bench_up, programs.progs.bench_up_frame,
         test::frame(0x86dd, test::make(test::Outer{test::v6("2001:db8:1::"), outer}, inner)));
@@ -133,6 +135,8 @@ bool measure_at(std::uint32_t tunnels, const std::string& suffix) {
                               {"loop_ns_subtracted", median(measured.loops)}};
     };
     report("bpf", "encap_ns_" + suffix, median(down.nanoseconds), "ns", tunnels, detail(down));
+    report("bpf", "lookup_ns_" + suffix, median(lookup.nanoseconds), "ns", tunnels,
+           detail(lookup));
     report("bpf", "decap_ns_" + suffix, median(up.nanoseconds), "ns", tunnels, detail(up));
     return true;
 }

@@ -48,13 +48,15 @@ TunnelPolicy policy_of(const Config& config) {
 }
 
 Control::Control(asio::io_context& context, const Clock& clock, const Config& config,
-                 TunnelTable& table, const dataplane::DataPlane& plane, io::LinkOptions options)
+                 TunnelTable& table, dataplane::DataPlane& plane, Relay& relay,
+                 io::LinkOptions options)
     : clock_(clock),
       table_(table),
       services_{context,
                 clock,
                 table,
                 plane,
+                relay,
                 [&config, &table, &plane] { return hello_of(config, table, plane); },
                 std::move(options)},
       idle_timeout_(config.idle_timeout),
@@ -63,6 +65,7 @@ Control::Control(asio::io_context& context, const Clock& clock, const Config& co
     for (const auto& server : config.servers) {
         links_.push_back(std::make_shared<ServerLink>(services_, server));
     }
+    relay.set_links(links_);
 }
 
 void Control::start() {

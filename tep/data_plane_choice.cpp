@@ -115,7 +115,9 @@ std::vector<ProbedPlane> probe_data_planes() {
 }
 
 Result<std::vector<std::string>> detach_data_plane(const Config& config) {
-    return bpf::detach(config.device, config.pools);
+    std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
+    pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+    return bpf::detach(config.device, pools);
 }
 
 }  // namespace dstm::tep

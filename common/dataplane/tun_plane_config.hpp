@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -16,10 +15,6 @@
 #include "common/tunnel/spec.hpp"
 
 namespace dstm::dataplane {
-
-// Of the blackhole route beneath each pool: below every route that an operator may set for (part
-// of) it.
-constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 
 // A datagram of signalling (first nibble 0xF) that came to the UDP port of the data.
 using TspDatagram = std::function<void(const IpEndpoint& peer, ConstBytes datagram)>;
@@ -50,16 +45,19 @@ struct TunPlaneConfig {
     std::optional<Ipv4Address> outer_ipv4;  // this host's own
     std::optional<Ipv6Address> inner_ipv6;  // as `inner`, /128
     std::vector<Ipv6Prefix> pools_ipv6;     // as `pools`; clients' addresses and delegated prefixes
-    std::uint16_t udp_port = 0;             // of v6udpv4; 0: none, it is not carried
+
+    // Endpoint: of v6udpv4, on outer_ipv4; 0: it is not carried. Client: the endpoint's, to which
+    // it signals; 0: the one of RFC 5572, 3653.
+    std::uint16_t udp_port = 0;
 
     // Both roles: told on the plane's thread. Must not call the plane; an endpoint answers later by
     // send_tsp(), a client sends from its own descriptor of the socket.
     TspDatagram tsp_datagram;
 
-    // Client: a duplicate of the UDP socket that signals, bound and not connected, when a v6udpv4
-    // tunnel is added or its outer addresses change (RFC 5572 s4.5.2: data uses the very ports of
-    // the signalling). While the plane holds it only the plane reads it; it closes it when the
-    // tunnel is removed or becomes another type.
+    // Client: asked at each add() of a v6udpv4 tunnel for a duplicate of the UDP socket that
+    // signals, bound and not connected (RFC 5572 s4.5.2: data uses the very ports of the
+    // signalling). While the plane holds it only the plane reads it; it closes it when the tunnel
+    // is removed or becomes another type, and at the next add(). Empty: v6udpv4 is not carried.
     std::function<Result<Descriptor>(const TunnelSpec&)> udp_socket;
 
     bool hairpin = true;    // endpoint: client to client

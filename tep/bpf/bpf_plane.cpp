@@ -453,7 +453,11 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     if (const auto started = plane->start(*migrated); !started) {
         plane.reset();
         // What was left and carries goes on carrying; what is only half made goes.
-        if (left->maps.empty()) static_cast<void>(detach(config.device, config.pools));
+        if (left->maps.empty()) {
+            std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
+            pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+            static_cast<void>(detach(config.device, pools));
+        }
         return tl::unexpected(started.error());
     }
     return plane;

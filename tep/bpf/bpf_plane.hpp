@@ -14,6 +14,7 @@
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/netlink.hpp"
 #include "common/dataplane/tun_plane_config.hpp"
 
 namespace dstm::tep::bpf {
@@ -76,7 +77,7 @@ struct BpfPlaneConfig {
 // the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
 // put back. What is not there is no error. Returns what was found and removed, for the operator.
 // conflict: a process holds the device.
-[[nodiscard]] Result<std::vector<std::string>> detach(const std::string& device,
-                                                      const std::vector<Ipv4Prefix>& pools);
+[[nodiscard]] Result<std::vector<std::string>> detach(
+    const std::string& device, const std::vector<dataplane::IpPrefix>& pools);
 
 }  // namespace dstm::tep::bpf

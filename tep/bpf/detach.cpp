@@ -3,7 +3,7 @@
 
 #include "common/dataplane/netlink.hpp"
 #include "common/dataplane/tun_device.hpp"
-#include "common/dataplane/tun_plane_config.hpp"
+#include "common/dataplane/tun_host.hpp"
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/bpf/entrances.hpp"
 #include "tep/bpf/hook_records.hpp"
@@ -13,6 +13,7 @@
 namespace dstm::tep::bpf {
 namespace {
 
+using dataplane::IpPrefix;
 using dataplane::Netlink;
 using dataplane::Route;
 using dataplane::TunDevice;
@@ -37,31 +38,31 @@ void detach_hooks(const Maps& maps, Netlink& netlink, std::vector<std::string>& 
     }
 }
 
-std::vector<Ipv4Prefix> pools_of(const dstm_meta& meta) {
-    std::vector<Ipv4Prefix> out;
+void add_pools_of(const dstm_meta& meta, std::vector<IpPrefix>& out) {
     for (std::uint32_t i = 0; i < std::min<__u32>(meta.pool_count, DSTM_POOLS_MAX); ++i) {
         std::uint8_t length = 32;
         while (length > 0 && (1ULL << (32 - length)) < meta.pools[i].size) --length;
-        out.push_back({Ipv4Address(meta.pools[i].first), length});
+        out.emplace_back(Ipv4Prefix{Ipv4Address(meta.pools[i].first), length});
     }
-    return out;
 }
 
-bool is_blackhole_of(const Route& route, const std::vector<Ipv4Prefix>& pools) {
-    const auto* destination = std::get_if<Ipv4Prefix>(&route.destination);
-    return destination != nullptr && route.kind == Route::Kind::blackhole &&
-           route.metric == dataplane::blackhole_metric &&
-           std::find(pools.begin(), pools.end(), *destination) != pools.end();
+bool is_blackhole_of(const Route& route, const std::vector<IpPrefix>& pools) {
+    return route.kind == Route::Kind::blackhole && route.metric == dataplane::blackhole_metric &&
+           std::ranges::find(pools, route.destination) != pools.end();
 }
 
-Result<void> remove_blackholes(const std::vector<Ipv4Prefix>& pools, Netlink& netlink,
+Result<void> remove_blackholes(const std::vector<IpPrefix>& pools, Netlink& netlink,
                                std::vector<std::string>& done) {
-    const auto routes = netlink.routes_v4();
+    auto routes = netlink.routes_v4();
     if (!routes) return tl::unexpected(routes.error());
+    auto routes_v6 = netlink.routes_v6();
+    if (!routes_v6) return tl::unexpected(routes_v6.error());
+    routes->insert(routes->end(), routes_v6->begin(), routes_v6->end());
     for (const auto& route : *routes) {
         if (!is_blackhole_of(route, pools)) continue;
         if (auto removed = netlink.remove_route(route); !removed) return removed;
-        done.push_back("blackhole of " + std::get<Ipv4Prefix>(route.destination).to_string());
+        done.push_back("blackhole of " +
+                       std::visit([](const auto& p) { return p.to_string(); }, route.destination));
     }
     return {};
 }
@@ -69,7 +70,7 @@ Result<void> remove_blackholes(const std::vector<Ipv4Prefix>& pools, Netlink& ne
 }  // namespace
 
 Result<std::vector<std::string>> detach(const std::string& device,
-                                        const std::vector<Ipv4Prefix>& pools) {
+                                        const std::vector<IpPrefix>& pools) {
     auto netlink = Netlink::open();
     if (!netlink) return tl::unexpected(netlink.error());
     const auto pins = Pins::open(device);
@@ -83,9 +84,7 @@ Result<std::vector<std::string>> detach(const std::string& device,
     detach_hooks(maps, *netlink, done);
 
     auto beneath = pools;
-    if (const auto meta = meta_in(maps)) {
-        for (const auto& pool : pools_of(*meta)) beneath.push_back(pool);
-    }
+    if (const auto meta = meta_in(maps)) add_pools_of(*meta, beneath);
     if (auto removed = remove_blackholes(beneath, *netlink, done); !removed) {
         return tl::unexpected(removed.error());
     }

@@ -85,7 +85,8 @@ protected:
         return endpoint->in([&] { return tep::bpf::make_bpf_plane(config, clock); });
     }
     [[nodiscard]] Result<std::vector<std::string>> detach() {
-        return endpoint->in([&] { return tep::bpf::detach(config.device, config.pools); });
+        const std::vector<IpPrefix> pools(config.pools.begin(), config.pools.end());
+        return endpoint->in([&] { return tep::bpf::detach(config.device, pools); });
     }
     void drop(std::unique_ptr<DataPlane> plane) {
         endpoint->in([&] { plane.reset(); });

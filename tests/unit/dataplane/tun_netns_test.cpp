@@ -9,6 +9,7 @@
 #include <sys/wait.h>
 
 #include "common/dataplane/outer_socket.hpp"
+#include "tests/unit/dataplane/traffic.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -16,79 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-bool answers(const std::string& ping_output) {
-    return ping_output.find(" 0% packet loss") != std::string::npos;
-}
-
-std::string ping(const Namespace& from, const std::string& target, const std::string& more = "") {
-    return from.exec("ping -n -c 1 -W 2 " + more + " " + target);
-}
-
-sockaddr_in socket_address(const std::string& address) {
-    sockaddr_in out{};
-    out.sin_family = AF_INET;
-    out.sin_port = htons(7);
-    out.sin_addr.s_addr = htonl(v4(address).host_order());
-    return out;
-}
-
-void limit_waiting(const Descriptor& socket) {
-    const timeval bound{5, 0};
-    ::setsockopt(socket.number(), SOL_SOCKET, SO_RCVTIMEO, &bound, sizeof bound);
-    ::setsockopt(socket.number(), SOL_SOCKET, SO_SNDTIMEO, &bound, sizeof bound);
-}
-
-// One TCP connection; the listener sends `size` bytes and then reads as many. Bytes that arrived
-// unchanged, both directions together.
-std::size_t transfer(const Namespace& listening, const std::string& address,
-                     const Namespace& connecting, std::size_t size) {
-    const auto pattern = [](std::size_t at) {
-        return static_cast<std::uint8_t>(at * 7 + at / 256);
-    };
-    std::vector<std::uint8_t> data(size);
-    for (std::size_t i = 0; i < size; ++i) data[i] = pattern(i);
-    const auto send_all = [&](const Descriptor& socket) {
-        for (std::size_t at = 0; at < size;) {
-            const auto sent = ::send(socket.number(), data.data() + at, size - at, MSG_NOSIGNAL);
-            if (sent <= 0) return;
-            at += static_cast<std::size_t>(sent);
-        }
-    };
-    const auto receive_all = [&](const Descriptor& socket) -> std::size_t {
-        std::vector<std::uint8_t> got(size);
-        std::size_t at = 0;
-        while (at < size) {
-            const auto received = ::recv(socket.number(), got.data() + at, size - at, 0);
-            if (received <= 0) break;
-            at += static_cast<std::size_t>(received);
-        }
-        return got == data ? at : 0;
-    };
-    const auto tcp = [] { return Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); };
-    const auto local = socket_address(address);
-    const auto listener = listening.in(tcp);
-    limit_waiting(listener);
-    ::bind(listener.number(), reinterpret_cast<const sockaddr*>(&local), sizeof local);
-    ::listen(listener.number(), 1);
-    std::size_t upwards = 0;
-    std::thread peer([&] {
-        const Descriptor accepted(::accept(listener.number(), nullptr, nullptr));
-        limit_waiting(accepted);
-        send_all(accepted);
-        upwards = receive_all(accepted);
-    });
-    const auto connection = connecting.in(tcp);
-    limit_waiting(connection);
-    std::size_t downwards = 0;
-    if (::connect(connection.number(), reinterpret_cast<const sockaddr*>(&local), sizeof local) ==
-        0) {
-        downwards = receive_all(connection);
-        send_all(connection);
-    }
-    peer.join();
-    return upwards + downwards;
-}
 
 // An ICMP echo request, whole.
 std::vector<std::uint8_t> echo_request(const std::string& source, const std::string& destination,
@@ -111,10 +39,12 @@ std::vector<std::uint8_t> echo_request(const std::string& source, const std::str
 class HandMadeClient {
 public:
     HandMadeClient(const Namespace& host, const std::string& outer)
-        : socket_(host.in([&] { return OuterSocket::open(v6(outer)); })) {}
+        : socket_(host.in([&] {
+              return OuterSocket::open(TunnelType::v4v6, {v6(outer), 0});
+          })) {}
     void send(const std::vector<std::uint8_t>& inner, std::uint8_t traffic_class = 0) {
         DropTable drops;
-        const OutgoingPacket packet{v6("2001:db8:2::1"), traffic_class, inner};
+        const OutgoingPacket packet{{v6("2001:db8:2::1"), 0}, traffic_class, inner};
         socket_.value().send({&packet, 1}, drops);
     }
     // One packet; an empty one when none comes.

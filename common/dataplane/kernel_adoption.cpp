@@ -53,7 +53,10 @@ KernelEndpoint::KernelEndpoint(const KernelPlaneConfig& config, const Clock& clo
       clock_(clock),
       held_(std::move(held)),
       host_(std::move(host)),
-      gone_{{"unknown_outer", 0}, {"no_tunnel", 0}, {"source_check", 0}, {"ecn_congested", 0},
+      gone_{{"unknown_outer", 0},
+            {"no_tunnel", 0},
+            {"source_check", 0},
+            {"ecn_congested", 0},
             {"send_failed", 0}} {}
 
 Result<void> KernelEndpoint::start() {
@@ -91,13 +94,13 @@ Result<int> KernelEndpoint::own_device(const Carried& carried,
     wanted.type = carried.type;
     wanted.name = carried.device;
     wanted.local = carried.outer;
-    wanted.remote = carried.type == TunnelType::v4v6 ? IpAddress(Ipv6Address())
-                                                     : IpAddress(Ipv4Address());
+    wanted.remote =
+        carried.type == TunnelType::v4v6 ? IpAddress(Ipv6Address()) : IpAddress(Ipv4Address());
     wanted.alias = alias_of_own(carried);
     for (const auto& link : links) {
         if (link.name != carried.device || !link.alias.starts_with(own_mark)) continue;
-        const bool same = link.type == wanted.type && link.local == wanted.local &&
-                          link.alias == wanted.alias;
+        const bool same =
+            link.type == wanted.type && link.local == wanted.local && link.alias == wanted.alias;
         if (same) return link.index;
         if (auto removed = host_.links.remove(link.index); !removed) {
             return tl::unexpected(removed.error());
@@ -106,13 +109,16 @@ Result<int> KernelEndpoint::own_device(const Carried& carried,
     const auto made = host_.links.add(wanted);
     if (!made && made.error().code == ErrorCode::conflict) {
         return fail(ErrorCode::conflict,
-                    carried.device + " is somebody else's, or another tunnel device has the "
-                                     "address " + to_string(carried.outer));
+                    carried.device +
+                        " is somebody else's, or another tunnel device has the "
+                        "address " +
+                        to_string(carried.outer));
     }
     if (made) {
         // Of another configuration, or of none that we know: their filters cannot be trusted.
         for (const auto& link : links) {
-            if (link.type != carried.type || !is_tunnel_device(link.name) || !is_ours(link)) continue;
+            if (link.type != carried.type || !is_tunnel_device(link.name) || !is_ours(link))
+                continue;
             if (auto removed = host_.links.remove(link.index); !removed) {
                 return tl::unexpected(removed.error());
             }
@@ -131,8 +137,8 @@ Result<void> KernelEndpoint::start_own(const Carried& carried,
     auto done = host_.filter.close_ingress(*device);
     if (done) done = host_.filter.close_egress(*device);
     if (done && carried.inner) {
-        done = host_.netlink.add_address(*device, *carried.inner,
-                                         host_prefix_length(*carried.inner));
+        done =
+            host_.netlink.add_address(*device, *carried.inner, host_prefix_length(*carried.inner));
     }
     if (done) done = host_.netlink.set_interface_up(*device, true);
     for (const auto& pool : carried.pools) {
@@ -234,9 +240,9 @@ Result<void> KernelEndpoint::take_down() {
         if (!done && first_failure) first_failure = done;
     };
     for (const auto& link : *links) {
-        const bool is_own = std::any_of(
-            carried_.begin(), carried_.end(),
-            [&](const Carried& carried) { return carried.device == link.name; });
+        const bool is_own =
+            std::any_of(carried_.begin(), carried_.end(),
+                        [&](const Carried& carried) { return carried.device == link.name; });
         if (is_ours(link) && (is_own || is_tunnel_device(link.name))) {
             note(host_.links.remove(link.index));
         }

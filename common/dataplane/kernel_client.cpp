@@ -94,8 +94,7 @@ Result<void> KernelClient::make_device(const TunnelSpec& spec) {
     if (!device) return tl::unexpected(device.error());
     tunnel_ = Tunnel{spec, *device, false, 0, {}};
     if (spec.type == TunnelType::v4v6) silence_ipv6(device_);
-    auto done =
-        host_.netlink.add_address(*device, spec.inner, host_prefix_length(spec.inner));
+    auto done = host_.netlink.add_address(*device, spec.inner, host_prefix_length(spec.inner));
     if (done) done = host_.netlink.set_interface_up(*device, true);
     if (!done) forget();
     return done;

@@ -42,9 +42,8 @@ std::optional<Slot> free_slot(const std::map<Slot, TunnelSpec>& tunnels) {
 }  // namespace
 
 const Carried* KernelEndpoint::carried_as(TunnelType type) const {
-    const auto found = std::find_if(carried_.begin(), carried_.end(), [&](const Carried& carried) {
-        return carried.type == type;
-    });
+    const auto found = std::find_if(carried_.begin(), carried_.end(),
+                                    [&](const Carried& carried) { return carried.type == type; });
     return found == carried_.end() ? nullptr : &*found;
 }
 
@@ -52,8 +51,8 @@ Result<void> KernelEndpoint::check_add(const TunnelSpec& spec) const {
     if (auto checked = check_tunnel(spec); !checked) return checked;
     const auto* carried = carried_as(spec.type);
     if (carried == nullptr) {
-        return fail(ErrorCode::refused, "this endpoint has no outer address for " +
-                                            std::string(to_string(spec.type)));
+        return fail(ErrorCode::refused,
+                    "this endpoint has no outer address for " + std::string(to_string(spec.type)));
     }
     if (spec.outer_server != carried->outer) {
         return fail(ErrorCode::invalid, to_string(spec.outer_server) + " is not this endpoint, " +
@@ -80,13 +79,17 @@ Result<void> KernelEndpoint::check_add(const TunnelSpec& spec) const {
 Result<void> KernelEndpoint::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
     if (auto checked = check_add(spec); !checked) return checked;
+    auto added = stays(spec) ? renew(tunnels_.at(spec.inner), spec) : move_in(spec);
+    if (added) close_if_over(tunnels_.at(spec.inner));
+    return added;
+}
+
+// On its device; only generation and end of the lease are new.
+bool KernelEndpoint::stays(const TunnelSpec& spec) const {
     const auto at = tunnels_.find(spec.inner);
-    if (at == tunnels_.end()) return move_in(spec);
-    auto& tunnel = at->second;
-    const auto& stands = devices_.at(tunnel.far_end).tunnels.at(tunnel.slot);
-    const bool stays = tunnel.far_end == spec.outer_client.address && stands.type == spec.type &&
-                       stands.inner_prefix == spec.inner_prefix;
-    return stays ? renew(tunnel, spec) : move_in(spec);
+    if (at == tunnels_.end() || at->second.far_end != spec.outer_client.address) return false;
+    const auto& stands = devices_.at(at->second.far_end).tunnels.at(at->second.slot);
+    return stands.type == spec.type && stands.inner_prefix == spec.inner_prefix;
 }
 
 Result<void> KernelEndpoint::renew(Tunnel& tunnel, const TunnelSpec& spec) {
@@ -185,7 +188,9 @@ std::vector<IngressRule> KernelEndpoint::rules_of(const TunnelSpec& spec, Slot s
     std::vector<IngressRule> rules;
     auto offset = static_cast<std::uint16_t>(2 * slot);
     for (const auto& source : prefixes_of(spec)) {
-        const auto at = [&](std::uint16_t base) { return static_cast<std::uint16_t>(base + offset); };
+        const auto at = [&](std::uint16_t base) {
+            return static_cast<std::uint16_t>(base + offset);
+        };
         rules.push_back({at(priority_source), source, {}, true});
         if (!config_.hairpin && inner) {
             // The endpoint's own address may lie in a pool, where a client's must not.
@@ -272,13 +277,14 @@ Result<void> KernelEndpoint::remove(const IpAddress& inner, Generation up_to) {
 
 void KernelEndpoint::expire() {
     const std::lock_guard lock(mutex_);
-    const auto now = clock_.wall();
-    for (auto& [inner, tunnel] : tunnels_) {
-        const auto& device = devices_.at(tunnel.far_end);
-        if (!tunnel.is_open || now < device.tunnels.at(tunnel.slot).expires_at) continue;
-        close_tunnel(device, tunnel.slot);
-        tunnel.is_open = false;
-    }
+    for (auto& [inner, tunnel] : tunnels_) close_if_over(tunnel);
+}
+
+void KernelEndpoint::close_if_over(Tunnel& tunnel) {
+    const auto& device = devices_.at(tunnel.far_end);
+    if (!tunnel.is_open || clock_.wall() < device.tunnels.at(tunnel.slot).expires_at) return;
+    close_tunnel(device, tunnel.slot);
+    tunnel.is_open = false;
 }
 
 TunnelCounters KernelEndpoint::counted_by(const Device& device) const {

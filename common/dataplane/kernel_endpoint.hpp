@@ -52,8 +52,8 @@ private:
     struct Tunnel {
         IpAddress far_end;  // of its device
         Slot slot = 0;
-        bool is_open = false;      // carries; not any more when its lease is over
-        TunnelCounters before;     // to be added to what the device counts; may wrap
+        bool is_open = false;   // carries; not any more when its lease is over
+        TunnelCounters before;  // to be added to what the device counts; may wrap
         std::uint64_t packets_seen = 0;
         WallTime last_seen;
     };
@@ -72,6 +72,7 @@ private:
 
     [[nodiscard]] const Carried* carried_as(TunnelType type) const;
     [[nodiscard]] Result<void> check_add(const TunnelSpec& spec) const;
+    [[nodiscard]] bool stays(const TunnelSpec& spec) const;
     [[nodiscard]] Result<void> renew(Tunnel& tunnel, const TunnelSpec& spec);
     [[nodiscard]] Result<void> move_in(const TunnelSpec& spec);
     [[nodiscard]] Result<Devices::iterator> find_or_make_device(const TunnelSpec& spec);
@@ -83,6 +84,7 @@ private:
     void leave(const Tunnel& tunnel);
     void remove_device(Devices::iterator at);
     void expire();
+    void close_if_over(Tunnel& tunnel);
 
     [[nodiscard]] std::vector<IngressRule> rules_of(const TunnelSpec& spec, Slot slot) const;
     [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, int device) const;

@@ -12,8 +12,8 @@ namespace {
 
 using Role = KernelPlaneConfig::Role;
 
-constexpr std::size_t device_name_max = 15;      // IFNAMSIZ - 1
-constexpr std::size_t device_name_suffix = 6;    // "-99999"
+constexpr std::size_t device_name_max = 15;    // IFNAMSIZ - 1
+constexpr std::size_t device_name_suffix = 6;  // "-99999"
 
 Result<void> check(const KernelPlaneConfig& config) {
     const bool is_client = config.role == Role::client;
@@ -78,7 +78,8 @@ Result<std::unique_ptr<DataPlane>> make_kernel_plane(const KernelPlaneConfig& co
     auto plane = open_endpoint(config, clock);
     if (!plane) return tl::unexpected(plane.error());
     if (const auto started = (*plane)->start(); !started) {
-        // Tunnels that an earlier daemon left are not to suffer from it; without any, nothing stays.
+        // Tunnels that an earlier daemon left are not to suffer from it; without any, nothing
+        // stays.
         if ((*plane)->list().empty()) static_cast<void>((*plane)->take_down());
         return tl::unexpected(started.error());
     }

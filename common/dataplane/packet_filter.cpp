@@ -57,7 +57,7 @@ std::uint16_t protocol_of(const IngressRule& rule) {
     return std::holds_alternative<Ipv4Prefix>(*prefix) ? ETH_P_IP : ETH_P_IPV6;
 }
 
-void add_key(rtnl_cls* classifier, const IpPrefix& prefix, int Offsets::* which) {
+void add_key(rtnl_cls* classifier, const IpPrefix& prefix, int Offsets::*which) {
     if (const auto* v4 = std::get_if<Ipv4Prefix>(&prefix)) {
         const in_addr address{htonl(v4->address.host_order())};
         rtnl_u32_add_key_in_addr(classifier, &address, v4->length, offsets_v4.*which, 0);
@@ -116,8 +116,8 @@ struct PacketFilter::Impl {
             return static_cast<int>(NL_STOP);
         };
         nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, finish, &is_over);
-        int error = nl_send_simple(asked, RTM_GETQDISC, NLM_F_ACK,
-                                   const_cast<tcmsg*>(&question), sizeof question);
+        int error = nl_send_simple(asked, RTM_GETQDISC, NLM_F_ACK, const_cast<tcmsg*>(&question),
+                                   sizeof question);
         while (error >= 0 && !is_over) error = nl_recvmsgs(asked, callbacks.get());
         return out;
     }
@@ -167,8 +167,7 @@ Result<void> PacketFilter::add(int device, const IngressRule& rule) {
 }
 
 Result<void> PacketFilter::remove(int device, const IngressRule& rule) {
-    const int error =
-        rtnl_cls_delete(impl_->socket.get(), classifier(device, rule).get(), 0);
+    const int error = rtnl_cls_delete(impl_->socket.get(), classifier(device, rule).get(), 0);
     if (error < 0 && code_of(error) == ErrorCode::not_found) return {};
     return check(error, "remove a packet filter");
 }
@@ -178,9 +177,9 @@ std::uint64_t PacketFilter::dropped_in(int device) {
 }
 
 Result<void> PacketFilter::close_egress(int device) {
-    return check(rtnl_qdisc_add(impl_->socket.get(), blackhole(device).get(),
-                                NLM_F_CREATE | NLM_F_REPLACE),
-                 "close what goes out (blackhole)");
+    return check(
+        rtnl_qdisc_add(impl_->socket.get(), blackhole(device).get(), NLM_F_CREATE | NLM_F_REPLACE),
+        "close what goes out (blackhole)");
 }
 
 Result<void> PacketFilter::open_egress(int device) {

@@ -1,5 +1,5 @@
-// What a device lets through, by the kernel's traffic control: rules on what comes in (clsact, u32),
-// all or nothing on what goes out. By libnl-3; knows addresses, not tunnels.
+// What a device lets through, by the kernel's traffic control: rules on what comes in (clsact,
+// u32), all or nothing on what goes out. By libnl-3; knows addresses, not tunnels.
 #pragma once
 
 #include <cstdint>

@@ -46,8 +46,7 @@ Link native_ip6tnl(const TunnelLink& link) {
     rtnl_link_ip6_tnl_set_remote(out.get(), &remote);
     rtnl_link_ip6_tnl_set_ttl(out.get(), hop_limit);
     rtnl_link_ip6_tnl_set_proto(out.get(), IPPROTO_IPIP);
-    rtnl_link_ip6_tnl_set_flags(out.get(),
-                                IP6_TNL_F_IGN_ENCAP_LIMIT | IP6_TNL_F_USE_ORIG_TCLASS);
+    rtnl_link_ip6_tnl_set_flags(out.get(), IP6_TNL_F_IGN_ENCAP_LIMIT | IP6_TNL_F_USE_ORIG_TCLASS);
     return out;
 }
 
@@ -178,7 +177,8 @@ Result<std::vector<TunnelLink>> TunnelLinks::list() {
     const Cache cache(filled);
     std::vector<TunnelLink> out;
     for (auto* item = nl_cache_get_first(filled); item != nullptr; item = nl_cache_get_next(item)) {
-        if (auto link = value_of(reinterpret_cast<rtnl_link*>(item))) out.push_back(std::move(*link));
+        if (auto link = value_of(reinterpret_cast<rtnl_link*>(item)))
+            out.push_back(std::move(*link));
     }
     return out;
 }

@@ -55,7 +55,7 @@ mount -t tmpfs none run
 [ -e dev/net/tun ] || mknod dev/net/tun c 10 200
 ln -sf /proc/self/fd dev/fd
 chroot . /bin/sh -c 'ip link set lo up
-export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root
+export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DSTM_GUEST=1
 cd {directory} && {command}' </root/dev/null
 echo "{ended}$?"
 poweroff -f

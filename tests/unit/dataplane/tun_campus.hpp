@@ -42,10 +42,11 @@ inline TunnelSpec make_spec(const std::string& inner, const std::string& outer_c
     return spec;
 }
 
-// Which plane carries at the endpoint. Another test program may choose another one, and then all
-// that is seen here must be seen with it too.
+// Which plane carries at the endpoint, and at a client. Another test program may choose another
+// one, and then all that is seen here must be seen with it too.
 using MakePlane = Result<std::unique_ptr<DataPlane>> (*)(const TunPlaneConfig&, const Clock&);
 inline MakePlane make_endpoint_plane = make_tun_plane;
+inline MakePlane make_client_plane = make_tun_plane;
 
 // A plane that is made, used and destroyed inside its namespace.
 class HostedPlane {
@@ -53,7 +54,7 @@ public:
     HostedPlane(const Namespace& host, const TunPlaneConfig& config, const Clock& clock)
         : host_(host), plane_(host.in([&] {
               const bool is_client = config.role == TunPlaneConfig::Role::client;
-              return (is_client ? make_tun_plane : make_endpoint_plane)(config, clock);
+              return (is_client ? make_client_plane : make_endpoint_plane)(config, clock);
           })) {}
     ~HostedPlane() { stop(); }
     void stop() {

@@ -1,0 +1,77 @@
+// The campus of tun_campus.hpp with the kernel data plane, at one end or both.
+#pragma once
+
+#include <cstdlib>
+#include <functional>
+
+#include <linux/if_packet.h>
+#include <net/ethernet.h>
+#include <net/if.h>
+
+#include "common/dataplane/kernel_plane.hpp"
+#include "tests/unit/dataplane/tun_traffic.hpp"
+
+namespace dstm::dataplane::testing {
+
+inline KernelPlaneConfig kernel_config(const TunPlaneConfig& tun) {
+    KernelPlaneConfig config;
+    config.device = tun.device;
+    if (tun.role == TunPlaneConfig::Role::client) {
+        config.role = KernelPlaneConfig::Role::client;
+        return config;
+    }
+    config.outer = tun.outer;
+    config.inner = tun.inner;
+    config.pools = tun.pools;
+    config.hairpin = tun.hairpin;
+    config.tunnels_max = tun.tunnels_max;
+    return config;
+}
+
+inline Result<std::unique_ptr<DataPlane>> make_kernel(const TunPlaneConfig& tun,
+                                                      const Clock& clock) {
+    return make_kernel_plane(kernel_config(tun), clock);
+}
+
+// In the guest everything must be there: skipping would hide that it is not.
+inline bool must_run() { return std::getenv("DSTM_GUEST") != nullptr; }
+
+inline std::string why_no_kernel_plane() {
+    if (auto why = why_no_namespaces(); !why.empty()) return why;
+    for (const auto type : {TunnelType::v4v6, TunnelType::v6v4}) {
+        if (const auto probed = probe_kernel_plane(type); !probed) return to_string(probed.error());
+    }
+    return {};
+}
+
+// Every IPv6 packet that `interface` of a host sends or receives from now on.
+class Capture {
+public:
+    Capture(const Namespace& host, const std::string& interface)
+        : socket_(host.in([&] {
+              Descriptor socket(::socket(AF_PACKET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+              sockaddr_ll address{};
+              address.sll_family = AF_PACKET;
+              address.sll_protocol = htons(ETH_P_ALL);
+              address.sll_ifindex = static_cast<int>(::if_nametoindex(interface.c_str()));
+              ::bind(socket.number(), reinterpret_cast<sockaddr*>(&address), sizeof address);
+              return socket;
+          })) {}
+
+    // The next one that `is_meant`; an empty one when none comes.
+    [[nodiscard]] std::vector<std::uint8_t> next(const std::function<bool(ConstBytes)>& is_meant) {
+        std::vector<std::uint8_t> packet;
+        wait_until([&] {
+            packet.resize(65536);
+            const auto size = ::recv(socket_.number(), packet.data(), packet.size(), 0);
+            packet.resize(size < 0 ? 0 : static_cast<std::size_t>(size));
+            return !packet.empty() && is_meant(packet);
+        });
+        return packet;
+    }
+
+private:
+    Descriptor socket_;
+};
+
+}  // namespace dstm::dataplane::testing

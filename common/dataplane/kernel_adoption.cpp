@@ -40,8 +40,10 @@ Route blackhole_of(const IpPrefix& pool) {
     return route;
 }
 
+// A device without an alias, beside its name, was being made when its daemon died.
 bool is_ours(const TunnelLink& link) {
-    return link.alias.starts_with(own_mark) || read_alias(link.alias).has_value();
+    return link.alias.empty() || link.alias.starts_with(own_mark) ||
+           read_alias(link.alias).has_value();
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Qdiscs clsact and blackhole, classifier u32, action gact (tc-u32(8)) by libnl-3.
+// Qdiscs clsact and pfifo, classifier u32, action gact (tc-u32(8)) by libnl-3.
 #include "common/dataplane/packet_filter.hpp"
 
 #include <cstring>
@@ -14,6 +14,7 @@
 #include <netlink/route/classifier.h>
 #include <netlink/route/cls/u32.h>
 #include <netlink/route/qdisc.h>
+#include <netlink/route/qdisc/fifo.h>
 #include <netlink/route/tc.h>
 
 #include "common/dataplane/netlink_detail.hpp"
@@ -49,7 +50,13 @@ Qdisc qdisc(int device, const char* kind, std::uint32_t parent, std::uint32_t ha
 }
 
 Qdisc clsact(int device) { return qdisc(device, "clsact", TC_H_CLSACT, clsact_handle); }
-Qdisc blackhole(int device) { return qdisc(device, "blackhole", TC_H_ROOT, 0); }
+
+// A queue without a place: it drops and counts everything.
+Qdisc no_queue(int device) {
+    auto out = qdisc(device, "pfifo", TC_H_ROOT, 0);
+    rtnl_qdisc_fifo_set_limit(out.get(), 0);
+    return out;
+}
 
 std::uint16_t protocol_of(const IngressRule& rule) {
     const auto& prefix = rule.source ? rule.source : rule.destination;
@@ -110,13 +117,14 @@ struct PacketFilter::Impl {
         auto* asked = socket.get();
         const std::unique_ptr<nl_cb, Put<nl_cb_put>> callbacks(nl_cb_alloc(NL_CB_DEFAULT));
         nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, read_message, &out);
+        // Without "echo" only the listeners of a multicast group are told.
         bool is_over = false;
         const auto finish = [](nl_msg*, void* flag) {
             *static_cast<bool*>(flag) = true;
             return static_cast<int>(NL_STOP);
         };
         nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, finish, &is_over);
-        int error = nl_send_simple(asked, RTM_GETQDISC, NLM_F_ACK, const_cast<tcmsg*>(&question),
+        int error = nl_send_simple(asked, RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO, const_cast<tcmsg*>(&question),
                                    sizeof question);
         while (error >= 0 && !is_over) error = nl_recvmsgs(asked, callbacks.get());
         return out;
@@ -162,8 +170,12 @@ Result<void> PacketFilter::add(int device, const IngressRule& rule) {
     if (!rule.source && !rule.destination) rtnl_u32_add_key_uint32(wanted.get(), 0, 0, 0, 0);
     rtnl_u32_set_cls_terminal(wanted.get());
     rtnl_u32_add_action(wanted.get(), action.get());
-    return check(rtnl_cls_add(impl_->socket.get(), wanted.get(), NLM_F_CREATE | NLM_F_EXCL),
-                 "add a packet filter (u32, gact)");
+    const int error = rtnl_cls_add(impl_->socket.get(), wanted.get(), NLM_F_CREATE | NLM_F_EXCL);
+    if (error == -NLE_OBJ_NOTFOUND) {
+        return fail(ErrorCode::unavailable,
+                    "this kernel cannot filter packets: it has no module cls_u32 or act_gact");
+    }
+    return check(error, "add a packet filter");
 }
 
 Result<void> PacketFilter::remove(int device, const IngressRule& rule) {
@@ -178,12 +190,12 @@ std::uint64_t PacketFilter::dropped_in(int device) {
 
 Result<void> PacketFilter::close_egress(int device) {
     return check(
-        rtnl_qdisc_add(impl_->socket.get(), blackhole(device).get(), NLM_F_CREATE | NLM_F_REPLACE),
-        "close what goes out (blackhole)");
+        rtnl_qdisc_add(impl_->socket.get(), no_queue(device).get(), NLM_F_CREATE | NLM_F_REPLACE),
+        "close what goes out (pfifo)");
 }
 
 Result<void> PacketFilter::open_egress(int device) {
-    return check(rtnl_qdisc_delete(impl_->socket.get(), blackhole(device).get()),
+    return check(rtnl_qdisc_delete(impl_->socket.get(), no_queue(device).get()),
                  "open what goes out");
 }
 

@@ -128,7 +128,6 @@ Result<TunnelLinks> TunnelLinks::open() {
 Result<int> TunnelLinks::add(const TunnelLink& link) {
     const auto wanted = native(link);
     rtnl_link_set_name(wanted.get(), link.name.c_str());
-    if (!link.alias.empty()) rtnl_link_set_ifalias(wanted.get(), link.alias.c_str());
     auto* socket = impl_->socket.get();
     int error = rtnl_link_add(socket, wanted.get(), NLM_F_CREATE | NLM_F_EXCL);
     if (error == -NLE_OPNOTSUPP) {
@@ -141,7 +140,13 @@ Result<int> TunnelLinks::add(const TunnelLink& link) {
     rtnl_link* found = nullptr;
     error = rtnl_link_get_kernel(socket, 0, link.name.c_str(), &found);
     if (error < 0) return fail_netlink(error, "find device " + link.name);
-    return rtnl_link_get_ifindex(Link(found).get());
+    const int index = rtnl_link_get_ifindex(Link(found).get());
+    // The kernel takes no alias while it makes a device.
+    if (auto said = set_alias(index, link.alias); !said) {
+        static_cast<void>(remove(index));
+        return tl::unexpected(said.error());
+    }
+    return index;
 }
 
 Result<void> TunnelLinks::change(const TunnelLink& link) {

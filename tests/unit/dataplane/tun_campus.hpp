@@ -103,15 +103,14 @@ protected:
     static void connect(const Namespace& left, const std::string& left_address,
                         const Namespace& right, const std::string& right_name,
                         const std::string& right_address) {
-        left.ip("link add eth0 type veth peer name " + right_name + " netns " + right.name());
-        left.ip("link set eth0 up");
-        right.ip("link set " + right_name + " up");
+        left.ip_batch({"link add eth0 type veth peer name " + right_name + " netns " + right.name(),
+                       "link set eth0 up", "addr add " + left_address + " dev eth0"});
+        right.ip_batch(
+            {"link set " + right_name + " up", "addr add " + right_address + " dev " + right_name});
         // Asking for the carrier makes the kernel notice it now; otherwise that takes a second, in
         // which it drops what is sent.
         EXPECT_EQ(left.exec("cat /sys/class/net/eth0/carrier"), "1\n");
         EXPECT_EQ(right.exec("cat /sys/class/net/" + right_name + "/carrier"), "1\n");
-        left.ip("addr add " + left_address + " dev eth0");
-        right.ip("addr add " + right_address + " dev " + right_name);
         // Even an address that is not tried for duplicates is tentative for a moment.
         for (const auto* host : {&left, &right}) {
             EXPECT_TRUE(wait_until([&] {

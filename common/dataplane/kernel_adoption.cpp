@@ -245,7 +245,8 @@ Result<void> KernelEndpoint::take_down() {
         const bool is_own =
             std::any_of(carried_.begin(), carried_.end(),
                         [&](const Carried& carried) { return carried.device == link.name; });
-        if (is_ours(link) && (is_own || is_tunnel_device(link.name))) {
+        if ((is_own && link.alias.starts_with(own_mark)) ||
+            (is_tunnel_device(link.name) && is_ours(link))) {
             note(host_.links.remove(link.index));
         }
     }

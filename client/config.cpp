@@ -5,6 +5,7 @@
 #include <array>
 #include <cctype>
 
+#include "client/request.hpp"
 #include "common/config/reader.hpp"
 #include "common/log/log.hpp"
 
@@ -15,6 +16,9 @@ constexpr std::int64_t route_metric_max = 0xffffffff;
 constexpr std::int64_t keepalive_max_s = 86400;
 constexpr std::size_t routes_max = 64;
 constexpr std::size_t device_size_max = 15;  // IFNAMSIZ - 1
+constexpr std::uint8_t prefix_length_min = 48;
+constexpr std::uint8_t prefix_length_max = 64;
+constexpr std::size_t dns_servers_max = 8;
 constexpr std::size_t path_size_max = 107;   // sun_path of a UNIX socket, without the NUL
 
 // What the Cyrus adapter (auth/) can do and a test covers.
@@ -32,13 +36,17 @@ void read_server(config::Reader& reader, Settings& settings) {
         std::all_of(settings.server.begin(), settings.server.end(), [](unsigned char c) {
             return std::isalnum(c) || c == '.' || c == '-' || c == '_' || c == ':';
         });
+    // RFC 5572 Figure 4: a tunnel is asked for over what it runs over.
+    const auto family = outer_family(settings.tunnel_type);
+    const std::string family_name = family == Family::ipv4 ? "IPv4" : "IPv6";
     if (reader.has("server") && (settings.server.empty() || !is_name_or_address)) {
-        reader.mistake("server", log::quoted(settings.server) +
-                                     " is not a host name or an IPv6 address");
+        reader.mistake("server", log::quoted(settings.server) + " is not a host name or an " +
+                                     family_name + " address");
     }
-    if (Ipv4Address::parse(settings.server)) {
-        reader.mistake("server", "a v4v6 tunnel is asked for over IPv6: give a name or an IPv6 "
-                                 "address");
+    const auto address = parse_ip_address(settings.server);
+    if (address && !is_of(family, *address)) {
+        reader.mistake("server", "this type of tunnel is asked for over " + family_name +
+                                     ": give a name or an " + family_name + " address");
     }
     settings.port = static_cast<std::uint16_t>(reader.integer("port", 1, 65535, 3653));
 }
@@ -70,32 +78,76 @@ void read_identity(config::Reader& reader, Settings& settings) {
     }
 }
 
-void read_host(config::Reader& reader, Settings& settings) {
-    settings.device = reader.string("device", "dstm0");
+std::string read_device(config::Reader& reader, const char* key, std::string name) {
     const bool is_device_name =
-        !settings.device.empty() && settings.device.size() <= device_size_max &&
-        settings.device != "." && settings.device != ".." &&
-        std::all_of(settings.device.begin(), settings.device.end(), [](unsigned char c) {
+        !name.empty() && name.size() <= device_size_max && name != "." && name != ".." &&
+        std::all_of(name.begin(), name.end(), [](unsigned char c) {
             return std::isalnum(c) || c == '-' || c == '_' || c == '.';
         });
     if (!is_device_name) {
-        reader.mistake("device", log::quoted(settings.device) + " is not a device name (1-15 "
-                                                                "letters, digits, - _ .)");
+        reader.mistake(key, log::quoted(name) + " is not a device name (1-15 letters, digits, "
+                                                "- _ .)");
     }
-    const auto routes = reader.strings("routes", {"0.0.0.0/0"});
+    return name;
+}
+
+void check_path(config::Reader& reader, const char* key) {
+    if (!reader.has(key)) return;
+    const auto path = reader.string(key, "");
+    if (path.empty() || path.front() != '/') reader.mistake(key, "is not an absolute path");
+}
+
+// RFC 5572 s5.2.
+void read_router(config::Reader& root, Settings& settings) {
+    if (!root.has("router")) return;
+    if (settings.tunnel_type == tsp::RequestType::v4v6) {
+        root.mistake("router", "a prefix comes with the v6 types only");
+    }
+    auto reader = root.object("router");
+    RouterSettings router;
+    router.prefix_length = static_cast<std::uint8_t>(
+        reader.integer("prefix-length", prefix_length_min, prefix_length_max, prefix_length_max));
+    router.inside_interface =
+        read_device(reader, "inside-interface", reader.string("inside-interface"));
+    for (const auto& text : reader.strings("dns-servers", {})) {
+        if (const auto address = parse_ip_address(text)) {
+            router.dns_servers.push_back(*address);
+        } else {
+            reader.mistake("dns-servers", log::quoted(text) + " is not an address");
+        }
+    }
+    if (router.dns_servers.size() > dns_servers_max) {
+        reader.mistake("dns-servers", "more than " + std::to_string(dns_servers_max));
+    }
+    router.script = reader.string("script", "");
+    check_path(reader, "script");
+    settings.router = std::move(router);
+}
+
+void read_host(config::Reader& reader, Settings& settings) {
+    settings.device = read_device(reader, "device", reader.string("device", "dstm0"));
+    const bool carries_ipv4 = settings.tunnel_type == tsp::RequestType::v4v6;
+    const auto routes = reader.strings("routes", {carries_ipv4 ? "0.0.0.0/0" : "::/0"});
     if (routes.size() > routes_max) {
         reader.mistake("routes", "more than " + std::to_string(routes_max) + " routes");
     }
     for (const auto& text : routes) {
-        if (const auto prefix = Ipv4Prefix::parse(text)) {
-            settings.routes.push_back(*prefix);
+        const auto v4 = carries_ipv4 ? Ipv4Prefix::parse(text) : std::nullopt;
+        const auto v6 = carries_ipv4 ? std::nullopt : Ipv6Prefix::parse(text);
+        if (v4) {
+            settings.routes.emplace_back(*v4);
+        } else if (v6) {
+            settings.routes.emplace_back(*v6);
         } else {
-            reader.mistake("routes", log::quoted(text) + " is not an IPv4 prefix such as "
-                                                         "192.0.2.0/24 (host bits zero)");
+            reader.mistake("routes", log::quoted(text) + " is not an " +
+                                         (carries_ipv4 ? "IPv4 prefix such as 192.0.2.0/24"
+                                                       : "IPv6 prefix such as 2001:db8::/32") +
+                                         " (host bits zero)");
         }
     }
-    settings.route_metric =
-        static_cast<std::uint32_t>(reader.integer("route-metric", 0, route_metric_max, 1024));
+    // Below a native default route in either family; the kernel gives its own IPv6 ones 1024.
+    settings.route_metric = static_cast<std::uint32_t>(
+        reader.integer("route-metric", 0, route_metric_max, carries_ipv4 ? 1024 : 2048));
     settings.state_directory = reader.string("state-directory", "/var/lib/dstm-client");
     settings.control_socket =
         reader.string("control-socket", "/run/dstm-client/control.sock");
@@ -104,10 +156,9 @@ void read_host(config::Reader& reader, Settings& settings) {
                                              " characters");
     }
     for (const char* key : {"state-directory", "control-socket", "password-file"}) {
-        if (!reader.has(key)) continue;
-        const auto path = reader.string(key, "");
-        if (path.empty() || path.front() != '/') reader.mistake(key, "is not an absolute path");
+        check_path(reader, key);
     }
+    read_router(reader, settings);
 }
 
 tl::expected<Settings, Mistakes> read(config::Document& document) {
@@ -115,14 +166,20 @@ tl::expected<Settings, Mistakes> read(config::Document& document) {
     auto reader = root.object("dstm-client");
     if (!root.has("dstm-client")) root.mistake("dstm-client", "is missing");
     Settings settings;
+    using tsp::RequestType;
+    constexpr std::array types{RequestType::v4v6, RequestType::v6v4, RequestType::v6udpv4,
+                               RequestType::v6anyv4};
+    settings.tunnel_type =
+        types[reader.choice("tunnel-type", {"v4v6", "v6v4", "v6udpv4", "v6anyv4"}, 0)];
     read_server(reader, settings);
     const std::vector<std::string> levels{"debug", "info", "warning", "error"};
     settings.log_level = levels[reader.choice("log-level", levels, 1)];
     constexpr std::array transports{Transport::automatic, Transport::udp, Transport::tcp};
     settings.transport = transports[reader.choice("transport", {"auto", "udp", "tcp"}, 0)];
+    if (may_share_port(settings.tunnel_type) && settings.transport == Transport::tcp) {
+        reader.mistake("transport", "this type of tunnel is signalled by UDP (RFC 5572 s4.4.1)");
+    }
     read_identity(reader, settings);
-    // The one type this client builds; the key is there for the types to come.
-    (void)reader.choice("tunnel-type", {"v4v6"}, 0);
     settings.keepalive_s =
         static_cast<std::uint32_t>(reader.integer("keepalive", 0, keepalive_max_s, 30));
     read_host(reader, settings);

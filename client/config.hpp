@@ -11,10 +11,21 @@
 
 #include "client/transport.hpp"
 #include "common/base/ip_address.hpp"
+#include "common/dataplane/netlink.hpp"
+#include "common/tsp/message.hpp"
 
 namespace dstm::client {
 
+// A network behind this host that is to have a prefix (v6 types).
+struct RouterSettings {
+    std::uint8_t prefix_length = 64;
+    std::string inside_interface;
+    std::vector<IpAddress> dns_servers;
+    std::string script;  // empty: none
+};
+
 struct Settings {
+    tsp::RequestType tunnel_type = tsp::RequestType::v4v6;
     std::string server;
     std::uint16_t port = 3653;  // RFC 5572 s4.4.1
     Transport transport = Transport::automatic;
@@ -23,8 +34,9 @@ struct Settings {
     std::string password_file;  // empty: credentials directory or environment
     std::vector<std::string> mechanisms;
     std::string device = "dstm0";
-    std::vector<Ipv4Prefix> routes;
+    std::vector<dataplane::IpPrefix> routes;
     std::uint32_t route_metric = 1024;
+    std::optional<RouterSettings> router;
     std::uint32_t keepalive_s = 30;
     std::string state_directory;
     std::string control_socket;

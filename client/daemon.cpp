@@ -47,10 +47,21 @@ EngineConfig engine_config(const Settings& settings, const RunOptions& options,
                            const std::string& host_id) {
     EngineConfig config;
     config.servers = {{settings.server, settings.port}};
-    config.host_id = host_id;
-    config.keepalive_wish_s = settings.keepalive_s;
+    config.wishes = {settings.tunnel_type, host_id, settings.keepalive_s, {}};
+    if (settings.router) {
+        config.wishes.prefix =
+            PrefixWish{settings.router->prefix_length, settings.router->dns_servers};
+    }
     config.ends_on_refusal = options.ends_on_refusal;
     config.seed = std::random_device{}();
+    return config;
+}
+
+TunnelHostConfig host_config(const Settings& settings) {
+    TunnelHostConfig config{settings.device, settings.routes, settings.route_metric};
+    if (settings.router) {
+        config.inside = InsideConfig{settings.router->inside_interface, settings.router->script};
+    }
     return config;
 }
 
@@ -62,8 +73,8 @@ public:
         : settings_(settings),
           options_(options),
           state_(std::move(state)),
-          host_({settings.device, settings.routes, settings.route_metric}, state_,
-                std::move(netlink), [this] { return make_plane(); }),
+          host_(host_config(settings), state_, std::move(netlink),
+                [this] { return make_plane(); }),
           signalling_(make_signalling(
               context_, clock_, signalling_config(settings, std::move(identity)),
               [this](const Event& event) { driver_.handle(event); })),
@@ -110,6 +121,7 @@ public:
 private:
     static SignallingConfig signalling_config(const Settings& settings, Identity identity) {
         SignallingConfig config;
+        config.type = settings.tunnel_type;
         config.transport = settings.transport;
         config.identity = std::move(identity);
         config.mechanisms = settings.mechanisms;
@@ -121,6 +133,14 @@ private:
         config.role = dataplane::TunPlaneConfig::Role::client;
         config.device = settings_.device;
         config.gro_record = settings_.state_directory + "/gro-was-on";
+        config.udp_port = settings_.port;
+        config.udp_socket = [this](const TunnelSpec&) { return signalling_->lend_socket(); };
+        config.tsp_datagram = [this](const IpEndpoint& from, ConstBytes datagram) {
+            std::string copy(datagram.begin(), datagram.end());
+            asio::post(context_, [this, from, copy = std::move(copy)] {
+                signalling_->receive(from, copy);
+            });
+        };
         return dataplane::make_tun_plane(config, clock_);
     }
 

@@ -59,7 +59,9 @@ void Driver::carry_out(const SendCommand& action) { ports_.signalling.send(actio
 void Driver::carry_out(const Disconnect&) { ports_.signalling.close(); }
 
 void Driver::carry_out(const InstallTunnel& action) {
-    waiting_.push_back(TunnelInstalled{error_of(ports_.host.install(action.spec))});
+    const auto installed = ports_.host.install(action.spec);
+    ports_.signalling.data_plane_reads(installed && action.spec.type == TunnelType::v6udpv4);
+    waiting_.push_back(TunnelInstalled{error_of(installed)});
 }
 
 void Driver::carry_out(const SetRoutes&) {
@@ -71,6 +73,7 @@ void Driver::carry_out(const ClearRoutes&) { log_if_failed(ports_.host.clear_rou
 void Driver::carry_out(const RemoveTunnel& action) {
     ports_.echo.close();
     log_if_failed(ports_.host.remove(action.inner));
+    ports_.signalling.data_plane_reads(false);
 }
 
 void Driver::carry_out(const SendKeepalive& action) { ports_.echo.send(action); }

@@ -3,11 +3,11 @@
 #include "client/engine.hpp"
 
 #include <algorithm>
-#include <cctype>
 #include <iterator>
 #include <utility>
 
 #include "client/advice.hpp"
+#include "client/redirect.hpp"
 #include "common/base/assert.hpp"
 #include "common/log/log.hpp"
 #include "common/tsp/status.hpp"
@@ -32,7 +32,8 @@ std::string_view to_string(State state) {
     return "unknown";
 }
 
-Engine::Engine(EngineConfig config) : config_(std::move(config)), random_(config_.seed) {
+Engine::Engine(EngineConfig config)
+    : config_(std::move(config)), random_(config_.seed), given_type_(config_.wishes.type) {
     DSTM_ASSERT(!config_.servers.empty());
 }
 
@@ -148,14 +149,14 @@ void Engine::on(const TimePassed&) {
 // RFC 5572 s2.3: a client signals again when its outer address changes.
 void Engine::on(const OuterAddressChanged& event) {
     if (state_ == State::stopped || state_ == State::tearing_down || giving_back_) return;
-    if (binding_ && binding_->outer == event.source) {
+    if (binding_ && binding_->outer.address == event.source) {
         // Back where it was. In any other state than up the timer is a retry's.
         if (moving_to_ && state_ == State::up) retry_at_.reset();
         moving_to_.reset();
         return;
     }
     if (dialogue_ != Dialogue::none && dialogue_ != Dialogue::connecting &&
-        local_ == event.source) {
+        local_.address == event.source) {
         return;  // what is running runs from there already
     }
     const bool too_soon =
@@ -236,31 +237,18 @@ void Engine::renew() {
     send_create();
 }
 
-// RFC 5572 s4.7.2: over IPv6 the client sends its IPv6 address only (N10), and may wish a keepalive
-// interval (N13). A repeated create is an update (s4.7.1).
+// A repeated create is an update (RFC 5572 s4.7.1).
 void Engine::send_create() {
-    tsp::TunnelMessage message;
-    message.action = tsp::Action::create;
-    message.type = tsp::RequestType::v4v6;
-    message.client.emplace();
-    message.client->addresses = {{tsp::AddressType::ipv6, local_.to_string(), std::nullopt}};
-    message.client->keepalive = tsp::Keepalive{config_.keepalive_wish_s, std::nullopt};
-    message.host_id = config_.host_id;
     dialogue_ = Dialogue::creating;
     state_ = working_state();
-    out_.push_back(SendCommand{std::move(message)});
+    out_.push_back(SendCommand{create_request(config_.wishes, local_.address)});
 }
 
 void Engine::send_delete() {
-    tsp::TunnelMessage message;
-    message.action = tsp::Action::delete_tunnel;
-    message.type = tsp::RequestType::v4v6;
-    message.client.emplace();
-    message.client->addresses = {{tsp::AddressType::ipv6, local_.to_string(), std::nullopt}};
-    message.host_id = config_.host_id;
     dialogue_ = Dialogue::deleting;
     session_idle_at_.reset();
-    out_.push_back(SendCommand{std::move(message)});
+    out_.push_back(
+        SendCommand{delete_request(given_type_, config_.wishes.host_id, local_.address)});
 }
 
 void Engine::on(const SessionOpened& event) {
@@ -345,36 +333,27 @@ void Engine::on(const Answered& event) {
     }
 }
 
-// RFC 5572 s4.7.4 and Appendix B: code + 1000 and a list of brokers. One address of each broker is
-// tried, in the order of the list; of IPv4 addresses an IPv6-only host has no use.
+// RFC 5572 s4.7.4 and Appendix B: code + 1000 and a list of brokers. What was still to be tried
+// before is tried after them.
 void Engine::follow_redirect(const std::vector<tsp::Broker>& brokers) {
     ++redirects_;
     if (redirects_ > config_.limits.redirects) {
         attempt_failed({"the servers redirect in too many steps"});
         return;
     }
-    targets_.clear();
-    bool all_visited = false;
-    for (const auto& broker : brokers) {
-        if (targets_.size() == config_.limits.brokers) break;
-        for (const auto& address : broker.addresses) {
-            if (address.type == tsp::AddressType::ipv4 || address.text.empty()) continue;
-            Target target{address.text, current_.port};
-            std::transform(target.host.begin(), target.host.end(), target.host.begin(),
-                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-            if (visited_.contains(target)) {
-                all_visited = true;
-                continue;
-            }
-            targets_.push_back(std::move(target));
-            break;
-        }
-    }
-    if (targets_.empty()) {
-        attempt_failed({all_visited ? "the servers redirect in a circle"
-                                    : "the server redirects to no server with an IPv6 address"});
+    auto found = read_redirect(
+        brokers, {outer_family(config_.wishes.type), current_.port, config_.limits.brokers});
+    const auto named = found.size();
+    std::erase_if(found, [this](const Target& target) { return visited_.contains(target); });
+    if (found.empty()) {
+        attempt_failed({named > 0 ? "the servers redirect in a circle"
+                                  : "the server redirects to no server that this host can ask"});
         return;
     }
+    std::erase_if(targets_, [&found](const Target& target) {
+        return std::find(found.begin(), found.end(), target) != found.end();
+    });
+    targets_.insert(targets_.begin(), found.begin(), found.end());
     announce(Announce::What::redirected, log::quoted(targets_.front().host));
     connect_next();
 }

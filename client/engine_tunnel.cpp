@@ -10,27 +10,27 @@ namespace {
 
 constexpr double keepalive_smallest_share = 0.75;  // RFC 5572 s4.6 (N8)
 
-tsp::TunnelMessage command(tsp::Action action) {
-    tsp::TunnelMessage message;
-    message.action = action;
-    if (action != tsp::Action::accept) message.type = tsp::RequestType::v4v6;
-    return message;
+// Whether the tunnel still runs between the same addresses, with the same encapsulation.
+bool is_same_place(const Binding& binding, const Offer& offer, const IpEndpoint& outer) {
+    return binding.outer.address == outer.address && binding.offer.type == offer.type;
 }
 
 }  // namespace
 
 void Engine::take_offer(const Answered& event) {
     const auto offer = event.message
-                           ? read_offer(*event.message, local_)
+                           ? read_offer(*event.message,
+                                        {config_.wishes.type, local_.address, peer_.address})
                            : fail(ErrorCode::invalid, "the server's success came without an offer");
     if (!offer) {
-        out_.push_back(SendCommand{command(tsp::Action::reject)});
+        out_.push_back(SendCommand{bare_request(tsp::Action::reject, config_.wishes.type)});
         disconnect();
         attempt_failed({offer.error().context});
         return;
     }
     // RFC 5572 s4.3: both ends build the tunnel after the accept.
-    out_.push_back(SendCommand{command(tsp::Action::accept)});
+    out_.push_back(SendCommand{bare_request(tsp::Action::accept)});
+    given_type_ = request_type(offer->type);
     pending_ = Pending{*offer, local_, peer_, current_};
     attempt_by_.reset();
     if (!offer->lease_is_exact) {
@@ -43,9 +43,12 @@ void Engine::take_offer(const Answered& event) {
         binding_.reset();
     }
     TunnelSpec spec;
-    spec.type = TunnelType::v4v6;
+    spec.type = offer->type;
     spec.inner = offer->inner;
-    spec.outer_client = {local_, 0};
+    spec.inner_prefix = offer->prefix;
+    // RFC 5572 s4.5.2: v6udpv4 carries data between the very ports of the signalling.
+    const bool shares_port = offer->type == TunnelType::v6udpv4;
+    spec.outer_client = {local_.address, shares_port ? local_.port : std::uint16_t{0}};
     spec.outer_server = offer->endpoint;
     spec.generation = next_generation();
     // The engine takes the tunnel down when the lease ends, by a clock that nobody sets; here the
@@ -78,7 +81,7 @@ void Engine::become_up() {
     auto what = Announce::What::up;
     auto since = now_.wall;
     if (binding_) {
-        what = binding_->outer == pending.outer ? Announce::What::renewed : Announce::What::moved;
+        what = is_same_place(*binding_, pending.offer, pending.outer) ? Announce::What::renewed : Announce::What::moved;
         since = binding_->since;
     }
     binding_ = Binding{offer,
@@ -93,7 +96,7 @@ void Engine::become_up() {
     last_error_.clear();
     targets_.clear();
     // The kernel reports one move in several pieces; what waits may be done by now.
-    if (moving_to_ == pending.outer) retry_at_.reset();
+    if (moving_to_ == pending.outer.address) retry_at_.reset();
     moving_to_.reset();
     if (dialogue_ == Dialogue::open) session_idle_at_ = now_.at + config_.limits.session_idle;
     state_ = State::up;
@@ -137,7 +140,7 @@ void Engine::lease_ended() {
     }
 }
 
-// --- keepalive, RFC 5572 s4.6; for v4v6 an ICMP echo inside the tunnel ---------------------------
+// --- keepalive, RFC 5572 s4.6: an echo of the inner family inside the tunnel ---------------------
 
 void Engine::start_keepalive() {
     echo_misses_ = 0;

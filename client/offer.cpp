@@ -1,5 +1,8 @@
-// From the text of an offer to values, or why it cannot be used (RFC 5572 s4.7, s5.3).
+// From the text of an offer to values, or why it cannot be used (RFC 5572 s4.7, s5).
 #include "client/offer.hpp"
+
+#include <algorithm>
+#include <cctype>
 
 #include "common/log/log.hpp"
 
@@ -8,12 +11,89 @@ namespace {
 
 // RFC 5572 Appendix A: the value of an absent `lifetime`.
 constexpr std::uint32_t lifetime_default = 1440;
+constexpr std::size_t name_size_max = 253;  // RFC 1035 s2.3.4, as text
 
-std::optional<Ipv4Address> usable_ipv4(const std::optional<tsp::Party>& party) {
-    const auto* address = party ? party->find(tsp::AddressType::ipv4) : nullptr;
+bool is_usable(const IpAddress& address) {
+    return std::visit([](const auto& family) { return family.is_usable_unicast(); }, address);
+}
+
+// The address of that family which `party` names, when a host can have it.
+std::optional<IpAddress> usable(const std::optional<tsp::Party>& party, tsp::AddressType type) {
+    const auto* address = party ? party->find(type) : nullptr;
     if (address == nullptr) return std::nullopt;
-    const auto parsed = Ipv4Address::parse(address->text);
-    return parsed && parsed->is_usable_unicast() ? parsed : std::nullopt;
+    const auto parsed = parse_ip_address(address->text);
+    const bool is_ipv4 = parsed && std::holds_alternative<Ipv4Address>(*parsed);
+    if (!parsed || is_ipv4 != (type == tsp::AddressType::ipv4) || !is_usable(*parsed)) {
+        return std::nullopt;
+    }
+    return parsed;
+}
+
+// s5.4 (B32): a question for v6anyv4 is answered with the concrete type, any other with itself.
+std::optional<TunnelType> read_type(const tsp::TunnelMessage& message, tsp::RequestType asked) {
+    using tsp::RequestType;
+    if (message.unknown_type) return std::nullopt;
+    const auto type = message.type.value_or(asked);
+    const bool is_any = asked == RequestType::v6anyv4;
+    switch (type) {
+        case RequestType::v4v6:
+            return type == asked ? std::optional(TunnelType::v4v6) : std::nullopt;
+        case RequestType::v6v4:
+            return type == asked || is_any ? std::optional(TunnelType::v6v4) : std::nullopt;
+        case RequestType::v6udpv4:
+            return type == asked || is_any ? std::optional(TunnelType::v6udpv4) : std::nullopt;
+        case RequestType::v6anyv4:
+        case RequestType::broker: return std::nullopt;
+    }
+    return std::nullopt;
+}
+
+// s4.7.3: the endpoint's address of the outer family.
+Result<IpAddress> read_endpoint(const tsp::TunnelMessage& message, TunnelType type,
+                                const Question& question) {
+    // s4.5.2 (B5): the data runs between the very addresses and ports of the signalling.
+    if (type == TunnelType::v6udpv4) return question.peer;
+    const bool is_v4v6 = type == TunnelType::v4v6;
+    const auto endpoint =
+        usable(message.server, is_v4v6 ? tsp::AddressType::ipv6 : tsp::AddressType::ipv4);
+    if (!endpoint || *endpoint == question.outer) {
+        return fail(ErrorCode::invalid, std::string("the offer holds no usable ") +
+                                            (is_v4v6 ? "IPv6" : "IPv4") +
+                                            " address of the endpoint");
+    }
+    return *endpoint;
+}
+
+// Text that is no address is tolerated (the RFC's own figure has one), another address is not: the
+// endpoint would drop every packet of ours. Behind a NAT the server may name the address it sees.
+Result<void> check_outer(const tsp::TunnelMessage& message, TunnelType type,
+                         const IpAddress& outer) {
+    if (type == TunnelType::v6udpv4) return {};
+    const auto* ours = message.client->find(type == TunnelType::v4v6 ? tsp::AddressType::ipv6
+                                                                     : tsp::AddressType::ipv4);
+    const auto address = ours == nullptr ? std::nullopt : parse_ip_address(ours->text);
+    if (!address || *address == outer) return {};
+    return fail(ErrorCode::invalid, "the offer is for " + to_string(*address) +
+                                        ", this host asked as " + to_string(outer));
+}
+
+Result<std::optional<Ipv6Prefix>> read_prefix(const tsp::Party& client) {
+    if (!client.router || !client.router->prefix) return std::nullopt;
+    const auto& text = client.router->prefix->text;
+    const auto prefix = Ipv6Prefix::parse(text + '/' + std::to_string(client.router->prefix->length));
+    if (!prefix || !prefix->address.is_usable_unicast()) {
+        return fail(ErrorCode::invalid, "the offer's prefix is not usable: " + log::quoted(text));
+    }
+    return prefix;
+}
+
+std::string read_name(const tsp::Party& client) {
+    const auto* name = client.find(tsp::AddressType::dn);
+    if (name == nullptr || name->text.size() > name_size_max) return {};
+    const bool is_name = std::all_of(name->text.begin(), name->text.end(), [](unsigned char c) {
+        return std::isalnum(c) || c == '.' || c == '-' || c == '_';
+    });
+    return is_name ? name->text : std::string();
 }
 
 // The two readings of `lifetime` differ by a factor of 60 (minutes in s4.7.1, seconds in Figure 13
@@ -31,14 +111,17 @@ void read_lease(const tsp::TunnelMessage& message, Offer& offer) {
 }
 
 // RFC 5572 s4.6: the address and the interval are the broker's choice. An address that cannot be
-// pinged through the tunnel (some brokers echo 127.0.0.1) means no keepalive.
+// pinged through the tunnel (some brokers echo 127.0.0.1 or ::) means no keepalive.
 void read_keepalive(const tsp::TunnelMessage& message, Offer& offer) {
     for (const auto* party : {&message.client, &message.server}) {
         if (!*party || !(*party)->keepalive) continue;
         const auto& keepalive = *(*party)->keepalive;
         if (keepalive.interval_s == 0 || !keepalive.address) return;
-        const auto address = Ipv4Address::parse(keepalive.address->text);
-        if (!address || !address->is_usable_unicast() || *address == offer.inner) return;
+        const auto address = parse_ip_address(keepalive.address->text);
+        if (!address || address->index() != offer.inner.index() || !is_usable(*address) ||
+            *address == offer.inner) {
+            return;
+        }
         offer.keepalive_interval = std::chrono::seconds(keepalive.interval_s);
         offer.keepalive_to = address;
         return;
@@ -47,37 +130,36 @@ void read_keepalive(const tsp::TunnelMessage& message, Offer& offer) {
 
 }  // namespace
 
-Result<Offer> read_offer(const tsp::TunnelMessage& message, const Ipv6Address& outer) {
+Result<Offer> read_offer(const tsp::TunnelMessage& message, const Question& question) {
     if (message.action != tsp::Action::info) {
         return fail(ErrorCode::invalid, "the server's answer is not an offer of a tunnel");
     }
-    if (message.unknown_type || (message.type && *message.type != tsp::RequestType::v4v6)) {
+    const auto type = read_type(message, question.type);
+    if (!type) {
         return fail(ErrorCode::invalid, "the server offers another type of tunnel than asked for");
     }
     Offer offer;
-    const auto inner = usable_ipv4(message.client);
-    if (!inner) return fail(ErrorCode::invalid, "the offer holds no usable IPv4 address for us");
+    offer.type = *type;
+    const bool is_v4v6 = *type == TunnelType::v4v6;
+    const auto inner =
+        usable(message.client, is_v4v6 ? tsp::AddressType::ipv4 : tsp::AddressType::ipv6);
+    if (!inner) {
+        return fail(ErrorCode::invalid, std::string("the offer holds no usable ") +
+                                            (is_v4v6 ? "IPv4" : "IPv6") + " address for us");
+    }
     offer.inner = *inner;
-
-    const auto* endpoint = message.server ? message.server->find(tsp::AddressType::ipv6) : nullptr;
-    if (endpoint == nullptr) {
-        return fail(ErrorCode::invalid, "the offer holds no IPv6 address of the endpoint");
+    const auto endpoint = read_endpoint(message, *type, question);
+    if (!endpoint) return tl::unexpected(endpoint.error());
+    offer.endpoint = *endpoint;
+    if (const auto checked = check_outer(message, *type, question.outer); !checked) {
+        return tl::unexpected(checked.error());
     }
-    const auto endpoint_address = Ipv6Address::parse(endpoint->text);
-    if (!endpoint_address || !endpoint_address->is_usable_unicast() || *endpoint_address == outer) {
-        return fail(ErrorCode::invalid,
-                    "the endpoint's address is not usable: " + log::quoted(endpoint->text));
+    if (!is_v4v6) {
+        const auto prefix = read_prefix(*message.client);
+        if (!prefix) return tl::unexpected(prefix.error());
+        offer.prefix = *prefix;
     }
-    offer.endpoint = *endpoint_address;
-
-    // Text that is no address is tolerated (the RFC's own figure has one), another address is not:
-    // the endpoint would drop every packet of ours.
-    const auto* ours = message.client->find(tsp::AddressType::ipv6);
-    const auto ours_address = ours == nullptr ? std::nullopt : Ipv6Address::parse(ours->text);
-    if (ours_address && *ours_address != outer) {
-        return fail(ErrorCode::invalid, "the offer is for " + ours_address->to_string() +
-                                            ", this host asked as " + outer.to_string());
-    }
+    offer.name = read_name(*message.client);
     read_lease(message, offer);
     if (offer.lease.count() == 0) return fail(ErrorCode::invalid, "the offer has no lifetime");
     read_keepalive(message, offer);

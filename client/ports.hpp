@@ -4,10 +4,12 @@
 
 #include <functional>
 #include <optional>
+#include <string_view>
 
-#include "client/engine.hpp"
+#include "client/engine_values.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/descriptor.hpp"
 
 namespace dstm::client {
 
@@ -23,7 +25,20 @@ public:
     // Sends what is still to be sent; tells nothing any more.
     virtual void close() = 0;
     // Where the kernel would send from to this peer; nullopt when it has no route or address.
-    [[nodiscard]] virtual std::optional<Ipv6Address> source_towards(const IpEndpoint& peer) = 0;
+    [[nodiscard]] virtual std::optional<IpAddress> source_towards(const IpEndpoint& peer) = 0;
+
+    // RFC 5572 s4.5.2: v6udpv4 has one socket for signalling and data. A duplicate of the one of
+    // the present dialogue; unavailable: it has none that could carry data.
+    [[nodiscard]] virtual Result<dataplane::Descriptor> lend_socket() {
+        return fail(ErrorCode::unavailable, "this signalling has no UDP socket");
+    }
+    // Who reads the socket that was lent: the data plane, which brings what is signalling to
+    // receive(), or this again.
+    virtual void data_plane_reads(bool reads) { static_cast<void>(reads); }
+    virtual void receive(const IpEndpoint& from, std::string_view datagram) {
+        static_cast<void>(from);
+        static_cast<void>(datagram);
+    }
 };
 
 // Everything the client changes on the host. The removing calls may be made at any time and leave
@@ -38,7 +53,7 @@ public:
     [[nodiscard]] virtual std::optional<dataplane::TunnelCounters> counters() const = 0;
 };
 
-// ICMP echo through the tunnel. Answers are told as KeepaliveAnswered.
+// ICMP or ICMPv6 echo through the tunnel. Answers are told as KeepaliveAnswered.
 class EchoProbe {
 public:
     virtual ~EchoProbe() = default;

@@ -36,9 +36,11 @@ std::string name_of(const std::string& user) {
 void log_binding(std::string_view id, const Engine& engine, const std::string& user) {
     const auto& binding = engine.binding();
     if (!binding) return;
-    log_info(id, "user={} address={} lifetime={} endpoint={} outer={} server={}", name_of(user),
-             binding->offer.inner.to_string(), binding->offer.lease.count(),
-             binding->offer.endpoint.to_string(), binding->outer.to_string(),
+    const auto& offer = binding->offer;
+    log_info(id, "user={} type={} address={} prefix={} lifetime={} endpoint={} outer={} server={}",
+             name_of(user), to_string(offer.type), to_string(offer.inner),
+             offer.prefix ? offer.prefix->to_string() : "none", offer.lease.count(),
+             to_string(offer.endpoint), to_string(binding->outer.address),
              log::quoted(binding->server.host));
 }
 
@@ -72,9 +74,12 @@ void log_announcement(const Announce& announcement, const Engine& engine,
 }
 
 std::string describe(const Binding& binding) {
-    return "IPv4 address " + binding.offer.inner.to_string() + " for " +
-           duration_in_words(binding.offer.lease.count()) + " from " + binding.server.host +
-           " (endpoint " + binding.offer.endpoint.to_string() + ")";
+    const auto& offer = binding.offer;
+    const bool is_ipv4 = std::holds_alternative<Ipv4Address>(offer.inner);
+    return std::string(is_ipv4 ? "IPv4" : "IPv6") + " address " + to_string(offer.inner) +
+           (offer.prefix ? " and prefix " + offer.prefix->to_string() : std::string()) + " for " +
+           duration_in_words(offer.lease.count()) + " from " + binding.server.host +
+           " (endpoint " + to_string(offer.endpoint) + ")";
 }
 
 nlohmann::json status_of(const Driver& driver) {
@@ -83,12 +88,16 @@ nlohmann::json status_of(const Driver& driver) {
     if (!engine.last_error().empty()) status["last-error"] = engine.last_error();
     const auto& binding = engine.binding();
     if (!binding) return status;
-    status["address"] = binding->offer.inner.to_string();
-    status["endpoint"] = binding->offer.endpoint.to_string();
-    status["outer"] = binding->outer.to_string();
+    const auto& offer = binding->offer;
+    status["type"] = to_string(offer.type);
+    status["address"] = to_string(offer.inner);
+    if (offer.prefix) status["prefix"] = offer.prefix->to_string();
+    if (!offer.name.empty()) status["name"] = offer.name;
+    status["endpoint"] = to_string(offer.endpoint);
+    status["outer"] = to_string(binding->outer.address);
     status["server"] = binding->server.host;
     status["since"] = to_unix(binding->since);
-    status["lifetime"] = binding->offer.lease.count();
+    status["lifetime"] = offer.lease.count();
     const auto left =
         std::chrono::duration_cast<seconds>(binding->ends_at - driver.ports().clock.now());
     status["lifetime-left"] = std::max<std::int64_t>(0, left.count());
@@ -111,7 +120,10 @@ std::string describe_status(const nlohmann::json& status) {
         text += label + value + '\n';
     };
     if (status.contains("address")) {
+        line("type:       ", status.value("type", ""));
         line("address:    ", status.value("address", ""));
+        if (status.contains("prefix")) line("prefix:     ", status.value("prefix", ""));
+        if (status.contains("name")) line("name:       ", status.value("name", ""));
         line("endpoint:   ", status.value("endpoint", ""));
         line("from:       ", status.value("outer", ""));
         line("server:     ", status.value("server", ""));

@@ -43,6 +43,19 @@ IpEndpoint read_endpoint(Reader& reader, std::int64_t default_port) {
     return endpoint;
 }
 
+bool is_broker_address(tsp::AddressType type, const std::string& text) {
+    switch (type) {
+        case tsp::AddressType::ipv4: return Ipv4Address::parse(text).has_value();
+        case tsp::AddressType::ipv6: return Ipv6Address::parse(text).has_value();
+        case tsp::AddressType::dn: break;
+    }
+    // RFC 1035 s2.3.4, in the letters of a host name.
+    return text.size() <= 253 && std::ranges::all_of(text, [](char c) {
+               return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') ||
+                      c == '-' || c == '.';
+           });
+}
+
 void read_mechanisms(Reader& tsp, SaslConfig& sasl) {
     sasl.mechanisms = tsp.strings("mechanisms", {"SCRAM-SHA-256", "DIGEST-MD5"});
     if (sasl.mechanisms.empty()) tsp.mistake("mechanisms", "at least one is needed");
@@ -62,22 +75,32 @@ void read_mechanisms(Reader& tsp, SaslConfig& sasl) {
 }
 
 void read_tunnel_types(Reader& tsp, Settings& settings) {
-    settings.broker.tunnel_types.clear();
+    auto& types = settings.broker.tunnel_types;
+    types.clear();
     settings.tsp.session.tunnel_types.clear();
     for (const std::string& name : tsp.strings("tunnel-types", {"v4v6"})) {
         const auto type = parse_tunnel_type(name);
         if (!type) {
-            tsp.mistake("tunnel-types", name + " is not a tunnel type");
-        } else if (*type != TunnelType::v4v6) {
-            tsp.mistake("tunnel-types", name + " is not served by this version, only v4v6 is");
-        } else if (settings.broker.tunnel_types.empty()) {
-            settings.broker.tunnel_types.push_back(*type);
-            settings.tsp.session.tunnel_types.push_back(tsp::RequestType::v4v6);
+            tsp.mistake("tunnel-types", name + " is none of v4v6, v6v4 and v6udpv4");
+        } else if (std::find(types.begin(), types.end(), *type) == types.end()) {
+            types.push_back(*type);
+            settings.tsp.session.tunnel_types.push_back(*tsp::parse_request_type(name));
         }
     }
     if (settings.broker.tunnel_types.empty()) {
         tsp.mistake("tunnel-types", "at least one is needed");
     }
+}
+
+// RFC 5572 s8.
+void read_tries(Reader& limits, Settings& settings) {
+    const auto tries = [&](std::string_view key, std::uint32_t& value) {
+        value = static_cast<std::uint32_t>(limits.integer(key, 1, 1'000'000, value));
+    };
+    tries("tries-per-address", settings.tsp.tries.per_address);
+    tries("tries-per-prefix", settings.tsp.tries.per_prefix);
+    tries("tries-per-user", settings.tsp.tries.per_user);
+    settings.udp.limits.tries = settings.tsp.tries;
 }
 
 void read_limits(Reader limits, Settings& settings) {
@@ -93,6 +116,7 @@ void read_limits(Reader limits, Settings& settings) {
     udp.replies_per_second = static_cast<std::uint32_t>(
         limits.integer("udp-replies-per-prefix", 1, 1'000'000, udp.replies_per_second));
     udp.replies_burst = 2 * udp.replies_per_second;
+    read_tries(limits, settings);
     auto& broker = settings.broker;
     broker.tunnels_per_user =
         count(limits, "tunnels-per-user", 0, 1'000'000, broker.tunnels_per_user);
@@ -102,6 +126,33 @@ void read_limits(Reader limits, Settings& settings) {
     tsp.session.limits.accept_timeout = tsp.session.limits.phase_timeout;
     tsp.session.limits.idle_timeout = seconds(limits, "idle-timeout", 0, 86400, 300);
     tsp.write_timeout = tsp.session.limits.phase_timeout;
+}
+
+void read_redirect(Reader redirect, Settings& settings) {
+    static const std::vector<std::string> times = {"busy", "always"};
+    auto& read = settings.tsp.session.redirect;
+    read.is_always = redirect.choice("when", times, 0) == 1;
+    for (Reader& broker : redirect.objects("brokers")) {
+        tsp::Broker one;
+        for (const auto type :
+             {tsp::AddressType::ipv4, tsp::AddressType::ipv6, tsp::AddressType::dn}) {
+            const std::string key(tsp::to_string(type));
+            const auto text = broker.string(key, "");
+            if (text.empty()) continue;
+            if (!is_broker_address(type, text)) broker.mistake(key, text + " is not one");
+            one.addresses.push_back({type, text, {}});
+        }
+        if (one.addresses.empty()) broker.mistake("dn", "ipv4, ipv6 or dn is needed");
+        read.brokers.push_back(std::move(one));
+    }
+    if (read.brokers.empty()) redirect.mistake("brokers", "at least one is needed");
+}
+
+void read_tsp_tls(Reader tls, Settings& settings) {
+    net::TspTls read;
+    read.listen = read_endpoint(tls, 3655);
+    read.files = {tls.string("certificate"), tls.string("key"), tls.string("client-ca", "")};
+    settings.tsp.tls = std::move(read);
 }
 
 void read_tsp(Reader tsp, Settings& settings) {
@@ -120,24 +171,47 @@ void read_tsp(Reader tsp, Settings& settings) {
     broker.lifetime_s = static_cast<std::uint32_t>(lifetime);
     broker.keepalive_default_s = static_cast<std::uint32_t>(tsp.integer("keepalive", 0, 3600, 30));
     broker.allow_other_source = tsp.boolean("allow-other-source", broker.allow_other_source);
+    broker.prefix_length =
+        static_cast<std::uint8_t>(tsp.integer("prefix-length", 48, 64, broker.prefix_length));
+    static const std::vector<std::string> idle = {"keep", "remove"};
+    broker.idle_tunnels = tsp.choice("idle-tunnels", idle, 0) == 0 ? IdleTunnels::keep
+                                                                   : IdleTunnels::remove;
     read_limits(tsp.object("limits"), settings);
+    if (tsp.has("redirect")) read_redirect(tsp.object("redirect"), settings);
+    if (tsp.has("tls")) read_tsp_tls(tsp.object("tls"), settings);
 }
 
 void read_sasl(Reader sasl, Settings& settings) {
     const auto& mechanisms = settings.sasl.mechanisms;
-    const bool has_passwords = std::any_of(mechanisms.begin(), mechanisms.end(),
-                                           [](const auto& name) { return name != "ANONYMOUS"; });
+    const bool has_passwords =
+        std::any_of(mechanisms.begin(), mechanisms.end(), [](const auto& name) {
+            return name != "ANONYMOUS" && name != "EXTERNAL" && name != "GSSAPI";
+        });
     settings.sasl.realm = has_passwords ? sasl.string("realm") : sasl.string("realm", "");
     settings.sasl.sasldb = sasl.string("sasldb", "/etc/dstm/sasldb2");
     settings.sasl.plain_without_tls = sasl.boolean("plain-without-tls", false);
+    const bool has_kerberos = std::ranges::find(mechanisms, "GSSAPI") != mechanisms.end();
+    settings.sasl.hostname =
+        has_kerberos ? sasl.string("hostname") : sasl.string("hostname", "");
+    settings.sasl.keytab = sasl.string("keytab", "");
     settings.sasl_workers = count(sasl, "workers", 1, 64, settings.sasl_workers);
 }
 
-void read_kea(Reader kea, Settings& settings) {
-    settings.kea.socket_path = socket_path(kea, "socket", true);
-    settings.kea.call_timeout = seconds(kea, "timeout", 1, 60, 5);
-    settings.broker.subnet_id =
-        static_cast<std::uint32_t>(kea.integer("subnet-id", 0, UINT32_MAX - 1, 0));
+// One of Kea's two servers. It must be there when a tunnel type needs its leases.
+std::optional<KeaStreamConfig> read_kea(Reader& server, std::string_view key, Family family,
+                                        const BrokerConfig& broker, std::uint32_t& subnet_id) {
+    const auto& types = broker.tunnel_types;
+    const bool is_needed = std::any_of(types.begin(), types.end(), [&](TunnelType type) {
+        return family_of(type) == family;
+    });
+    if (!is_needed && !server.has(key)) return std::nullopt;
+    Reader kea = server.object(key);
+    KeaStreamConfig config;
+    config.family = family;
+    config.socket_path = socket_path(kea, "socket", true);
+    config.call_timeout = seconds(kea, "timeout", 1, 60, 5);
+    subnet_id = static_cast<std::uint32_t>(kea.integer("subnet-id", 0, UINT32_MAX - 1, 0));
+    return config;
 }
 
 void read_endpoints(Reader endpoints, Settings& settings) {
@@ -166,7 +240,9 @@ LoadedSettings read(config::Document document) {
     settings.log_level = levels[server.choice("log-level", levels, 1)];
     read_tsp(server.object("tsp"), settings);
     read_sasl(server.object("sasl"), settings);
-    read_kea(server.object("kea"), settings);
+    auto& broker = settings.broker;
+    settings.kea = read_kea(server, "kea", Family::v4, broker, broker.subnet_id);
+    settings.kea6 = read_kea(server, "kea6", Family::v6, broker, broker.subnet_id_v6);
     read_endpoints(server.object("endpoints"), settings);
     settings.admin_socket = socket_path(server, "admin-socket", false);
     settings.audit_log = server.string("audit-log", "");

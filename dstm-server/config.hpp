@@ -24,12 +24,13 @@ struct EndpointTls {
 struct Settings {
     std::string name;
     std::string log_level;
-    net::TspServerConfig tsp;  // but for the mechanisms, which depend on what is installed
+    net::TspServerConfig tsp;
     net::UdpListenerConfig udp;  // but for the session, which is that of `tsp`
     SaslConfig sasl;
     std::size_t sasl_workers = 2;
     BrokerConfig broker;
-    KeaStreamConfig kea;
+    std::optional<KeaStreamConfig> kea;   // there when v4v6 is served
+    std::optional<KeaStreamConfig> kea6;  // when any other type is
     std::string endpoint_socket;  // UNIX; may be empty if there is TLS
     std::optional<EndpointTls> endpoint_tls;
     std::string admin_socket;  // empty: none

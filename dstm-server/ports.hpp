@@ -30,9 +30,16 @@ struct SessionPeer {
     std::string relay = {};  // the endpoint that relays its datagrams; empty: our own socket
 };
 
-// Names one client to Kea (DHCP option 61): 0x00 and the first 19 bytes of
-// SHA-256("dstm" NUL user NUL host). The same user on the same host has the same one, whatever its
-// IPv6 address is; nobody can name another user's.
+// Which of Kea's two servers leases: IPv4 addresses for v4v6, IPv6 addresses and prefixes for the
+// other types.
+enum class Family { v4, v6 };
+
+[[nodiscard]] constexpr Family family_of(TunnelType type) {
+    return type == TunnelType::v4v6 ? Family::v4 : Family::v6;
+}
+
+// Names one client to Kea, in one family (broker/client_id.hpp). The same user on the same host has
+// the same one, wherever it is and however it is encapsulated; nobody can name another user's.
 using ClientId = std::vector<std::uint8_t>;
 
 // What we keep in the lease's user-context (docs/wire/kea-stream.md): enough to know every tunnel
@@ -44,6 +51,8 @@ struct BindingContext {
     IpEndpoint outer_client;
     std::string endpoint;  // name of the endpoint that carries it
     Generation generation = 0;
+    // To whom the reverse zone of the prefix is delegated: addresses and names.
+    std::vector<std::string> name_servers = {};
 
     bool operator==(const BindingContext&) const = default;
 };
@@ -51,16 +60,21 @@ struct BindingContext {
 struct LeaseRequest {
     ClientId client_id;
     BindingContext context;
-    std::optional<Ipv4Address> requested;
-    std::uint32_t valid_lifetime_s = 0;  // 0: the subnet's own
-    std::uint32_t subnet_id = 0;         // 0: the first that fits
+    std::optional<IpAddress> requested;
+    std::optional<std::uint8_t> prefix_length;  // absent: the prefix the client had, if any
+    std::uint32_t valid_lifetime_s = 0;         // 0: the subnet's own
+    std::uint32_t subnet_id = 0;                // 0: the first that fits
+    std::string hostname = {};                  // to be registered in DNS; empty: none
 };
 
+// Address and prefix are one unit: leased, renewed and ended together.
 struct Lease {
-    Ipv4Address address;
+    IpAddress address;
+    std::optional<Ipv6Prefix> prefix = {};
     ClientId client_id;
     std::uint32_t valid_lifetime_s = 0;
     WallTime expires_at;
+    std::string hostname = {};  // as registered in DNS; empty: none
     BindingContext context;
 
     bool operator==(const Lease&) const = default;
@@ -78,21 +92,30 @@ public:
     virtual void on_lease_store_lost() = 0;
 };
 
+// One of Kea's two servers. Each can be away alone.
 class LeaseStore {
 public:
     virtual ~LeaseStore() = default;
     virtual void set_listener(LeaseListener* listener) = 0;
     // A client that has a lease gets the same one again, renewed, with the new context.
-    // exhausted: pool empty. unavailable, timed_out: Kea is away. refused: class or reservation.
+    // exhausted: pool empty. not_found: no prefix of the length asked for. unavailable, timed_out:
+    // Kea is away. refused: class or reservation.
     virtual void allocate(const LeaseRequest& request, Done<Lease> done) = 0;
     // not_found: no such lease. conflict: the lease is another client's, or its context has a
     // higher generation than `context`.
-    virtual void renew(Ipv4Address address, const LeaseRequest& request, Done<Lease> done) = 0;
+    virtual void renew(const IpAddress& address, const LeaseRequest& request,
+                       Done<Lease> done) = 0;
     // Ends the lease unless its context has a generation above `up_to` (conflict).
-    virtual void release(Ipv4Address address, const ClientId& client_id, Generation up_to,
+    virtual void release(const IpAddress& address, const ClientId& client_id, Generation up_to,
                          Done<void> done) = 0;
     // Every lease with our context, whichever server gave it.
     virtual void list(Done<std::vector<Lease>> done) = 0;
+};
+
+// nullptr: leases of that family are not given out.
+struct LeaseStores {
+    LeaseStore* v4 = nullptr;
+    LeaseStore* v6 = nullptr;
 };
 
 // What an endpoint says of itself when it connects.
@@ -152,6 +175,7 @@ struct AuditRecord {
     std::string host;
     TunnelType type = TunnelType::v4v6;
     IpAddress inner;
+    std::optional<Ipv6Prefix> prefix = {};
     IpEndpoint outer_client;
     std::string endpoint;
     WallTime expires_at;

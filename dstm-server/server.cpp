@@ -63,7 +63,6 @@ public:
         : settings_(std::move(settings)),
           events_(events),
           clock_(clock),
-          kea_(settings_.kea, events, clock),
           links_(events, clock, settings_.name),
           workers_(settings_.sasl_workers),
           tick_(events),
@@ -71,19 +70,23 @@ public:
 
     Result<void> start() {
         if (auto opened = open_audit_log(); !opened) return opened;
-        broker_ = std::make_unique<Broker>(settings_.broker, kea_, links_, *audit_, clock_);
+        kea_ = lease_store(settings_.kea);
+        kea6_ = lease_store(settings_.kea6);
+        broker_ = std::make_unique<Broker>(settings_.broker, LeaseStores{kea_.get(), kea6_.get()},
+                                           links_, *audit_, clock_);
         service_ = std::make_unique<BrokerService>(*broker_);
         auto authenticator = SaslAuthenticator::create(settings_.sasl, workers_.pool(), events_);
         if (!authenticator) return tl::unexpected(authenticator.error());
         authenticator_ = std::move(*authenticator);
-        settings_.tsp.session.mechanisms = authenticator_->mechanisms();
-        if (settings_.tsp.session.mechanisms.empty()) {
+        // On a channel that offers all there is.
+        if (authenticator_->mechanisms({{}, true, "anybody"}).empty()) {
             return fail(ErrorCode::invalid, "none of tsp.mechanisms can be offered");
         }
         if (auto listening = listen_for_endpoints(); !listening) return listening;
         if (auto listening = listen_for_operators(); !listening) return listening;
         if (auto listening = listen_for_clients(); !listening) return listening;
-        kea_.start();
+        if (kea_) kea_->start();
+        if (kea6_) kea6_->start();
         tick();
         return {};
     }
@@ -91,8 +94,10 @@ public:
     void reload(Settings fresh) {
         if (audit_file_ != nullptr) audit_file_->reopen();
         if (!log::set_level(fresh.log_level)) return;
-        fresh.tsp.session.mechanisms = authenticator_->mechanisms();
-        fresh.udp.session = fresh.tsp.session;
+        // What is offered needs its lease store, which is there from the start or not.
+        fresh.broker.tunnel_types = settings_.broker.tunnel_types;
+        fresh.tsp.session.tunnel_types = settings_.tsp.session.tunnel_types;
+        fresh.udp.session = udp_session(fresh);
         udp_->reconfigure(std::move(fresh.udp));
         tsp_->reconfigure(std::move(fresh.tsp));
         broker_->reconfigure(std::move(fresh.broker));
@@ -109,6 +114,11 @@ public:
     }
 
 private:
+    [[nodiscard]] std::unique_ptr<KeaStream> lease_store(
+        const std::optional<KeaStreamConfig>& config) {
+        return config ? std::make_unique<KeaStream>(*config, events_, clock_) : nullptr;
+    }
+
     Result<void> open_audit_log() {
         if (settings_.audit_log.empty()) {
             audit_ = std::make_unique<NoAuditLog>();
@@ -125,15 +135,23 @@ private:
         tsp_ = std::make_unique<net::TspServer>(settings_.tsp, events_, clock_, *authenticator_,
                                                 *service_);
         if (auto listening = tsp_->start(); !listening) return listening;
-        settings_.udp.session = settings_.tsp.session;
+        settings_.udp.session = udp_session(settings_);
         udp_ = std::make_unique<net::UdpListener>(settings_.udp, events_, clock_, *authenticator_,
-                                                  *service_, [this] { return is_serving(); });
+                                                  *service_, links_,
+                                                  [this] { return is_serving(); });
         return udp_->start();
+    }
+
+    [[nodiscard]] tsp::ServerSessionConfig udp_session(const Settings& settings) const {
+        auto session = settings.tsp.session;
+        session.mechanisms = authenticator_->mechanisms({});
+        return session;
     }
 
     // Somebody who asked for a tunnel now would get one, as far as can be told.
     [[nodiscard]] bool is_serving() const {
-        if (!broker_->status().ready) return false;
+        const BrokerStatus status = broker_->status();
+        if (!status.kea.has_listed && !status.kea6.has_listed) return false;
         const auto endpoints = broker_->endpoints();
         return std::any_of(endpoints.begin(), endpoints.end(),
                            [](const auto& one) { return one.connected && one.in_sync; });
@@ -159,6 +177,9 @@ private:
         source.now = [this] { return clock_.wall(); };
         source.status = [this] { return broker_->status(); };
         source.udp = [this] { return udp_ ? udp_->status() : udp_stopped_; };
+        source.throttled = [this] {
+            return tsp_ ? tsp_->throttled() : tsp::Throttle::Counters{};
+        };
         source.bindings = [this] { return broker_->bindings(); };
         source.endpoints = [this] { return broker_->endpoints(); };
         auto listening = io::LineServer::listen(
@@ -195,7 +216,8 @@ private:
     const Clock& clock_;
     std::unique_ptr<AuditLog> audit_;
     AuditFile* audit_file_ = nullptr;  // the same, when it is a file
-    KeaStream kea_;
+    std::unique_ptr<KeaStream> kea_;   // leases IPv4 addresses, if configured
+    std::unique_ptr<KeaStream> kea6_;  // IPv6 addresses and prefixes
     LinkRegistry links_;
     Workers workers_;
     std::unique_ptr<SaslAuthenticator> authenticator_;

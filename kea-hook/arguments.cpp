@@ -24,7 +24,8 @@ bool is_hostname(const std::string& text) {
 
 }  // namespace
 
-Arguments::Arguments(const ConstElementPtr& arguments) : arguments_(arguments) {
+Arguments::Arguments(const ConstElementPtr& arguments, int family)
+    : arguments_(arguments), family_(family) {
     if (arguments_ && arguments_->getType() != Element::map) {
         mistake_ = Refusal{Reason::bad_request, "arguments must be a map"};
         arguments_.reset();
@@ -40,6 +41,7 @@ Bytes Arguments::client_id() {
         wrong("client-id", "must be hexadecimal bytes with colons");
         return {};
     }
+    // Both families; RFC 8415 s11.1 has at least three bytes, but Kea does not insist.
     constexpr std::size_t min = isc::dhcp::ClientId::MIN_CLIENT_ID_LEN;
     constexpr std::size_t max = isc::dhcp::ClientId::MAX_CLIENT_ID_LEN;
     if (bytes->size() < min || bytes->size() > max) {
@@ -50,21 +52,23 @@ Bytes Arguments::client_id() {
     return *bytes;
 }
 
-std::optional<std::uint32_t> Arguments::address(const std::string& name) {
+std::optional<IOAddress> Arguments::address(const std::string& name) {
     const auto value = take(name);
     if (!value) return std::nullopt;
     const auto address = value->getType() == Element::string
-                             ? Ipv4Address::parse(value->stringValue())
+                             ? parse_ip_address(value->stringValue())
                              : std::nullopt;
-    if (!address) {
-        wrong(name, "must be an IPv4 address");
+    const bool is_ipv4 = address && std::holds_alternative<Ipv4Address>(*address);
+    if (!address || is_ipv4 != (family_ == AF_INET)) {
+        wrong(name, family_ == AF_INET ? "must be an IPv4 address" : "must be an IPv6 address");
         return std::nullopt;
     }
-    return address->host_order();
+    return IOAddress(to_string(*address));
 }
 
-std::uint32_t Arguments::required_address(const std::string& name) {
-    return require(name) ? address(name).value_or(0) : 0;
+IOAddress Arguments::required_address(const std::string& name) {
+    const auto given = require(name) ? address(name) : std::nullopt;
+    return given.value_or(to_address(0, family_));
 }
 
 std::optional<std::int64_t> Arguments::number(const std::string& name, std::int64_t min,

@@ -16,13 +16,13 @@ namespace dstm::kea {
 
 class Arguments {
 public:
-    // Null stands for no arguments.
-    explicit Arguments(const isc::data::ConstElementPtr& arguments);
+    // Null stands for no arguments. `family` of the addresses and clients, AF_INET or AF_INET6.
+    Arguments(const isc::data::ConstElementPtr& arguments, int family);
 
     // Empty or absent means: not given, or wrong and remembered.
     [[nodiscard]] Bytes client_id();  // required
-    [[nodiscard]] std::optional<std::uint32_t> address(const std::string& name);
-    [[nodiscard]] std::uint32_t required_address(const std::string& name);
+    [[nodiscard]] std::optional<IOAddress> address(const std::string& name);
+    [[nodiscard]] IOAddress required_address(const std::string& name);
     [[nodiscard]] std::optional<std::int64_t> number(const std::string& name, std::int64_t min,
                                                      std::int64_t max);
     [[nodiscard]] std::optional<std::string> hostname();
@@ -39,6 +39,7 @@ private:
     void wrong(const std::string& name, const std::string& what);
 
     isc::data::ConstElementPtr arguments_;
+    int family_;
     std::set<std::string> read_;
     std::optional<Refusal> mistake_;
 };

@@ -10,7 +10,7 @@ using isc::data::Element;
 using isc::data::ElementPtr;
 
 BatchTask::BatchTask(const ConstElementPtr& commands, Run run)
-    : Task("dstm4-lease-batch"),
+    : Task("lease-batch"),
       items_(commands->listValue()),
       run_(std::move(run)),
       responses_(Element::createList()) {}

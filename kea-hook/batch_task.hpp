@@ -1,4 +1,4 @@
-// dstm4-lease-batch: allocations, renewals and releases in order, one a step.
+// lease-batch: allocations, renewals and releases in order, one a step.
 #pragma once
 
 #include <cstddef>

@@ -5,6 +5,7 @@
 
 #include <cc/command_interpreter.h>
 #include <dhcp/pkt4.h>
+#include <dhcp/pkt6.h>
 #include <dhcpsrv/cfgmgr.h>
 #include <dhcpsrv/network_state.h>
 #include <hooks/hooks.h>
@@ -18,10 +19,14 @@ namespace {
 
 using dstm::kea::EndingKind;
 using dstm::kea::Hook;
+using dstm::kea::complete_renewed_lease;
+using dstm::kea::complete_selected_lease;
 using dstm::kea::hook_logger;
 using isc::data::ConstElementPtr;
 using isc::dhcp::Lease4Ptr;
+using isc::dhcp::Lease6Ptr;
 using isc::dhcp::Pkt4Ptr;
+using isc::dhcp::Pkt6Ptr;
 using isc::hooks::CalloutHandle;
 using isc::hooks::LibraryHandle;
 
@@ -55,9 +60,21 @@ bool will_happen(const CalloutHandle& handle) {
            handle.getStatus() != CalloutHandle::NEXT_STEP_DROP;
 }
 
-int lease_ended(const char* where, CalloutHandle& handle, EndingKind kind) {
+int lease4_ended(const char* where, CalloutHandle& handle, EndingKind kind) {
     return guarded(where, [&] {
-        if (will_happen(handle)) hook->lease_ended(kind, argument<Lease4Ptr>(handle, "lease4"));
+        if (will_happen(handle)) hook->lease_ended(kind, *argument<Lease4Ptr>(handle, "lease4"));
+    });
+}
+
+int lease6_ended(const char* where, CalloutHandle& handle, EndingKind kind) {
+    return guarded(where, [&] {
+        if (will_happen(handle)) hook->lease_ended(kind, *argument<Lease6Ptr>(handle, "lease6"));
+    });
+}
+
+int configured(const char* where, CalloutHandle& handle) {
+    return guarded(where, [&] {
+        hook->configured(argument<isc::dhcp::NetworkStatePtr>(handle, "network_state"));
     });
 }
 
@@ -83,19 +100,18 @@ extern "C" {
 
 int load(LibraryHandle& handle) {
     try {
-        if (isc::dhcp::CfgMgr::instance().getFamily() != AF_INET) {
-            return refuse("this version works in kea-dhcp4 only");
-        }
         if (const auto same = dstm::kea::check_library_tables(); !same) {
             return refuse(same.error().context);
         }
         const auto parameters = dstm::kea::read_parameters(handle.getParameters());
         if (!parameters) return refuse(parameters.error().context);
-        auto started = Hook::start(*parameters);
+        const int family = isc::dhcp::CfgMgr::instance().getFamily();
+        auto started = Hook::start(*parameters, family);
         if (!started) return refuse(started.error().context);
         hook = *std::move(started);
         for (const char* name : dstm::kea::command_names) {
-            handle.registerCommandCallout(name, run_command);
+            handle.registerCommandCallout(dstm::kea::command_prefix(family) + std::string(name),
+                                          run_command);
         }
         LOG_INFO(hook_logger, dstm::kea::DSTM_LOADED).arg(parameters->socket_name);
         return 0;
@@ -113,39 +129,75 @@ int unload() {
 }
 
 int dhcp4_srv_configured(CalloutHandle& handle) {
-    return guarded("dhcp4_srv_configured", [&] {
-        hook->configured(argument<isc::dhcp::NetworkStatePtr>(handle, "network_state"));
-    });
+    return configured("dhcp4_srv_configured", handle);
 }
 
 int lease4_select(CalloutHandle& handle) {
     return guarded("lease4_select", [&] {
-        dstm::kea::complete_selected_lease(argument<Pkt4Ptr>(handle, "query4"),
-                                           argument<Lease4Ptr>(handle, "lease4"));
+        if (!complete_selected_lease(*argument<Pkt4Ptr>(handle, "query4"),
+                                     *argument<Lease4Ptr>(handle, "lease4"))) {
+            handle.setStatus(CalloutHandle::NEXT_STEP_SKIP);
+        }
     });
 }
 
 int lease4_renew(CalloutHandle& handle) {
     return guarded("lease4_renew", [&] {
-        dstm::kea::complete_renewed_lease(argument<Pkt4Ptr>(handle, "query4"),
-                                          argument<Lease4Ptr>(handle, "lease4"));
+        complete_renewed_lease(*argument<Pkt4Ptr>(handle, "query4"),
+                               *argument<Lease4Ptr>(handle, "lease4"));
     });
 }
 
 int lease4_expire(CalloutHandle& handle) {
-    return lease_ended("lease4_expire", handle, EndingKind::expired);
+    return lease4_ended("lease4_expire", handle, EndingKind::expired);
 }
 
 int lease4_release(CalloutHandle& handle) {
-    return lease_ended("lease4_release", handle, EndingKind::released);
+    return lease4_ended("lease4_release", handle, EndingKind::released);
 }
 
 int lease4_decline(CalloutHandle& handle) {
-    return lease_ended("lease4_decline", handle, EndingKind::declined);
+    return lease4_ended("lease4_decline", handle, EndingKind::declined);
 }
 
 int lease4_recover(CalloutHandle& handle) {
-    return lease_ended("lease4_recover", handle, EndingKind::recovered);
+    return lease4_ended("lease4_recover", handle, EndingKind::recovered);
+}
+
+int dhcp6_srv_configured(CalloutHandle& handle) {
+    return configured("dhcp6_srv_configured", handle);
+}
+
+int lease6_select(CalloutHandle& handle) {
+    return guarded("lease6_select", [&] {
+        if (!complete_selected_lease(*argument<Pkt6Ptr>(handle, "query6"),
+                                     *argument<Lease6Ptr>(handle, "lease6"))) {
+            handle.setStatus(CalloutHandle::NEXT_STEP_SKIP);
+        }
+    });
+}
+
+int lease6_renew(CalloutHandle& handle) {
+    return guarded("lease6_renew", [&] {
+        complete_renewed_lease(*argument<Pkt6Ptr>(handle, "query6"),
+                               *argument<Lease6Ptr>(handle, "lease6"));
+    });
+}
+
+int lease6_expire(CalloutHandle& handle) {
+    return lease6_ended("lease6_expire", handle, EndingKind::expired);
+}
+
+int lease6_release(CalloutHandle& handle) {
+    return lease6_ended("lease6_release", handle, EndingKind::released);
+}
+
+int lease6_decline(CalloutHandle& handle) {
+    return lease6_ended("lease6_decline", handle, EndingKind::declined);
+}
+
+int lease6_recover(CalloutHandle& handle) {
+    return lease6_ended("lease6_recover", handle, EndingKind::recovered);
 }
 
 int command_processed(CalloutHandle& handle) {

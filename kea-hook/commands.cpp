@@ -15,29 +15,31 @@ namespace {
 using isc::data::ConstElementPtr;
 using isc::data::Element;
 using isc::data::ElementPtr;
-using isc::dhcp::Lease4Ptr;
 
 constexpr std::int64_t uint32_max = std::numeric_limits<std::uint32_t>::max();
+constexpr std::int64_t prefix_length_min = 48;
+constexpr std::int64_t prefix_length_max = 64;
 constexpr std::int64_t generation_max = std::numeric_limits<std::int64_t>::max();
 
 Reply success(std::string text, ElementPtr arguments) {
     return Reply{0, std::move(text), std::move(arguments)};
 }
 
-bool is_change(const std::string& name) {
-    return name == "dstm4-lease-allocate" || name == "dstm4-lease-renew" ||
-           name == "dstm4-lease-release";
+bool is_change(const std::string& verb) {
+    return verb == "lease-allocate" || verb == "lease-renew" || verb == "lease-release";
 }
 
 }  // namespace
 
-Commands::Commands(LeaseStore& store, Policy& policy, Serving& serving, EndingQueue& endings,
-                   AddStatus add_status)
-    : store_(store),
-      policy_(policy),
-      serving_(serving),
-      endings_(endings),
-      add_status_(std::move(add_status)) {}
+const char* command_prefix(int family) { return family == AF_INET ? "dstm4-" : "dstm6-"; }
+
+Commands::Commands(LeaseStore& store, Policy& policy, Serving& serving, AddStatus add_status)
+    : store_(store), policy_(policy), serving_(serving), add_status_(std::move(add_status)) {}
+
+std::string Commands::verb_of(const std::string& name) const {
+    const std::string_view prefix = command_prefix(store_.family());
+    return name.starts_with(prefix) ? name.substr(prefix.size()) : std::string();
+}
 
 // Everything but lists and batches.
 class Commands::OneStep : public Task {
@@ -56,28 +58,32 @@ std::unique_ptr<Task> Commands::start(const std::string& name, const ConstElemen
     const auto refuse = [&name](const Refusal& refusal) {
         return std::make_unique<OneStep>(name, [refusal] { return to_reply(refusal); });
     };
-    if (name == "dstm4-lease-list") {
-        Arguments reader(arguments);
+    const std::string verb = verb_of(name);
+    if (verb == "lease-list") {
+        Arguments reader(arguments, store_.family());
         auto task = std::make_unique<ListTask>(store_, reader);
         if (const auto mistake = reader.mistake()) return refuse(*mistake);
         return task;
     }
-    if (name == "dstm4-lease-batch") {
-        Arguments reader(arguments);
+    if (verb == "lease-batch") {
+        Arguments reader(arguments, store_.family());
         const auto commands = reader.required_list("commands", BatchTask::commands_max);
         if (const auto mistake = reader.mistake()) return refuse(*mistake);
         return std::make_unique<BatchTask>(
             commands, [this, cause](const std::string& item, const ConstElementPtr& given) {
-                if (!is_change(item)) {
+                if (!is_change(verb_of(item))) {
                     return to_reply({Reason::bad_request,
                                      "argument 'commands': " + item + " cannot be in a batch"});
                 }
                 return run(item, given, cause);
             });
     }
-    return std::make_unique<OneStep>(name, [this, name, arguments, cause] {
-        return name == "dstm4-status" ? status(arguments) : change(name, arguments, cause);
-    });
+    if (verb == "status") {
+        return std::make_unique<OneStep>(name, [this, arguments] { return status(arguments); });
+    }
+    if (!is_change(verb)) return refuse({Reason::bad_request, "no such command: " + name});
+    return std::make_unique<OneStep>(
+        name, [this, verb, arguments, cause] { return change(verb, arguments, cause); });
 }
 
 Reply Commands::run(const std::string& name, const ConstElementPtr& arguments, ConnectionId cause) {
@@ -87,23 +93,26 @@ Reply Commands::run(const std::string& name, const ConstElementPtr& arguments, C
     return *std::move(reply);
 }
 
-Reply Commands::change(const std::string& name, const ConstElementPtr& arguments,
+Reply Commands::change(const std::string& verb, const ConstElementPtr& arguments,
                        ConnectionId cause) {
-    if (!is_change(name)) return to_reply({Reason::bad_request, "no such command: " + name});
     store_.learn_ours_once();
     if (const auto why = serving_.refusal()) return to_reply({Reason::not_serving, *why});
-    if (name == "dstm4-lease-allocate") return allocate(arguments, cause);
-    if (name == "dstm4-lease-renew") return renew(arguments);
+    if (verb == "lease-allocate") return allocate(arguments, cause);
+    if (verb == "lease-renew") return renew(arguments, cause);
     return release(arguments, cause);
 }
 
 Reply Commands::allocate(const ConstElementPtr& arguments, ConnectionId cause) {
-    Arguments reader(arguments);
+    Arguments reader(arguments, store_.family());
     LeaseRequest request;
     request.client_id = reader.client_id();
     const auto subnet_id = reader.number("subnet-id", 0, uint32_max);
     request.subnet_id = static_cast<std::uint32_t>(subnet_id.value_or(0));
     request.address = reader.address("requested-address");
+    if (store_.family() == AF_INET6) {
+        const auto length = reader.number("prefix-length", prefix_length_min, prefix_length_max);
+        if (length) request.prefix_length = static_cast<std::uint8_t>(*length);
+    }
     const auto lifetime = reader.number("valid-lifetime", 0, uint32_max);
     request.valid_lifetime_s = static_cast<std::uint32_t>(lifetime.value_or(0));
     request.hostname = reader.hostname();
@@ -111,29 +120,28 @@ Reply Commands::allocate(const ConstElementPtr& arguments, ConnectionId cause) {
     if (const auto mistake = reader.mistake()) return to_reply(*mistake);
     request.classes = serving_.classes();
 
-    const auto grant = policy_.allocate(request);
+    const auto grant = policy_.allocate(request, cause);
     if (!grant) {
+        const std::string client = isc::dhcp::ClientId(request.client_id).toText();
         if (grant.error().reason == Reason::pool_exhausted) {
-            LOG_WARN(hook_logger, DSTM_POOL_EXHAUSTED)
-                .arg(isc::dhcp::ClientId(request.client_id).toText())
+            LOG_WARN(hook_logger, DSTM_POOL_EXHAUSTED).arg(client).arg(request.subnet_id);
+        } else if (grant.error().reason == Reason::prefix_unavailable) {
+            LOG_WARN(hook_logger, DSTM_PREFIX_UNAVAILABLE)
+                .arg(static_cast<int>(*request.prefix_length))
+                .arg(client)
                 .arg(request.subnet_id);
         }
         return to_reply(grant.error());
     }
-    if (const auto& gone = grant->replaced) {
-        const bool was_live = is_live(*gone);
-        endings_.push({was_live ? EndingKind::deleted : EndingKind::expired, gone,
-                       was_live ? cause : no_connection});
-    }
-    ElementPtr lease = lease_to_element(*grant->lease);
+    ElementPtr lease = lease_to_element(grant->lease);
     if (grant->reused) lease->set("reused", Element::create(true));
-    return success("lease " + grant->lease->addr_.toText(), lease);
+    return success("lease " + grant->lease.address->addr_.toText(), lease);
 }
 
-Reply Commands::renew(const ConstElementPtr& arguments) {
-    Arguments reader(arguments);
+Reply Commands::renew(const ConstElementPtr& arguments, ConnectionId cause) {
+    Arguments reader(arguments, store_.family());
     LeaseRequest request;
-    const std::uint32_t address = reader.required_address("ip-address");
+    const IOAddress address = reader.required_address("ip-address");
     request.client_id = reader.client_id();
     const auto lifetime = reader.number("valid-lifetime", 0, uint32_max);
     request.valid_lifetime_s = static_cast<std::uint32_t>(lifetime.value_or(0));
@@ -146,47 +154,47 @@ Reply Commands::renew(const ConstElementPtr& arguments) {
     const auto lease =
         owned_lease(address, request.client_id, generation == 0 ? generation_max : generation);
     if (!lease) return to_reply(lease.error());
-    const auto grant = policy_.renew(*lease, request);
+    const auto grant = policy_.renew(*lease, request, cause);
     if (!grant) return to_reply(grant.error());
-    return success("renewed " + grant->lease->addr_.toText(), lease_to_element(*grant->lease));
+    return success("renewed " + grant->lease.address->addr_.toText(),
+                   lease_to_element(grant->lease));
 }
 
 Reply Commands::release(const ConstElementPtr& arguments, ConnectionId cause) {
-    Arguments reader(arguments);
-    const std::uint32_t address = reader.required_address("ip-address");
+    Arguments reader(arguments, store_.family());
+    const IOAddress address = reader.required_address("ip-address");
     const Bytes client_id = reader.client_id();
     const auto up_to = reader.number("up-to-generation", 0, generation_max);
     if (const auto mistake = reader.mistake()) return to_reply(*mistake);
 
     const auto lease = owned_lease(address, client_id, up_to.value_or(generation_max));
     if (!lease) return to_reply(lease.error());
-    if (!policy_.release(*lease)) return to_reply({Reason::not_found, "no such lease"});
-    endings_.push({EndingKind::released, *lease, cause});
-    return success("released " + (*lease)->addr_.toText(), Element::createMap());
+    if (!policy_.release(*lease, cause)) return to_reply({Reason::not_found, "no such lease"});
+    return success("released " + address.toText(), Element::createMap());
 }
 
-tl::expected<Lease4Ptr, Refusal> Commands::owned_lease(std::uint32_t address,
-                                                       const Bytes& client_id,
-                                                       std::int64_t generation) const {
-    const auto lease = store_.find(address);
-    if (!lease || !is_live(*lease)) {
+tl::expected<ClientLease, Refusal> Commands::owned_lease(const IOAddress& address,
+                                                         const Bytes& client_id,
+                                                         std::int64_t generation) const {
+    const auto row = store_.database().find_address(address);
+    if (!row || !is_live(*row)) {
         return tl::unexpected(Refusal{Reason::not_found, "no such lease"});
     }
-    if (!has_client_id(*lease, client_id)) {
+    if (client_id_of(*row) != client_id) {
         return tl::unexpected(Refusal{Reason::not_owner, "the lease is another client's"});
     }
-    if (generation_of(lease->getContext()) > generation) {
+    if (generation_of(row->getContext()) > generation) {
         return tl::unexpected(Refusal{Reason::stale, "the lease carries a higher generation"});
     }
-    return lease;
+    return store_.with_prefix(row);
 }
 
 Reply Commands::status(const ConstElementPtr& arguments) {
-    Arguments reader(arguments);
+    Arguments reader(arguments, store_.family());
     if (const auto mistake = reader.mistake()) return to_reply(*mistake);
     store_.learn_ours_once();
     ElementPtr map = Element::createMap();
-    map->set("family", Element::create(4));
+    map->set("family", Element::create(store_.family() == AF_INET ? 4 : 6));
     map->set("leases", Element::create(static_cast<long long>(store_.ours().size())));
     map->set("serving", Element::create(!serving_.refusal().has_value()));
     add_status_(map);

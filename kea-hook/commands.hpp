@@ -23,18 +23,18 @@
 
 namespace dstm::kea {
 
+// Behind "dstm4-" in kea-dhcp4, behind "dstm6-" in kea-dhcp6.
 inline constexpr std::array<const char*, 6> command_names{
-    "dstm4-lease-allocate", "dstm4-lease-renew", "dstm4-lease-release",
-    "dstm4-lease-list",     "dstm4-lease-batch", "dstm4-status",
+    "lease-allocate", "lease-renew", "lease-release", "lease-list", "lease-batch", "status",
 };
+[[nodiscard]] const char* command_prefix(int family);
 
 class Commands {
 public:
     // Adds to the map what is known elsewhere.
     using AddStatus = std::function<void(const isc::data::ElementPtr& map)>;
 
-    Commands(LeaseStore& store, Policy& policy, Serving& serving, EndingQueue& endings,
-             AddStatus add_status);
+    Commands(LeaseStore& store, Policy& policy, Serving& serving, AddStatus add_status);
 
     // `cause` is the connection that asks, if it is one.
     [[nodiscard]] std::unique_ptr<Task> start(const std::string& name,
@@ -47,19 +47,21 @@ public:
 private:
     class OneStep;
 
-    [[nodiscard]] Reply change(const std::string& name, const isc::data::ConstElementPtr& arguments,
+    [[nodiscard]] Reply change(const std::string& verb, const isc::data::ConstElementPtr& arguments,
                                ConnectionId cause);
     [[nodiscard]] Reply allocate(const isc::data::ConstElementPtr& arguments, ConnectionId cause);
-    [[nodiscard]] Reply renew(const isc::data::ConstElementPtr& arguments);
+    [[nodiscard]] Reply renew(const isc::data::ConstElementPtr& arguments, ConnectionId cause);
     [[nodiscard]] Reply release(const isc::data::ConstElementPtr& arguments, ConnectionId cause);
     [[nodiscard]] Reply status(const isc::data::ConstElementPtr& arguments);
-    [[nodiscard]] tl::expected<isc::dhcp::Lease4Ptr, Refusal> owned_lease(
-        std::uint32_t address, const Bytes& client_id, std::int64_t generation) const;
+    [[nodiscard]] tl::expected<ClientLease, Refusal> owned_lease(const IOAddress& address,
+                                                                 const Bytes& client_id,
+                                                                 std::int64_t generation) const;
+    // Without the prefix; empty if there is no such command.
+    [[nodiscard]] std::string verb_of(const std::string& name) const;
 
     LeaseStore& store_;
     Policy& policy_;
     Serving& serving_;
-    EndingQueue& endings_;
     AddStatus add_status_;
 };
 

@@ -2,34 +2,40 @@
 // want one. It carries what the lease is to remember through Kea's own write.
 #pragma once
 
-#include <dhcp/dhcp4.h>
-#include <dhcp/pkt4.h>
-#include <dhcpsrv/lease.h>
+#include <ctime>
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <dhcp/pkt.h>
 
 #include "kea-hook/kea_values.hpp"
 
 namespace dstm::kea {
 
-class DstmQuery : public isc::dhcp::Pkt4 {
-public:
-    DstmQuery(const Bytes& client_id, isc::data::ConstElementPtr user_context)
-        : Pkt4(isc::dhcp::DHCPREQUEST, 0),
-          client_id_(client_id),
-          user_context_(std::move(user_context)) {}
-
-    [[nodiscard]] const Bytes& client_id() const { return client_id_; }
-    [[nodiscard]] const isc::data::ConstElementPtr& user_context() const { return user_context_; }
-
-private:
-    Bytes client_id_;
-    isc::data::ConstElementPtr user_context_;
+struct Memo {
+    Bytes client_id;
+    isc::data::ConstElementPtr user_context;         // may be null
+    std::time_t now = 0;                             // start of the lease
+    std::optional<std::uint8_t> prefix_length = {};  // of the one prefix that will do
+    // Makes the lease's name out of its address, where Kea is to name the client.
+    std::function<std::string(const IOAddress&)> name = {};
 };
 
-using DstmQueryPtr = boost::shared_ptr<DstmQuery>;
+// `Packet` is Pkt4 or Pkt6.
+template <class Packet>
+class DstmQuery : public Packet, public Memo {
+public:
+    DstmQuery(std::uint8_t message_type, Memo memo)
+        : Packet(message_type, 0), Memo(std::move(memo)) {}
+};
 
-// lease4_select and lease4_renew: what is written into the lease just before Kea stores it. On any
-// thread; the lease is the engine's own copy.
-void complete_selected_lease(const isc::dhcp::Pkt4Ptr& query, const isc::dhcp::Lease4Ptr& lease);
-void complete_renewed_lease(const isc::dhcp::Pkt4Ptr& query, const isc::dhcp::Lease4Ptr& lease);
+// lease4_select and lease6_select, lease4_renew and lease6_renew: what is written into the row just
+// before Kea stores it. On any thread; the row is the engine's own copy.
+//
+// False: not this one.
+[[nodiscard]] bool complete_selected_lease(const isc::dhcp::Pkt& query, isc::dhcp::Lease& row);
+void complete_renewed_lease(const isc::dhcp::Pkt& query, isc::dhcp::Lease& row);
 
 }  // namespace dstm::kea

@@ -8,7 +8,7 @@
 #include <utility>
 #include <vector>
 
-#include <dhcpsrv/lease.h>
+#include "kea-hook/kea_values.hpp"
 
 namespace dstm::kea {
 
@@ -27,7 +27,8 @@ enum class EndingKind {
 
 struct Ending {
     EndingKind kind = EndingKind::unknown;
-    isc::dhcp::Lease4Ptr lease;          // as it was; null for the last two
+    ClientLease lease = {};              // as it was; empty for the last two; without an address
+                                         // if Kea has ended the prefix
     ConnectionId cause = no_connection;  // is not told
 };
 

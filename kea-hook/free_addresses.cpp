@@ -3,13 +3,13 @@
 
 namespace dstm::kea {
 
-std::optional<std::uint32_t> FreeAddresses::next(const AddressRange& range, Time now) {
+std::optional<Number> FreeAddresses::next(const AddressRange& range, Time now) {
     const auto [found, is_new] = pools_.try_emplace(range);
     Pool& pool = found->second;
     if (is_new) pool.cursor = range.first;
     if (pool.full_since.has_value()) {
         if (!pool.freed.empty()) {
-            const std::uint32_t address = pool.freed.front();
+            const Number address = pool.freed.front();
             pool.freed.pop_front();
             return address;
         }
@@ -24,9 +24,10 @@ void FreeAddresses::taken(const AddressRange& range) {
     if (const auto found = pools_.find(range); found != pools_.end()) found->second.looked_at = 0;
 }
 
-void FreeAddresses::freed(std::uint32_t address) {
+void FreeAddresses::freed(int kind, Number address) {
     for (auto& [range, pool] : pools_) {
-        if (address < range.first || address > range.last) continue;
+        if (kind != range.kind || address < range.first || address > range.last) continue;
+        if ((address - range.first) % range.step != 0) continue;
         pool.looked_at = 0;
         if (!pool.full_since.has_value()) continue;
         if (pool.freed.size() < freed_max) {
@@ -38,8 +39,8 @@ void FreeAddresses::freed(std::uint32_t address) {
     }
 }
 
-std::optional<std::uint32_t> FreeAddresses::walk(const AddressRange& range, Pool& pool, Time now) {
-    const std::uint64_t size = std::uint64_t{range.last} - range.first + 1;
+std::optional<Number> FreeAddresses::walk(const AddressRange& range, Pool& pool, Time now) {
+    const Number size = (range.last - range.first) / range.step + 1;
     std::size_t scanned = 0;
     while (pool.looked_at < size) {
         if (pool.cursor > range.last || pool.cursor >= pool.horizon) {
@@ -47,12 +48,13 @@ std::optional<std::uint32_t> FreeAddresses::walk(const AddressRange& range, Pool
             turn_page(range, pool);
             scanned += pool.page.size();
         }
-        const std::uint64_t here = pool.cursor++;
+        const Number here = pool.cursor;
+        pool.cursor += range.step;
         ++pool.looked_at;
         auto& position = pool.page_position;
         while (position < pool.page.size() && pool.page[position] < here) ++position;
         const bool used = position < pool.page.size() && pool.page[position] == here;
-        if (!used) return static_cast<std::uint32_t>(here);
+        if (!used) return here;
     }
     pool.full_since = now;
     pool.freed.clear();
@@ -61,10 +63,9 @@ std::optional<std::uint32_t> FreeAddresses::walk(const AddressRange& range, Pool
 
 void FreeAddresses::turn_page(const AddressRange& range, Pool& pool) {
     if (pool.cursor > range.last) pool.cursor = range.first;
-    pool.page = in_use_(static_cast<std::uint32_t>(pool.cursor), page_size);
+    pool.page = in_use_(range, pool.cursor, page_size);
     pool.page_position = 0;
-    const std::uint64_t end = std::uint64_t{range.last} + 1;
-    pool.horizon = pool.page.size() < page_size ? end : std::uint64_t{pool.page.back()} + 1;
+    pool.horizon = (pool.page.size() < page_size ? range.last : pool.page.back()) + 1;
 }
 
 }  // namespace dstm::kea

@@ -1,4 +1,4 @@
-// Which address of a pool to try next, in work that does not grow with the number of leases per
+// Which address or prefix of a pool to try next, in work that does not grow with the number of leases per
 // request: a cursor walks round the pool over pages of what is in use, and a pool once found full
 // is not walked again until an address of it is freed or the finding is old.
 //
@@ -16,9 +16,14 @@
 
 namespace dstm::kea {
 
+// An address of either family; ISO C++ has no name for it.
+__extension__ using Number = unsigned __int128;
+
 struct AddressRange {
-    std::uint32_t first = 0;
-    std::uint32_t last = 0;  // inclusive
+    Number first = 0;
+    Number last = 0;  // inclusive
+    Number step = 1;  // from one to the next: the size of a prefix
+    int kind = 0;     // of what is given; only passed on
 
     auto operator<=>(const AddressRange&) const = default;
 };
@@ -27,8 +32,9 @@ class FreeAddresses {
 public:
     using Time = std::chrono::steady_clock::time_point;
 
-    // Addresses in use, ascending, none below `from`, at most `limit` of them.
-    using InUse = std::function<std::vector<std::uint32_t>(std::uint32_t from, std::size_t limit)>;
+    // In use of a pool, ascending, none below `from`, at most `limit` of them.
+    using InUse = std::function<std::vector<Number>(const AddressRange& pool, Number from,
+                                                    std::size_t limit)>;
 
     static constexpr std::size_t page_size = 256;
     // Leases looked at for one request; a pool with more in a row needs several requests.
@@ -39,26 +45,25 @@ public:
     explicit FreeAddresses(InUse in_use) : in_use_(std::move(in_use)) {}
 
     // The next candidate, or nothing when the pool is full as far as is known.
-    [[nodiscard]] std::optional<std::uint32_t> next(const AddressRange& pool, Time now);
+    [[nodiscard]] std::optional<Number> next(const AddressRange& pool, Time now);
     // A candidate of this pool was free indeed.
     void taken(const AddressRange& pool);
-    void freed(std::uint32_t address);
+    void freed(int kind, Number address);
     // Many changed at once.
     void forget() { pools_.clear(); }
 
 private:
     struct Pool {
-        std::uint64_t cursor = 0;         // next address to look at
-        std::uint64_t horizon = 0;        // `page` tells the truth below this one
-        std::vector<std::uint32_t> page;  // in use, ascending
+        Number cursor = 0;         // next address to look at
+        Number horizon = 0;        // `page` tells the truth below this one
+        std::vector<Number> page;  // in use, ascending
         std::size_t page_position = 0;
-        std::uint64_t looked_at = 0;  // addresses since one was taken or freed
+        Number looked_at = 0;  // addresses since one was taken or freed
         std::optional<Time> full_since;
-        std::deque<std::uint32_t> freed;  // only while full
+        std::deque<Number> freed;  // only while full
     };
 
-    [[nodiscard]] std::optional<std::uint32_t> walk(const AddressRange& range, Pool& pool,
-                                                    Time now);
+    [[nodiscard]] std::optional<Number> walk(const AddressRange& range, Pool& pool, Time now);
     void turn_page(const AddressRange& range, Pool& pool);
 
     InUse in_use_;

@@ -17,7 +17,6 @@ using isc::data::ConstElementPtr;
 using isc::data::Element;
 using isc::data::ElementPtr;
 using isc::dhcp::IfaceMgr;
-using isc::dhcp::Lease4Ptr;
 
 constexpr int protocol_version = 1;
 
@@ -75,18 +74,19 @@ private:
     std::optional<Reply> reply_;
 };
 
-Hook::Hook()
-    : policy_(store_),
+Hook::Hook(int family)
+    : store_(family),
       endings_([this] { stream_->wake(); }),
-      commands_(store_, policy_, serving_, endings_, [this](const ElementPtr& map) {
+      policy_(store_, endings_),
+      commands_(store_, policy_, serving_, [this](const ElementPtr& map) {
           map->set("protocol", Element::create(protocol_version));
           map->set("connections", Element::create(static_cast<long long>(stream_->connections())));
           map->set("requests", Element::create(static_cast<long long>(requests_)));
           map->set("events-sent", Element::create(static_cast<long long>(events_sent_)));
       }) {}
 
-Result<std::unique_ptr<Hook>> Hook::start(const Parameters& parameters) {
-    std::unique_ptr<Hook> hook(new Hook);
+Result<std::unique_ptr<Hook>> Hook::start(const Parameters& parameters, int family) {
+    std::unique_ptr<Hook> hook(new Hook(family));
     Hook& self = *hook;
     Stream::Handlers handlers;
     handlers.greet = [&self](ConnectionId id) { return self.greeting(id); };
@@ -118,7 +118,7 @@ Hook::~Hook() {
 
 void Hook::configured(const isc::dhcp::NetworkStatePtr& network_state) {
     serving_.set_network_state(network_state);
-    endings_.push({EndingKind::unknown, nullptr});
+    endings_.push({EndingKind::unknown});
 }
 
 Reply Hook::control_command(const std::string& name, const ConstElementPtr& arguments) {
@@ -131,16 +131,16 @@ void Hook::command_processed(const std::string& name, const ConstElementPtr& arg
     follow_operator_command(name, arguments, response, store_, endings_);
 }
 
-void Hook::lease_ended(EndingKind kind, const Lease4Ptr& lease) {
-    // Kea may change its object after the callout.
-    endings_.push({kind, boost::make_shared<isc::dhcp::Lease4>(*lease)});
+void Hook::lease_ended(EndingKind kind, const isc::dhcp::Lease& row) {
+    const auto copy = copy_of(row);  // Kea may change its object after the callout
+    endings_.push({kind, is_prefix(row) ? ClientLease{{}, copy} : ClientLease{copy, {}}});
 }
 
 std::string Hook::greeting(ConnectionId id) {
     sequences_[id] = 0;
     ElementPtr arguments = Element::createMap();
     arguments->set("protocol", Element::create(protocol_version));
-    arguments->set("family", Element::create(4));
+    arguments->set("family", Element::create(store_.family() == AF_INET ? 4 : 6));
     return event_line(id, "hello", arguments);
 }
 
@@ -161,7 +161,7 @@ void Hook::deliver_endings() {
     for (const auto& ending : endings_.take()) {
         if (ending.kind == EndingKind::unknown) relearn = true;
         if (ending.kind == EndingKind::changed) resync = true;
-        if (ending.lease) deliver(ending);
+        if (ending.lease.address || ending.lease.prefix) deliver(ending);
     }
     if (relearn) {
         policy_.free_addresses().forget();
@@ -179,17 +179,47 @@ void Hook::learn_again() {
 }
 
 void Hook::deliver(const Ending& ending) {
-    const std::uint32_t address = ending.lease->addr_.toUint32();
-    policy_.free_addresses().freed(address);
-    if (ending.kind == EndingKind::recovered || !is_ours(*ending.lease)) return;
-    const auto known = store_.ours(address);
-    // It may have been given again before we are told that it had ended.
-    const bool same =
-        known && known->client_id_ && ending.lease->client_id_ &&
-        *known->client_id_ == *ending.lease->client_id_ &&
-        generation_of(known->getContext()) <= generation_of(ending.lease->getContext());
-    if (same) store_.forget(address);
-    broadcast(event_name(ending.kind), lease_to_element(*ending.lease), ending.cause);
+    const RowPtr& row = ending.lease.address ? ending.lease.address : ending.lease.prefix;
+    policy_.freed(*row);
+    if (ending.kind == EndingKind::recovered || !is_ours(*row)) return;
+    try {
+        // What the packet threads do with the row is done before we look.
+        const isc::util::MultiThreadingCriticalSection no_packet_threads;
+        ending.lease.address ? deliver_end_of_address(ending) : deliver_end_of_prefix(ending);
+    } catch (const std::exception& error) {
+        LOG_ERROR(hook_logger, DSTM_CALLOUT_FAILED).arg("the end of a lease").arg(error.what());
+    }
+}
+
+// It may have been given again before we are told that it had ended.
+bool Hook::is_given_again(const isc::dhcp::Lease& row) const {
+    const auto now = is_prefix(row) ? store_.database().find_prefix(row.addr_)
+                                    : store_.database().find_address(row.addr_);
+    return now && is_live(*now) && is_ours(*now) && client_id_of(*now) == client_id_of(row);
+}
+
+void Hook::deliver_end_of_address(const Ending& ending) {
+    ClientLease lease = ending.lease;
+    const auto& row = *lease.address;
+    const auto known = store_.ours(row.addr_);
+    const bool same = known.address && client_id_of(*known.address) == client_id_of(row);
+    if (same && !lease.prefix) lease.prefix = known.prefix;
+    if (!is_given_again(row)) {
+        if (same) store_.forget(row.addr_);
+        if (lease.prefix) policy_.end_rest(lease.prefix);
+    }
+    broadcast(event_name(ending.kind), lease_to_element(lease), ending.cause);
+}
+
+// The address speaks for the lease: if it is there no longer, its own end is told, or was.
+void Hook::deliver_end_of_prefix(const Ending& ending) {
+    const auto& prefix = ending.lease.prefix;
+    const auto known = store_.ours_with_prefix(prefix->addr_);
+    if (!known.address || client_id_of(*known.address) != client_id_of(*prefix)) return;
+    if (is_given_again(*prefix) || !is_given_again(*known.address)) return;
+    store_.forget(known.address->addr_);
+    policy_.end_rest(known.address);
+    broadcast(event_name(ending.kind), lease_to_element(known), ending.cause);
 }
 
 void Hook::broadcast(const std::string& name, const ElementPtr& arguments, ConnectionId except) {

@@ -21,8 +21,9 @@ namespace dstm::kea {
 
 class Hook {
 public:
-    // Opens the socket and hands it to Kea's event loop.
-    [[nodiscard]] static Result<std::unique_ptr<Hook>> start(const Parameters& parameters);
+    // Opens the socket and hands it to Kea's event loop. `family` is Kea's, AF_INET or AF_INET6.
+    [[nodiscard]] static Result<std::unique_ptr<Hook>> start(const Parameters& parameters,
+                                                             int family);
     ~Hook();
     Hook(const Hook&) = delete;
     Hook& operator=(const Hook&) = delete;
@@ -35,25 +36,28 @@ public:
                            const isc::data::ConstElementPtr& response);
 
     // Any thread.
-    void lease_ended(EndingKind kind, const isc::dhcp::Lease4Ptr& lease);
+    void lease_ended(EndingKind kind, const isc::dhcp::Lease& row);
 
 private:
     class Request;
 
-    Hook();
+    explicit Hook(int family);
     [[nodiscard]] std::string greeting(ConnectionId id);
     [[nodiscard]] std::string event_line(ConnectionId id, const std::string& name,
                                          const isc::data::ElementPtr& arguments);
     void deliver_endings();
     void deliver(const Ending& ending);
+    void deliver_end_of_address(const Ending& ending);
+    void deliver_end_of_prefix(const Ending& ending);
+    [[nodiscard]] bool is_given_again(const isc::dhcp::Lease& row) const;
     void learn_again();
     void broadcast(const std::string& name, const isc::data::ElementPtr& arguments,
                    ConnectionId except);
 
     LeaseStore store_;
+    EndingQueue endings_;
     Policy policy_;
     Serving serving_;
-    EndingQueue endings_;
     Commands commands_;
     std::unique_ptr<Stream> stream_;
     std::map<ConnectionId, std::uint64_t> sequences_;  // of the last event, per connection

@@ -1,6 +1,7 @@
 // See the header.
 #include "kea-hook/kea_values.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -18,6 +19,7 @@ using isc::dhcp::HWAddr;
 using isc::dhcp::HWAddrPtr;
 using isc::dhcp::Lease;
 using isc::dhcp::Lease4;
+using isc::dhcp::Lease6;
 
 namespace {
 
@@ -123,14 +125,34 @@ HWAddrPtr hardware_address_of(const Bytes& client_id) {
     return boost::make_shared<HWAddr>(address, isc::dhcp::HTYPE_ETHER);
 }
 
-bool is_live(const Lease4& lease) {
-    return lease.state_ == Lease::STATE_DEFAULT && !lease.expired();
+Number to_number(const IOAddress& address) {
+    Number number = 0;
+    for (const std::uint8_t byte : address.toBytes()) number = number << 8 | byte;
+    return number;
 }
 
-bool is_ours(const Lease4& lease) { return mark_in(lease.getContext()) != nullptr; }
+IOAddress to_address(Number number, int family) {
+    Bytes bytes(family == AF_INET ? 4 : 16);
+    for (std::size_t i = bytes.size(); i-- > 0; number >>= 8) {
+        bytes[i] = static_cast<std::uint8_t>(number);
+    }
+    return IOAddress::fromBytes(static_cast<short>(family), bytes.data());
+}
 
-bool has_client_id(const Lease4& lease, const Bytes& client_id) {
-    return lease.client_id_ && lease.client_id_->getClientId() == client_id;
+bool is_live(const Lease& row) { return row.state_ == Lease::STATE_DEFAULT && !row.expired(); }
+
+bool is_ours(const Lease& row) { return mark_in(row.getContext()) != nullptr; }
+
+Bytes client_id_of(const Lease& row) {
+    if (const auto* row4 = dynamic_cast<const Lease4*>(&row)) return row4->getClientIdVector();
+    return dynamic_cast<const Lease6&>(row).getDuidVector();
+}
+
+RowPtr copy_of(const Lease& row) {
+    if (const auto* row4 = dynamic_cast<const Lease4*>(&row)) {
+        return boost::make_shared<Lease4>(*row4);
+    }
+    return boost::make_shared<Lease6>(dynamic_cast<const Lease6&>(row));
 }
 
 std::int64_t generation_of(const ConstElementPtr& user_context) {
@@ -159,19 +181,26 @@ ElementPtr without_our_mark(const ConstElementPtr& context) {
     return rest->size() == 0 ? nullptr : rest;
 }
 
-ElementPtr lease_to_element(const Lease4& lease) {
+ElementPtr lease_to_element(const ClientLease& lease) {
+    const Lease& row = *lease.address;
     ElementPtr map = Element::createMap();
-    map->set("ip-address", Element::create(lease.addr_.toText()));
-    map->set("subnet-id", Element::create(static_cast<long long>(lease.subnet_id_)));
-    map->set("client-id",
-             Element::create(lease.client_id_ ? hex_with_colons(lease.client_id_->getClientId())
-                                              : std::string()));
-    map->set("hw-address", Element::create(lease.hwaddr_ ? lease.hwaddr_->toText(false) : ""));
-    map->set("hostname", Element::create(lease.hostname_));
-    map->set("valid-lifetime", Element::create(static_cast<long long>(lease.valid_lft_)));
-    map->set("cltt", Element::create(static_cast<long long>(lease.cltt_)));
-    map->set("expires-at", Element::create(static_cast<long long>(lease.cltt_) + lease.valid_lft_));
-    const auto context = lease.getContext();
+    map->set("ip-address", Element::create(row.addr_.toText()));
+    std::int64_t end = row.getExpirationTime();
+    if (const auto prefix = boost::dynamic_pointer_cast<Lease6>(lease.prefix)) {
+        map->set("prefix", Element::create(prefix->addr_.toText() + "/" +
+                                           std::to_string(prefix->prefixlen_)));
+        end = std::min(end, prefix->getExpirationTime());
+    }
+    map->set("subnet-id", Element::create(static_cast<long long>(row.subnet_id_)));
+    map->set("client-id", Element::create(hex_with_colons(client_id_of(row))));
+    if (row.getType() == Lease::TYPE_V4) {
+        map->set("hw-address", Element::create(row.hwaddr_ ? row.hwaddr_->toText(false) : ""));
+    }
+    map->set("hostname", Element::create(row.hostname_));
+    map->set("valid-lifetime", Element::create(static_cast<long long>(row.valid_lft_)));
+    map->set("cltt", Element::create(static_cast<long long>(row.cltt_)));
+    map->set("expires-at", Element::create(static_cast<long long>(end)));
+    const auto context = row.getContext();
     map->set("user-context", context ? context : ConstElementPtr(Element::createMap()));
     return map;
 }

@@ -1,48 +1,54 @@
-// Kea's lease database as the hook uses it, and a copy of the leases that are ours: when an
+// The leases of Kea's database that matter to the hook, and a copy of those that are ours: when an
 // operator deletes one, Kea says so only afterwards, and the copy tells what it was.
 //
 // Kea's main thread only. Functions that reach the database throw isc::Exception when it fails.
 #pragma once
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
+#include <memory>
 #include <vector>
 
-#include <dhcpsrv/lease.h>
-
-#include "kea-hook/kea_values.hpp"
+#include "kea-hook/free_addresses.hpp"
+#include "kea-hook/lease_database.hpp"
 
 namespace dstm::kea {
 
 class LeaseStore {
 public:
-    using Lease4Ptr = isc::dhcp::Lease4Ptr;
+    using Ours = std::map<IOAddress, ClientLease>;
 
-    // Straight from Kea, in any state; null if there is none.
-    [[nodiscard]] Lease4Ptr find(std::uint32_t address) const;
-    [[nodiscard]] std::vector<Lease4Ptr> of_client(const Bytes& client_id) const;
-    // In the order of addresses, those above `address`.
-    [[nodiscard]] std::vector<Lease4Ptr> after(std::uint32_t address, std::size_t limit) const;
-    // Addresses from `from` on that nobody else can have now (FreeAddresses::InUse).
-    [[nodiscard]] std::vector<std::uint32_t> in_use(std::uint32_t from, std::size_t limit) const;
+    explicit LeaseStore(int family) : database_(make_lease_database(family)) {}
+
+    [[nodiscard]] const LeaseDatabase& database() const { return *database_; }
+    [[nodiscard]] int family() const { return database_->family(); }
+
+    // The lease that is named by this row, which is an address's: with the live prefix of the same
+    // client, straight from Kea.
+    [[nodiscard]] ClientLease with_prefix(const RowPtr& address) const;
+    // What nobody else can have now (FreeAddresses::InUse).
+    [[nodiscard]] std::vector<Number> in_use(const AddressRange& pool, Number from,
+                                             std::size_t limit) const;
     // Deletes it and counts it as given back; false if it was gone already.
-    bool remove(const Lease4Ptr& lease);
+    bool remove(const RowPtr& row);
 
     // The copy. It is read once, and kept by whoever changes a lease.
     void learn_ours();
     void learn_ours_once() {
         if (!learnt_) learn_ours();
     }
-    void note(const Lease4Ptr& lease);
-    void forget(std::uint32_t address) { ours_.erase(address); }
-    // Null if that one is not ours.
-    [[nodiscard]] Lease4Ptr ours(std::uint32_t address) const;
-    [[nodiscard]] const std::map<std::uint32_t, Lease4Ptr>& ours() const { return ours_; }
+    void note(const ClientLease& lease);
+    void forget(const IOAddress& address);
+    // Without an address if there is none of ours.
+    [[nodiscard]] ClientLease ours(const IOAddress& address) const;
+    [[nodiscard]] ClientLease ours_with_prefix(const IOAddress& prefix) const;
+    [[nodiscard]] const Ours& ours() const { return ours_; }
 
 private:
+    std::unique_ptr<LeaseDatabase> database_;
     bool learnt_ = false;
-    std::map<std::uint32_t, Lease4Ptr> ours_;
+    Ours ours_;
+    std::map<IOAddress, IOAddress> prefixes_;  // of ours_, to the address of the same lease
 };
 
 }  // namespace dstm::kea

@@ -1,7 +1,6 @@
 // See the header.
 #include "kea-hook/list_task.hpp"
 
-#include "common/base/ip_address.hpp"
 #include "kea-hook/json_line.hpp"
 
 namespace dstm::kea {
@@ -19,24 +18,25 @@ constexpr std::size_t portion = 50;
 }  // namespace
 
 ListTask::ListTask(LeaseStore& store, Arguments& arguments)
-    : Task("dstm4-lease-list"),
+    : Task("lease-list"),
       store_(store),
-      position_(arguments.address("from").value_or(0)),
+      position_(arguments.address("from").value_or(to_address(0, store.family()))),
       last_listed_(position_),
       limit_(static_cast<std::size_t>(arguments.number("limit", 1, limit_max).value_or(limit_max))),
       leases_(Element::createList()) {}
 
 std::optional<Reply> ListTask::advance() {
-    const auto page = store_.after(position_, portion);
+    const auto page = store_.database().after(position_, portion);
     end_ = page.size() < portion;
     scanned_ += page.size();
-    for (const auto& lease : page) {
-        position_ = lease->addr_.toUint32();
-        if (!is_ours(*lease) || !is_live(*lease)) continue;
+    for (const auto& row : page) {
+        position_ = row->addr_;
+        if (is_prefix(*row) || !is_ours(*row) || !is_live(*row)) continue;
         more_ = leases_->size() == limit_ || size_ > answer_size_max;
         if (more_) return answer();
+        const auto lease = store_.with_prefix(row);
         store_.note(lease);  // may have come from an HA partner, unnoticed
-        const ElementPtr element = lease_to_element(*lease);
+        const ElementPtr element = lease_to_element(lease);
         size_ += size_as_json(element);
         leases_->add(element);
         last_listed_ = position_;
@@ -52,8 +52,7 @@ Reply ListTask::answer() const {
     map->set("leases", leases_);
     map->set("count", Element::create(static_cast<long long>(count)));
     if (more_ || !end_) {
-        const Ipv4Address next(more_ ? last_listed_ : position_);
-        map->set("next", Element::create(next.to_string()));
+        map->set("next", Element::create((more_ ? last_listed_ : position_).toText()));
     }
     return {0, std::to_string(count) + " leases", map};
 }

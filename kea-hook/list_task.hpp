@@ -1,4 +1,4 @@
-// dstm4-lease-list: one page of the leases that are ours, looked for in small portions.
+// lease-list: one page of the leases that are ours, looked for in small portions.
 #pragma once
 
 #include <cstddef>
@@ -20,8 +20,8 @@ private:
     [[nodiscard]] Reply answer() const;
 
     LeaseStore& store_;
-    std::uint32_t position_;  // looked at up to here
-    std::uint32_t last_listed_;
+    IOAddress position_;  // looked at up to here
+    IOAddress last_listed_;
     std::size_t limit_;
     std::size_t scanned_ = 0;
     std::size_t size_ = 0;  // of the leases as JSON

@@ -1,8 +1,6 @@
-// See the header. Both lease4-del and lease4-update can name a lease by address; -del also by
-// subnet and identifier.
+// See the header. -del and -update can name a lease by address; -del also by subnet and identifier.
 #include "kea-hook/operator_commands.hpp"
 
-#include <optional>
 #include <vector>
 
 #include "common/base/ip_address.hpp"
@@ -14,7 +12,6 @@ namespace {
 
 using isc::data::ConstElementPtr;
 using isc::data::Element;
-using isc::dhcp::Lease4Ptr;
 
 bool succeeded(const ConstElementPtr& response) {
     if (!response || response->getType() != Element::map) return false;
@@ -22,40 +19,62 @@ bool succeeded(const ConstElementPtr& response) {
     return result && result->getType() == Element::integer && result->intValue() == 0;
 }
 
-std::optional<std::uint32_t> address_in(const ConstElementPtr& arguments) {
-    if (!arguments || arguments->getType() != Element::map) return std::nullopt;
-    const auto text = arguments->get("ip-address");
-    if (!text || text->getType() != Element::string) return std::nullopt;
-    const auto address = Ipv4Address::parse(text->stringValue());
-    return address ? std::optional(address->host_order()) : std::nullopt;
+void add_address(const ConstElementPtr& lease, std::vector<IOAddress>& addresses) {
+    const auto text =
+        lease && lease->getType() == Element::map ? lease->get("ip-address") : nullptr;
+    if (!text || text->getType() != Element::string) return;
+    if (const auto address = parse_ip_address(text->stringValue())) {
+        addresses.emplace_back(to_string(*address));
+    }
 }
 
-bool same_tunnel(const Lease4Ptr& before, const Lease4Ptr& after) {
-    return after && is_live(*after) && is_ours(*after) && before->client_id_ && after->client_id_ &&
-           *before->client_id_ == *after->client_id_ &&
+// Those that the command names: one, or in lease6-bulk-apply two lists of them.
+std::vector<IOAddress> addresses_in(const ConstElementPtr& arguments) {
+    std::vector<IOAddress> addresses;
+    if (!arguments || arguments->getType() != Element::map) return addresses;
+    add_address(arguments, addresses);
+    for (const char* name : {"deleted-leases", "leases"}) {
+        const auto list = arguments->get(name);
+        if (!list || list->getType() != Element::list) continue;
+        for (const auto& lease : list->listValue()) add_address(lease, addresses);
+    }
+    return addresses;
+}
+
+bool same_tunnel(const RowPtr& before, const RowPtr& after) {
+    return after && is_live(*after) && is_ours(*after) &&
+           client_id_of(*before) == client_id_of(*after) &&
            generation_of(after->getContext()) >= generation_of(before->getContext());
 }
 
-// A lease that was deleted, or given another meaning.
-void check_one(std::uint32_t address, LeaseStore& store, EndingQueue& endings) {
+void check_prefix(const IOAddress& prefix, LeaseStore& store, EndingQueue& endings) {
+    const auto before = store.ours_with_prefix(prefix).prefix;
+    if (before && !same_tunnel(before, store.database().find_prefix(prefix))) {
+        endings.push({EndingKind::deleted, {.address = {}, .prefix = before}});
+    }
+}
+
+// A row that was deleted, or given another meaning.
+void check_one(const IOAddress& address, LeaseStore& store, EndingQueue& endings) {
+    check_prefix(address, store, endings);
     const auto before = store.ours(address);
-    const auto after = store.find(address);
-    if (before && !same_tunnel(before, after)) {
-        store.forget(address);
+    const auto row = store.database().find_address(address);
+    if (before.address && !same_tunnel(before.address, row)) {
         endings.push({EndingKind::deleted, before});
     }
-    if (!after || !is_ours(*after) || !is_live(*after)) return;
-    const bool unchanged = before && lease_to_element(*before)->equals(*lease_to_element(*after));
+    if (!row || !is_ours(*row) || !is_live(*row)) return;
+    const auto after = store.with_prefix(row);
+    const bool unchanged =
+        before.address && lease_to_element(before)->equals(*lease_to_element(after));
     store.note(after);
-    if (!unchanged) endings.push({EndingKind::changed, nullptr});
+    if (!unchanged) endings.push({EndingKind::changed});
 }
 
 // Deleted by something else than the address: whichever of ours is not there any more.
 void check_all(LeaseStore& store, EndingQueue& endings) {
-    std::vector<std::uint32_t> addresses;
-    for (const auto& [address, lease] : store.ours()) addresses.push_back(address);
-    for (const std::uint32_t address : addresses) {
-        if (!store.find(address)) check_one(address, store, endings);
+    for (const auto& [address, lease] : LeaseStore::Ours(store.ours())) {
+        if (!store.database().find_address(address)) check_one(address, store, endings);
+        if (lease.prefix) check_prefix(lease.prefix->addr_, store, endings);
     }
 }
 
@@ -65,14 +84,14 @@ void follow_operator_command(const std::string& name, const ConstElementPtr& arg
                              const ConstElementPtr& response, LeaseStore& store,
                              EndingQueue& endings) {
     if (!succeeded(response)) return;
-    if (name == "lease4-del" || name == "lease4-update" || name == "lease4-add") {
-        if (const auto address = address_in(arguments)) {
-            check_one(*address, store, endings);
-        } else {
-            check_all(store, endings);
-        }
-    } else if (name == "lease4-wipe" || name == "ha-sync") {
-        endings.push({EndingKind::unknown, nullptr});
+    const std::string prefix = store.family() == AF_INET ? "lease4-" : "lease6-";
+    const std::string verb = name.starts_with(prefix) ? name.substr(prefix.size()) : std::string();
+    if (verb == "del" || verb == "update" || verb == "add" || verb == "bulk-apply") {
+        const auto addresses = addresses_in(arguments);
+        for (const auto& address : addresses) check_one(address, store, endings);
+        if (addresses.empty()) check_all(store, endings);
+    } else if (verb == "wipe" || name == "ha-sync") {
+        endings.push({EndingKind::unknown});
     }
 }
 

@@ -1,354 +1,277 @@
-// See the header. RFC 2131 s4.3.2: to Kea each request looks like a DHCPREQUEST of a client that
-// names the address, or leaves the choice to the server.
+// See the header.
 #include "kea-hook/policy.hpp"
 
 #include <algorithm>
+#include <chrono>
 
-#include <boost/algorithm/string/case_conv.hpp>
+#include <dhcpsrv/pool.h>
+#include <dhcpsrv/subnet.h>
 
-#include <dhcp/classify.h>
-#include <dhcp/option_int.h>
-#include <dhcp/option_string.h>
-#include <dhcpsrv/cfgmgr.h>
-#include <dhcpsrv/ncr_generator.h>
-#include <dhcpsrv/shared_network.h>
-#include <eval/evaluate.h>
-#include <hooks/hooks_manager.h>
-
-#include "kea-hook/dstm_query.hpp"
-#include "kea-hook/kea_compat.hpp"
+#include "kea-hook/names.hpp"
 
 namespace dstm::kea {
 
-using isc::asiolink::IOAddress;
-using isc::dhcp::AllocEngine;
-using isc::dhcp::CfgMgr;
-using isc::dhcp::ClientId;
 using isc::dhcp::Lease;
-using isc::dhcp::Lease4;
-using isc::dhcp::Lease4Collection;
-using isc::dhcp::Lease4CollectionPtr;
-using isc::dhcp::Lease4Ptr;
-using isc::dhcp::Option;
-using isc::dhcp::Pkt4Ptr;
-using isc::hooks::CalloutHandle;
-using isc::hooks::HooksManager;
+using isc::dhcp::Pool6;
 
 namespace {
 
 // Candidates of one pool that Kea may refuse (reserved for others, taken this moment) before the
 // pool counts as exhausted for this request.
 constexpr int candidates_max = 64;
-// Addresses that Kea's engine looks at on its own after ours were refused.
-constexpr std::uint64_t engine_attempts_max = 16;
 
-constexpr const char* vendor_class = "dstm";
-
-// As kea-dhcp4 does for a packet: all classes whose expression is true, in the order of the
-// configuration; those that ask for KNOWN or UNKNOWN in a second pass.
-void add_configured_classes(const Pkt4Ptr& query, bool depend_on_known) {
-    const auto dictionary = CfgMgr::instance().getCurrentCfg()->getClientClassDictionary();
-    for (const auto& definition : *dictionary->getClasses()) {
-        const auto& expression = definition->getMatchExpr();
-        if (!expression || definition->getRequired()) continue;
-        if (definition->getDependOnKnown() != depend_on_known) continue;
-        try {
-            if (isc::dhcp::evaluateBool(*expression, *query))
-                query->addClass(definition->getName());
-        } catch (const isc::Exception&) {
-            // An expression that cannot be evaluated for this message is false, as in Kea.
-        }
-    }
+bool is_wanted(const Lease& row, const Wanted& wanted) {
+    if (row.getType() != wanted.type || row.stateDeclined()) return false;
+    const auto* row6 = dynamic_cast<const isc::dhcp::Lease6*>(&row);
+    return row6 == nullptr || row6->prefixlen_ == wanted.length;
 }
 
-DstmQueryPtr make_query(const LeaseRequest& request) {
-    const auto query = boost::make_shared<DstmQuery>(request.client_id, request.user_context);
-    query->setHWAddr(hardware_address_of(request.client_id));
-    query->addOption(boost::make_shared<Option>(Option::V4, isc::dhcp::DHO_DHCP_CLIENT_IDENTIFIER,
-                                                request.client_id));
-    query->addOption(boost::make_shared<isc::dhcp::OptionString>(
-        Option::V4, isc::dhcp::DHO_VENDOR_CLASS_IDENTIFIER, vendor_class));
-    if (request.valid_lifetime_s != 0) {
-        query->addOption(boost::make_shared<isc::dhcp::OptionUint32>(
-            Option::V4, isc::dhcp::DHO_DHCP_LEASE_TIME, request.valid_lifetime_s));
-    }
-    query->addClass("ALL");
-    query->addClass(std::string("VENDOR_CLASS_") + vendor_class);
-    for (const auto& name : request.classes) query->addClass(name);
-    add_configured_classes(query, false);
-    return query;
+// The pool as a range to walk, if it gives what is wanted.
+std::optional<AddressRange> range_of(const isc::dhcp::Pool& pool, const Wanted& wanted) {
+    const auto* pool6 = dynamic_cast<const Pool6*>(&pool);
+    if (pool6 != nullptr && pool6->getLength() != wanted.length) return std::nullopt;
+    const int width = wanted.type == Lease::TYPE_V4 ? 32 : 128;
+    return AddressRange{.first = to_number(pool.getFirstAddress()),
+                        .last = to_number(pool.getLastAddress()),
+                        .step = Number{1} << (width - wanted.length),
+                        .kind = wanted.type};
 }
 
-// leases4_committed, as kea-dhcp4 calls it for a packet: this is how Kea HA learns of a change. HA
-// may keep the query for the partner's answer; nobody waits for it here.
-void commit(const Pkt4Ptr& query, const Lease4Ptr& lease, const Lease4Ptr& deleted) {
-    const int index = isc::hooks::ServerHooks::getServerHooks().findIndex("leases4_committed");
-    if (index < 0 || !HooksManager::calloutsPresent(index)) return;
-    const auto leases = boost::make_shared<Lease4Collection>();
-    const auto deleted_leases = boost::make_shared<Lease4Collection>();
-    if (lease) leases->push_back(lease);
-    if (deleted) deleted_leases->push_back(deleted);
-
-    const auto handle = HooksManager::createCalloutHandle();
-    handle->setArgument("query4", query);
-    handle->setArgument("leases4", Lease4CollectionPtr(leases));
-    handle->setArgument("deleted_leases4", Lease4CollectionPtr(deleted_leases));
-    HooksManager::park("leases4_committed", query, [] {});
-    try {
-        HooksManager::callCallouts(index, *handle);
-    } catch (...) {
-        HooksManager::drop("leases4_committed", query);
-        throw;
-    }
-    if (handle->getStatus() != CalloutHandle::NEXT_STEP_PARK) {
-        HooksManager::drop("leases4_committed", query);
-    }
+Wanted address_in(int family) {
+    return family == AF_INET ? Wanted{Lease::TYPE_V4, 32} : Wanted{Lease::TYPE_NA, 128};
 }
 
-std::vector<EngineSubnet4Ptr> subnets_for(std::uint32_t subnet_id) {
-    const auto subnets = CfgMgr::instance().getCurrentCfg()->getCfgSubnets4();
-    std::vector<EngineSubnet4Ptr> result;
-    if (subnet_id == 0) {
-        result.assign(subnets->getAll()->begin(), subnets->getAll()->end());
-        return result;
-    }
-    const EngineSubnet4Ptr wanted = isc::dhcp::SubnetFetcher4::get(*subnets->getAll(), subnet_id);
-    if (!wanted) return result;
-    result.push_back(wanted);
-    isc::dhcp::SharedNetwork4Ptr network;
-    wanted->getSharedNetwork(network);
-    if (!network) return result;
-    for (const auto& subnet : *network->getAllSubnets()) {
-        if (subnet != wanted) result.push_back(subnet);
-    }
-    return result;
-}
-
-std::string qualified(const std::string& hostname, const isc::dhcp::DdnsParams& params) {
-    std::string name = hostname;
-    if (!name.ends_with('.')) {
-        name = CfgMgr::instance().getD2ClientMgr().qualifyName(name, params, true);
-    }
-    boost::algorithm::to_lower(name);
-    return name;
-}
-
-// What the engine did for one question.
-struct Outcome {
-    Lease4Ptr lease;  // null: refused
-    Lease4Ptr old;    // what was changed or replaced
-    DstmQueryPtr query;
-};
-
-// DNS after a grant, as kea-dhcp4 does it: the old name goes if it changed, the new one comes.
-void update_dns(const EngineSubnet4Ptr& subnet, const Lease4Ptr& lease, const Lease4Ptr& old) {
-    const auto ddns = CfgMgr::instance().getCurrentCfg()->getDdnsParams(subnet);
-    const bool same_name = old && old->addr_ == lease->addr_ && lease->hasIdenticalFqdn(*old);
-    if (old && !same_name) isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_REMOVE, old);
-    if (!same_name || ddns->getUpdateOnRenew()) {
-        isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_ADD, lease);
-    }
-}
-
-// Everything that follows a lease which the engine has written.
-Grant conclude(LeaseStore& store, const EngineSubnet4Ptr& subnet, const Outcome& outcome) {
-    const bool moved = outcome.old && outcome.old->addr_ != outcome.lease->addr_;
-    // The engine reclaims, DNS included, what had ended at this address; not what it replaces.
-    const Lease4Ptr old = outcome.old && (moved || is_live(*outcome.old)) ? outcome.old : nullptr;
-    Grant grant;
-    grant.lease = outcome.lease;
-    grant.reused = old && !moved;
-    grant.replaced = moved ? old : nullptr;
-    if (moved) store.forget(old->addr_.toUint32());
-    store.note(grant.lease);
-    update_dns(subnet, grant.lease, old);
-    commit(outcome.query, grant.lease, grant.replaced);
-    return grant;
+bool same_row(const RowPtr& one, const RowPtr& other) {
+    return one && other && one->getType() == other->getType() && one->addr_ == other->addr_;
 }
 
 }  // namespace
 
 // One subnet that may serve one client.
 struct Policy::Attempt {
-    EngineSubnet4Ptr subnet;
-    Lease4Ptr previous;  // the client's lease there, live or not
-    bool supported = true;
-    bool reserved = false;
-    isc::dhcp::ClientClasses classes;  // what the client's query has in this subnet
+    SubnetPtr subnet;
+    RowPtr held;                    // what the client has there in the database, live or not
+    std::optional<IOAddress> last;  // the address of it, also after it is gone
+    Standing standing;
 
-    [[nodiscard]] bool has_live() const { return previous && is_live(*previous); }
+    [[nodiscard]] bool has_live() const { return held && is_live(*held); }
 };
 
-class Policy::Engine {
-public:
-    Engine() : engine_(make_engine<AllocEngine>(engine_attempts_max)) {}
-
-    // `address` 0: the client's reservation, or what the engine finds by itself.
-    Outcome ask(const LeaseRequest& request, const Attempt& attempt, std::uint32_t address) {
-        auto query = make_query(request);
-        AllocEngine::ClientContext4 context(
-            attempt.subnet, boost::make_shared<ClientId>(request.client_id), query->getHWAddr(),
-            IOAddress(address), false, false, "", false);
-        identify(context, query);
-        if (!attempt.subnet->clientSupported(query->getClasses())) return {};
-        name(context, request, attempt.previous);
-        const Lease4Ptr lease = engine_->allocateLease4(context);
-        if (!lease) return {};
-        return {lease, context.old_lease_, query};
-    }
-
-    // What Kea's configuration says of this client in this subnet.
-    void examine(const LeaseRequest& request, Attempt& attempt) {
-        const auto query = make_query(request);
-        AllocEngine::ClientContext4 context(
-            attempt.subnet, boost::make_shared<ClientId>(request.client_id), query->getHWAddr(),
-            IOAddress(std::uint32_t{0}), false, false, "", false);
-        identify(context, query);
-        attempt.classes = query->getClasses();
-        attempt.supported = attempt.subnet->clientSupported(attempt.classes);
-        attempt.reserved =
-            std::any_of(context.hosts_.begin(), context.hosts_.end(), [](const auto& entry) {
-                return entry.second && !entry.second->getIPv4Reservation().isV4Zero();
-            });
-    }
-
-private:
-    static void identify(AllocEngine::ClientContext4& context, const DstmQueryPtr& query) {
-        context.query_ = query;
-        context.callout_handle_ = HooksManager::createCalloutHandle();
-        context.addHostIdentifier(isc::dhcp::Host::IDENT_CLIENT_ID, query->client_id());
-        AllocEngine::findReservation(context);
-        query->addClass(context.hosts_.empty() ? "UNKNOWN" : "KNOWN");
-        if (const auto host = context.currentHost()) {
-            for (const auto& host_class : host->getClientClasses4()) query->addClass(host_class);
-        }
-        add_configured_classes(query, true);
-    }
-
-    static void name(AllocEngine::ClientContext4& context, const LeaseRequest& request,
-                     const Lease4Ptr& previous) {
-        const auto host = context.currentHost();
-        std::string hostname = request.hostname.value_or("");
-        if (!request.hostname && previous && is_live(*previous)) hostname = previous->hostname_;
-        if (hostname.empty() && host) hostname = host->getHostname();
-        const auto ddns = context.getDdnsParams();
-        const bool update = !hostname.empty() && ddns->getEnableUpdates();
-        context.hostname_ = update ? qualified(hostname, *ddns) : hostname;
-        context.fwd_dns_update_ = update;
-        context.rev_dns_update_ = update;
-    }
-
-    std::unique_ptr<AllocEngine> engine_;
-};
-
-Policy::Policy(LeaseStore& store)
+Policy::Policy(LeaseStore& store, EndingQueue& endings)
     : store_(store),
-      free_([&store](std::uint32_t from, std::size_t limit) { return store.in_use(from, limit); }),
-      engine_(std::make_unique<Engine>()) {}
+      endings_(endings),
+      free_([&store](const AddressRange& pool, Number from, std::size_t limit) {
+          return store.in_use(pool, from, limit);
+      }),
+      engine_(store.family() == AF_INET ? make_engine4() : make_engine6()) {}
 
-Policy::~Policy() = default;
-
-tl::expected<Grant, Refusal> Policy::allocate(const LeaseRequest& request) {
-    const auto subnets = subnets_for(request.subnet_id);
+tl::expected<Grant, Refusal> Policy::allocate(const LeaseRequest& request, ConnectionId cause) {
+    auto subnets = engine_->subnets(request.subnet_id);
     if (subnets.empty() && request.subnet_id != 0) {
         return tl::unexpected(Refusal{Reason::bad_request, "argument 'subnet-id': no subnet " +
                                                                std::to_string(request.subnet_id)});
     }
-    const auto leases = store_.of_client(request.client_id);
+    gone_.clear();
+    const auto rows = store_.database().of_client(request.client_id);
+    Found prefix;
+    if (request.prefix_length) {
+        prefix = find(request, {Lease::TYPE_PD, *request.prefix_length}, subnets, rows);
+        if (!prefix) {
+            abandon(nullptr);
+            return tl::unexpected(Refusal{Reason::prefix_unavailable, "no free prefix of length " +
+                                              std::to_string(*request.prefix_length)});
+        }
+        subnets = engine_->subnets(prefix->row->subnet_id_);
+    }
+    const auto address = find(request, address_in(store_.family()), subnets, rows);
+    if (!address) {
+        abandon(prefix ? &*prefix : nullptr);
+        return tl::unexpected(Refusal{Reason::pool_exhausted, "no free address"});
+    }
+    return conclude(*address, prefix, rows, cause);
+}
+
+Policy::Found Policy::find(const LeaseRequest& request, const Wanted& wanted,
+                           const std::vector<SubnetPtr>& subnets,
+                           const std::vector<RowPtr>& rows) {
     std::vector<Attempt> attempts;
     for (const auto& subnet : subnets) {
-        const auto own = std::find_if(leases.begin(), leases.end(), [&](const auto& lease) {
-            return lease->subnet_id_ == subnet->getID() && !lease->stateDeclined();
-        });
-        attempts.push_back(
-            {.subnet = subnet, .previous = own == leases.end() ? nullptr : *own, .classes = {}});
-        // Kept by Kea for a while after it was reclaimed. Its address is remembered here; left in
-        // the database, Kea's engine would count it as given back twice when it replaces it.
-        const Lease4Ptr& previous = attempts.back().previous;
-        if (previous && previous->stateExpiredReclaimed()) store_.remove(previous);
+        Attempt attempt{.subnet = subnet, .held = {}, .last = {}, .standing = {}};
+        for (const auto& row : rows) {
+            if (row->subnet_id_ != subnet->getID() || !is_wanted(*row, wanted)) continue;
+            attempt.held = row;
+            attempt.last = row->addr_;
+        }
+        // Kept by Kea for a while after it was reclaimed. Left in the database, Kea's engine would
+        // count it as given back twice when it replaces it.
+        if (attempt.held && attempt.held->stateExpiredReclaimed()) {
+            store_.remove(attempt.held);
+            attempt.held.reset();
+        }
+        attempts.push_back(std::move(attempt));
     }
     // A subnet where the client has a live lease comes first, whatever the order.
     std::stable_partition(attempts.begin(), attempts.end(),
                           [](const Attempt& attempt) { return attempt.has_live(); });
-    if (auto grant = allocate_known(request, attempts)) return *grant;
-    if (auto grant = allocate_free(request, attempts)) return *grant;
-    return tl::unexpected(Refusal{Reason::pool_exhausted, "no free address"});
+    if (auto found = find_known(request, wanted, attempts)) return found;
+    return find_free(request, wanted, attempts);
 }
 
-// The address that this client has, wishes for, had, or is reserved.
-std::optional<Grant> Policy::allocate_known(const LeaseRequest& request,
-                                            std::vector<Attempt>& attempts) {
-    const auto try_one = [&](const Attempt& attempt, std::uint32_t address) {
-        const auto outcome = engine_->ask(request, attempt, address);
-        return outcome.lease ? std::optional(conclude(store_, attempt.subnet, outcome))
-                             : std::nullopt;
-    };
-    for (const auto& attempt : attempts) {
+Policy::Found Policy::ask(const LeaseRequest& request, const Wanted& wanted, Attempt& attempt,
+                          const std::optional<IOAddress>& address) {
+    auto outcome = engine_->ask(request, wanted, attempt.subnet, attempt.held, address);
+    for (const auto& row : outcome.gone) {
+        gone_.push_back(row);
+        if (same_row(row, attempt.held)) attempt.held.reset();
+    }
+    if (!outcome.row) return std::nullopt;
+    return outcome;
+}
+
+// What this client has, wishes for, had, or is reserved.
+Policy::Found Policy::find_known(const LeaseRequest& request, const Wanted& wanted,
+                                 std::vector<Attempt>& attempts) {
+    for (auto& attempt : attempts) {
         if (!attempt.has_live()) break;
-        if (auto grant = try_one(attempt, attempt.previous->addr_.toUint32())) return grant;
-    }
-    for (const auto& attempt : attempts) {
-        if (!request.address || !attempt.subnet->inRange(IOAddress(*request.address))) continue;
-        if (auto grant = try_one(attempt, *request.address)) return grant;
-    }
-    for (const auto& attempt : attempts) {
-        if (!attempt.previous || attempt.has_live()) continue;
-        if (auto grant = try_one(attempt, attempt.previous->addr_.toUint32())) return grant;
+        if (auto found = ask(request, wanted, attempt, attempt.last)) return found;
     }
     for (auto& attempt : attempts) {
-        engine_->examine(request, attempt);
-        if (!attempt.supported || !attempt.reserved) continue;
-        if (auto grant = try_one(attempt, 0)) return grant;
+        const bool wished = request.address && wanted.type != Lease::TYPE_PD;
+        if (!wished || !attempt.subnet->inRange(*request.address)) continue;
+        if (auto found = ask(request, wanted, attempt, request.address)) return found;
+    }
+    for (auto& attempt : attempts) {
+        if (!attempt.last || attempt.has_live()) continue;
+        if (auto found = ask(request, wanted, attempt, attempt.last)) return found;
+    }
+    for (auto& attempt : attempts) {
+        attempt.standing = engine_->examine(request, wanted, attempt.subnet);
+        if (!attempt.standing.supported || !attempt.standing.reserved) continue;
+        if (auto found = ask(request, wanted, attempt, std::nullopt)) return found;
     }
     return std::nullopt;
 }
 
-std::optional<Grant> Policy::allocate_free(const LeaseRequest& request,
-                                           std::vector<Attempt>& attempts) {
+Policy::Found Policy::find_free(const LeaseRequest& request, const Wanted& wanted,
+                                std::vector<Attempt>& attempts) {
     const auto now = std::chrono::steady_clock::now();
-    std::erase_if(attempts, [](const Attempt& attempt) { return !attempt.supported; });
-    for (const auto& attempt : attempts) {
-        for (const auto& pool : attempt.subnet->getPools(Lease::TYPE_V4)) {
-            if (!pool->clientSupported(attempt.classes)) continue;
-            const AddressRange range{pool->getFirstAddress().toUint32(),
-                                     pool->getLastAddress().toUint32()};
+    std::erase_if(attempts, [](const Attempt& attempt) { return !attempt.standing.supported; });
+    bool has_pool = wanted.type != Lease::TYPE_PD;
+    for (auto& attempt : attempts) {
+        for (const auto& pool : attempt.subnet->getPools(wanted.type)) {
+            if (!pool->clientSupported(attempt.standing.classes)) continue;
+            const auto range = range_of(*pool, wanted);
+            if (!range) continue;
+            has_pool = true;
             for (int tried = 0; tried < candidates_max; ++tried) {
-                const auto candidate = free_.next(range, now);
+                const auto candidate = free_.next(*range, now);
                 if (!candidate) break;
-                const auto outcome = engine_->ask(request, attempt, *candidate);
-                if (!outcome.lease) continue;
-                free_.taken(range);
-                return conclude(store_, attempt.subnet, outcome);
+                const auto hint = to_address(*candidate, store_.family());
+                auto found = ask(request, wanted, attempt, hint);
+                if (!found) continue;
+                free_.taken(*range);
+                return found;
             }
         }
     }
-    if (attempts.empty()) return std::nullopt;
-    // The last word is the engine's: it counts and logs the failure as Kea's operators know it.
-    const auto outcome = engine_->ask(request, attempts.front(), 0);
-    if (!outcome.lease) return std::nullopt;
-    return conclude(store_, attempts.front().subnet, outcome);
+    // The last word is the engine's: it counts and logs the failure as Kea's operators know it. But
+    // it would look through pools of other prefix lengths, too.
+    if (attempts.empty() || !has_pool) return std::nullopt;
+    return ask(request, wanted, attempts.front(), std::nullopt);
 }
 
-tl::expected<Grant, Refusal> Policy::renew(const Lease4Ptr& lease, const LeaseRequest& request) {
-    const auto subnets = subnets_for(lease->subnet_id_);
-    if (!subnets.empty()) {
-        const Attempt attempt{.subnet = subnets.front(), .previous = lease, .classes = {}};
-        const auto outcome = engine_->ask(request, attempt, lease->addr_.toUint32());
-        if (outcome.lease) return conclude(store_, attempt.subnet, outcome);
+tl::expected<Grant, Refusal> Policy::renew(const ClientLease& lease, const LeaseRequest& request,
+                                           ConnectionId cause) {
+    gone_.clear();
+    const auto again = [&](const RowPtr& row, const Wanted& wanted) -> Found {
+        const auto subnets = engine_->subnets(row->subnet_id_);
+        if (subnets.empty()) return std::nullopt;
+        Attempt attempt{
+            .subnet = subnets.front(), .held = row, .last = row->addr_, .standing = {}};
+        return ask(request, wanted, attempt, row->addr_);
+    };
+    Found prefix;
+    if (const auto row = boost::dynamic_pointer_cast<isc::dhcp::Lease6>(lease.prefix)) {
+        prefix = again(row, {Lease::TYPE_PD, row->prefixlen_});
     }
+    Found address;
+    if (prefix || !lease.prefix) address = again(lease.address, address_in(store_.family()));
+    if (address) return conclude(*address, prefix, {lease.address, lease.prefix}, cause);
+    abandon(nullptr);
     return tl::unexpected(Refusal{Reason::not_found,
                                   "the configuration no longer gives this address to this client"});
 }
 
-bool Policy::release(const Lease4Ptr& lease) {
-    if (!store_.remove(lease)) return false;
-    free_.freed(lease->addr_.toUint32());
-    isc::dhcp::queueNCR(isc::dhcp_ddns::CHG_REMOVE, lease);
-    const auto query = boost::make_shared<DstmQuery>(lease->client_id_->getClientId(), nullptr);
-    query->setType(isc::dhcp::DHCPRELEASE);
-    query->setHWAddr(hardware_address_of(query->client_id()));
-    commit(query, nullptr, lease);
+// Nothing comes of it: what was newly given goes back, what the engine has ended is told.
+void Policy::abandon(const Outcome* prefix) {
+    if (prefix != nullptr && !prefix->before && store_.remove(prefix->row)) freed(*prefix->row);
+    for (const auto& row : gone_) tell(EndingKind::deleted, row, no_connection);
+    if (!gone_.empty()) engine_->commit(nullptr, {}, gone_);
+}
+
+// Everything that follows what the engine has written.
+Grant Policy::conclude(const Outcome& address, const Found& prefix,
+                       const std::vector<RowPtr>& rows, ConnectionId cause) {
+    Grant grant;
+    grant.lease = {address.row, prefix ? prefix->row : nullptr};
+    grant.reused = address.before != nullptr;
+    // In family 6 a client has one lease. In family 4 it may have one in each shared network, which
+    // is the engine's business.
+    if (store_.family() == AF_INET6) {
+        for (const auto& row : rows) {
+            const bool kept =
+                same_row(row, grant.lease.address) || same_row(row, grant.lease.prefix);
+            if (!row || kept || !is_ours(*row) || !store_.remove(row)) continue;
+            queue_dns(isc::dhcp_ddns::CHG_REMOVE, row);
+            gone_.push_back(row);
+        }
+    }
+    for (const auto& row : gone_) {
+        freed(*row);
+        if (is_prefix(*row)) continue;
+        store_.forget(row->addr_);
+        const bool was_live = is_live(*row);
+        tell(was_live ? EndingKind::deleted : EndingKind::expired, row,
+             was_live ? cause : no_connection);
+    }
+    store_.note(grant.lease);
+    engine_->update_dns(address);
+    std::vector<RowPtr> given{grant.lease.address};
+    if (grant.lease.prefix) given.push_back(grant.lease.prefix);
+    engine_->commit(address.query, given, gone_);
+    return grant;
+}
+
+bool Policy::release(const ClientLease& lease, ConnectionId cause) {
+    std::vector<RowPtr> deleted;
+    for (const auto& row : {lease.address, lease.prefix}) {
+        if (!row || !store_.remove(row)) continue;
+        freed(*row);
+        queue_dns(isc::dhcp_ddns::CHG_REMOVE, row);
+        deleted.push_back(row);
+    }
+    if (deleted.empty()) return false;
+    engine_->commit(nullptr, {}, deleted);
+    endings_.push({EndingKind::released, lease, cause});
     return true;
+}
+
+void Policy::end_rest(const RowPtr& rest) {
+    const auto& database = store_.database();
+    const auto now = is_prefix(*rest) ? database.find_prefix(rest->addr_)
+                                      : database.find_address(rest->addr_);
+    // Past its end it is Kea's to reclaim.
+    if (!now || !is_live(*now) || client_id_of(*now) != client_id_of(*rest)) return;
+    if (!store_.remove(now)) return;
+    freed(*now);
+    queue_dns(isc::dhcp_ddns::CHG_REMOVE, now);
+    engine_->commit(nullptr, {}, {now});
+}
+
+void Policy::freed(const Lease& row) { free_.freed(row.getType(), to_number(row.addr_)); }
+
+void Policy::tell(EndingKind kind, const RowPtr& row, ConnectionId cause) {
+    endings_.push({kind, is_prefix(*row) ? ClientLease{{}, row} : ClientLease{row, {}}, cause});
 }
 
 }  // namespace dstm::kea

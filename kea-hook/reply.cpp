@@ -11,6 +11,7 @@ using isc::data::ElementPtr;
 const char* reason_text(Reason reason) {
     switch (reason) {
         case Reason::pool_exhausted: return "pool-exhausted";
+        case Reason::prefix_unavailable: return "prefix-unavailable";
         case Reason::bad_request: return "bad-request";
         case Reason::not_serving: return "not-serving";
         case Reason::not_found: return "not-found";

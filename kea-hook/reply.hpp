@@ -15,6 +15,7 @@ struct Reply {
 
 enum class Reason {
     pool_exhausted,
+    prefix_unavailable,
     bad_request,
     not_serving,
     not_found,

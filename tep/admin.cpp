@@ -33,6 +33,14 @@ Json to_json(const teplink::ListedTunnel& tunnel) {
                 {"last-seen-up", to_unix(tunnel.last_seen_up)}};
 }
 
+// docs/counters.md says what each counts.
+Json to_json(const RelayCounters& counters) {
+    return Json{{"relayed", counters.relayed},     {"returned", counters.returned},
+                {"oversize", counters.oversize},   {"overrun", counters.overrun},
+                {"limited", counters.limited},     {"no-server", counters.no_server},
+                {"link-busy", counters.link_busy}, {"not-sent", counters.not_sent}};
+}
+
 Json status(const AdminView& view) {
     Json servers = Json::array();
     for (const auto& link : view.control.links()) {
@@ -86,7 +94,9 @@ std::string answer_admin(const AdminView& view, const std::string& line) {
     const auto& command = request["command"].get_ref<const std::string&>();
     if (command == "status") return done(status(view));
     if (command == "tunnels") return tunnels(view, arguments);
-    if (command == "counters") return done(Json{{"drops", view.plane.drops()}});
+    if (command == "counters") {
+        return done(Json{{"drops", view.plane.drops()}, {"relay", to_json(view.relay.counters())}});
+    }
     return failed(2, "no such command: there are status, tunnels and counters");
 }
 

@@ -16,6 +16,7 @@ struct AdminView {
     const TunnelTable& table;
     const dataplane::DataPlane& plane;
     const Control& control;
+    const Relay& relay;
 };
 
 [[nodiscard]] std::string answer_admin(const AdminView& view, const std::string& line);

@@ -13,6 +13,7 @@ constexpr std::size_t servers_max = 16;
 constexpr std::size_t device_name_size_max = 15;  // IFNAMSIZ less the zero
 constexpr std::int64_t idle_timeout_max = 30 * 86400;
 constexpr std::int64_t endpoint_port = 3654;
+constexpr std::int64_t tsp_port = 3653;  // RFC 5572 s4.4.1.2
 
 std::string read_name(config::Reader& reader, std::string_view key) {
     auto name = reader.string(key);
@@ -44,23 +45,26 @@ std::vector<ServerAddress> read_servers(config::Reader& tep) {
     return servers;
 }
 
-bool overlap(const Ipv4Prefix& a, const Ipv4Prefix& b) {
+template <class Prefix>
+bool overlap(const Prefix& a, const Prefix& b) {
     return a.contains(b.address) || b.contains(a.address);
 }
 
-std::vector<Ipv4Prefix> read_pools(config::Reader& tep) {
-    std::vector<Ipv4Prefix> pools;
-    const auto texts = tep.strings("pools", {});
-    if (texts.empty()) tep.mistake("pools", "at least one pool is needed");
-    if (texts.size() > teplink::pools_max) tep.mistake("pools", "at most 256 pools");
+template <class Prefix>
+std::vector<Prefix> read_pools(config::Reader& tep, std::string_view key, int length_min,
+                               const std::string& wanted) {
+    std::vector<Prefix> pools;
+    const auto texts = tep.strings(key, {});
+    if (texts.empty()) tep.mistake(key, "at least one pool is needed");
+    if (texts.size() > teplink::pools_max) tep.mistake(key, "at most 256 pools");
     for (const auto& text : texts) {
-        const auto pool = Ipv4Prefix::parse(text);
+        const auto pool = Prefix::parse(text);
         if (!pool) {
-            tep.mistake("pools", text + " is not an IPv4 prefix like 192.0.2.0/24");
-        } else if (pool->length < 8) {
-            tep.mistake("pools", text + " is larger than a /8");
+            tep.mistake(key, text + " is not " + wanted);
+        } else if (pool->length < length_min) {
+            tep.mistake(key, text + " is larger than a /" + std::to_string(length_min));
         } else if (std::ranges::any_of(pools, [&](const auto& p) { return overlap(p, *pool); })) {
-            tep.mistake("pools", text + " overlaps another pool");
+            tep.mistake(key, text + " overlaps another pool");
         } else {
             pools.push_back(*pool);
         }
@@ -99,6 +103,26 @@ void read_addresses(config::Reader& tep, Config& config) {
     }
 }
 
+void read_ipv6_inside(config::Reader& tep, Config& config) {
+    if (!tep.has("outer-ipv4")) {
+        for (const auto* key : {"inner-ipv6", "pools-ipv6", "udp-port"}) {
+            if (tep.has(key)) tep.mistake(key, "is of use only with outer-ipv4");
+        }
+        return;
+    }
+    config.outer_ipv4 = tep.ipv4("outer-ipv4");
+    if (*config.outer_ipv4 != Ipv4Address() && !config.outer_ipv4->is_usable_unicast()) {
+        tep.mistake("outer-ipv4", "clients cannot send to this address");
+    }
+    config.inner_ipv6 = tep.ipv6("inner-ipv6");
+    if (*config.inner_ipv6 != Ipv6Address() && !config.inner_ipv6->is_usable_unicast()) {
+        tep.mistake("inner-ipv6", "not the address of a host");
+    }
+    config.pools_ipv6 =
+        read_pools<Ipv6Prefix>(tep, "pools-ipv6", 16, "an IPv6 prefix like 2001:db8:100::/48");
+    config.udp_port = static_cast<std::uint16_t>(tep.integer("udp-port", 0, 65535, tsp_port));
+}
+
 }  // namespace
 
 std::string to_string(const ServerAddress& address) {
@@ -116,7 +140,8 @@ Config read_config(config::Document& document) {
     config.log_level = levels[tep.choice("log-level", levels, 1)];
     config.servers = read_servers(tep);
     read_addresses(tep, config);
-    config.pools = read_pools(tep);
+    config.pools = read_pools<Ipv4Prefix>(tep, "pools", 8, "an IPv4 prefix like 192.0.2.0/24");
+    read_ipv6_inside(tep, config);
     config.device = read_device(tep);
     config.data_plane = read_data_plane(tep);
     config.hairpin = tep.boolean("hairpin", true);

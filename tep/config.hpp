@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -33,6 +34,10 @@ struct Config {
     Ipv6Address outer_ipv6;
     Ipv4Address inner_ipv4;
     std::vector<Ipv4Prefix> pools;
+    std::optional<Ipv4Address> outer_ipv4;  // without it, v4v6 only and nothing of the next three
+    std::optional<Ipv6Address> inner_ipv6;
+    std::vector<Ipv6Prefix> pools_ipv6;
+    std::uint16_t udp_port = 0;  // 0: no v6udpv4
     std::string device;
     std::string data_plane;
     bool hairpin = true;

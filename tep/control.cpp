@@ -22,6 +22,9 @@ teplink::Hello hello_of(const Config& config, const TunnelTable& table,
     hello.outer_ipv6 = config.outer_ipv6;
     hello.inner_ipv4 = config.inner_ipv4;
     hello.pools = config.pools;
+    hello.outer_ipv4 = config.outer_ipv4;
+    hello.inner_ipv6 = config.inner_ipv6;
+    hello.pools_ipv6 = config.pools_ipv6;
     hello.data_plane = plane.name();
     hello.tunnels = table.size();
     return hello;
@@ -32,21 +35,28 @@ teplink::Hello hello_of(const Config& config, const TunnelTable& table,
 TunnelPolicy policy_of(const Config& config) {
     TunnelPolicy policy;
     policy.types = {TunnelType::v4v6};
+    if (config.outer_ipv4) policy.types.push_back(TunnelType::v6v4);
+    if (config.udp_port != 0) policy.types.push_back(TunnelType::v6udpv4);
     policy.outer_ipv6 = config.outer_ipv6;
     policy.inner_ipv4 = config.inner_ipv4;
     policy.pools = config.pools;
+    policy.outer_ipv4 = config.outer_ipv4;
+    policy.inner_ipv6 = config.inner_ipv6;
+    policy.pools_ipv6 = config.pools_ipv6;
     policy.idle_time = config.idle_timeout;
     return policy;
 }
 
 Control::Control(asio::io_context& context, const Clock& clock, const Config& config,
-                 TunnelTable& table, const dataplane::DataPlane& plane, io::LinkOptions options)
+                 TunnelTable& table, dataplane::DataPlane& plane, Relay& relay,
+                 io::LinkOptions options)
     : clock_(clock),
       table_(table),
       services_{context,
                 clock,
                 table,
                 plane,
+                relay,
                 [&config, &table, &plane] { return hello_of(config, table, plane); },
                 std::move(options)},
       idle_timeout_(config.idle_timeout),
@@ -55,6 +65,7 @@ Control::Control(asio::io_context& context, const Clock& clock, const Config& co
     for (const auto& server : config.servers) {
         links_.push_back(std::make_shared<ServerLink>(services_, server));
     }
+    relay.set_links(links_);
 }
 
 void Control::start() {

@@ -1,5 +1,6 @@
 // Keeps a link to every configured server and looks after the table in between: what has expired
-// is swept, what is idle is told. Installs come from whichever server has the client.
+// is swept, what is idle is told. Installs come from whichever server has the client; signalling
+// that comes to the endpoint goes to one of them (relay.hpp).
 #pragma once
 
 #include <functional>
@@ -8,6 +9,7 @@
 
 #include "common/io/timer.hpp"
 #include "tep/config.hpp"
+#include "tep/relay.hpp"
 #include "tep/server_link.hpp"
 #include "tep/tunnel_table.hpp"
 
@@ -17,7 +19,7 @@ class Control {
 public:
     // Everything passed by reference must outlive the control.
     Control(asio::io_context& context, const Clock& clock, const Config& config, TunnelTable& table,
-            const dataplane::DataPlane& plane,
+            dataplane::DataPlane& plane, Relay& relay,
             io::LinkOptions options = io::endpoint_link_options());
 
     void start();

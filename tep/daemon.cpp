@@ -12,13 +12,17 @@
 #include "tep/admin.hpp"
 #include "tep/control.hpp"
 #include "tep/data_plane_choice.hpp"
+#include "tep/relay.hpp"
 
 namespace dstm::tep {
 
 int run_daemon(const Config& config) {
     const RealClock clock;
     asio::io_context context(1);
-    auto choice = make_data_plane(config, clock);
+    Relay relay(context, clock);  // outlives the plane, whose thread calls it
+    auto choice = make_data_plane(
+        config, clock,
+        [&relay](const IpEndpoint& peer, ConstBytes bytes) { relay.hand_over(peer, bytes); });
     if (!choice) {
         log_error("TEP_DATA_PLANE_FAILED", "data-plane={} error={}", config.data_plane,
                   to_string(choice.error()));
@@ -26,11 +30,11 @@ int run_daemon(const Config& config) {
     }
     auto& plane = *choice->plane;
     TunnelTable table(policy_of(config), plane, clock.wall());
-    Control control(context, clock, config, table, plane);
+    Control control(context, clock, config, table, plane, relay);
 
     std::unique_ptr<io::LineServer> admin;
     if (!config.admin_socket.empty()) {
-        const AdminView view{config, table, plane, control};
+        const AdminView view{config, table, plane, control, relay};
         auto listening = io::LineServer::listen(
             context, config.admin_socket,
             [view](const std::string& line) { return answer_admin(view, line); });

@@ -19,13 +19,18 @@ std::string gro_record(const Config& config) {
 
 using Made = Result<std::unique_ptr<dataplane::DataPlane>>;
 
-Made make_tun(const Config& config, const Clock& clock) {
+Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
     dataplane::TunPlaneConfig tun;
     tun.role = dataplane::TunPlaneConfig::Role::endpoint;
     tun.device = config.device;
     tun.outer = config.outer_ipv6;
     tun.inner = config.inner_ipv4;
     tun.pools = config.pools;
+    tun.outer_ipv4 = config.outer_ipv4;
+    tun.inner_ipv6 = config.inner_ipv6;
+    tun.pools_ipv6 = config.pools_ipv6;
+    tun.udp_port = config.udp_port;
+    tun.tsp_datagram = std::move(tsp_datagram);
     tun.hairpin = config.hairpin;
     tun.mss_clamp = config.mss_clamp;
     tun.gro_record = gro_record(config);
@@ -45,9 +50,11 @@ Made make_bpf(const Config& config, const Clock& clock) {
 
 }  // namespace
 
-Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock) {
+Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
+                                        dataplane::TspDatagram tsp_datagram) {
     DSTM_ASSERT(config.data_plane == "tun" || config.data_plane == "bpf");  // or read_config lies
-    auto plane = config.data_plane == "bpf" ? make_bpf(config, clock) : make_tun(config, clock);
+    auto plane = config.data_plane == "bpf" ? make_bpf(config, clock)
+                                            : make_tun(config, clock, std::move(tsp_datagram));
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
 }

@@ -8,6 +8,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/tun_plane_config.hpp"
 
 namespace dstm::tep {
 
@@ -21,7 +22,9 @@ struct DataPlaneChoice {
 // What "data-plane" may be in the configuration, the default first.
 [[nodiscard]] const std::vector<std::string>& data_plane_names();
 
-// `clock` must outlive the plane. Errors are those of the plane.
-[[nodiscard]] Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock);
+// `clock` must outlive the plane. `tsp_datagram` is called on the plane's thread with what came to
+// the UDP port and is signalling; it must not call the plane. Errors are those of the plane.
+[[nodiscard]] Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
+                                                      dataplane::TspDatagram tsp_datagram = {});
 
 }  // namespace dstm::tep

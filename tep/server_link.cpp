@@ -43,6 +43,10 @@ void ServerLink::notify(const teplink::Notification& notification) {
     if (is_up()) peer_->notify(notification);
 }
 
+bool ServerLink::relay(const teplink::Datagram& datagram) {
+    return is_up() && peer_->relay(datagram);
+}
+
 void ServerLink::dial() {
     auto done = [weak = weak_from_this()](Result<io::LinkPtr> link) {
         if (const auto self = weak.lock()) self->on_connected(std::move(link));
@@ -74,7 +78,10 @@ void ServerLink::on_connected(Result<io::LinkPtr> link) {
             if (const auto self = weak.lock()) return self->serve(request);
             return fail(ErrorCode::unavailable, "the endpoint stops");
         },
-        .on_notification = [](const teplink::Notification&) {},
+        .on_notification =
+            [weak](const teplink::Notification& notification) {
+                if (const auto self = weak.lock()) self->on_notification(notification);
+            },
         .on_gone =
             [weak](const Error& why) {
                 if (const auto self = weak.lock()) self->on_gone(why);
@@ -101,6 +108,11 @@ void ServerLink::on_hello_answered(const Result<teplink::Answer>& answer) {
     up_since_ = services_.clock.now();
     last_failure_.clear();
     log_info("TEP_LINK_UP", "server={} address={}", server_, to_string(address_));
+}
+
+void ServerLink::on_notification(const teplink::Notification& notification) {
+    const auto* datagram = std::get_if<teplink::Datagram>(&notification);
+    if (is_up() && datagram != nullptr) services_.relay.send_back(services_.plane, *datagram);
 }
 
 void ServerLink::on_gone(const Error& why) {

@@ -9,6 +9,7 @@
 #include "common/io/peer_link.hpp"
 #include "tep/back_off.hpp"
 #include "tep/config.hpp"
+#include "tep/relay.hpp"
 #include "tep/tunnel_table.hpp"
 
 namespace dstm::tep {
@@ -20,7 +21,8 @@ public:
         asio::io_context& context;
         const Clock& clock;
         TunnelTable& table;
-        const dataplane::DataPlane& plane;
+        dataplane::DataPlane& plane;
+        Relay& relay;
         std::function<teplink::Hello()> hello;
         io::LinkOptions options;
     };
@@ -32,6 +34,8 @@ public:
     void stop(std::function<void()> done);
     // Nothing happens when the link is not up.
     void notify(const teplink::Notification& notification);
+    // False: the link is not up, or has more than enough to do.
+    [[nodiscard]] bool relay(const teplink::Datagram& datagram);
 
     [[nodiscard]] bool is_up() const { return !server_.empty(); }
     // The name the server gave itself; empty when the link is not up.
@@ -45,6 +49,7 @@ private:
     void on_hello_answered(const Result<teplink::Answer>& answer);
     void on_gone(const Error& why);
     void log_failure(std::string_view id, const Error& why);
+    void on_notification(const teplink::Notification& notification);
     Result<teplink::Answer> serve(const teplink::Request& request);
     Result<teplink::Answer> install(const teplink::Install& request);
     Result<teplink::Answer> remove(const teplink::Remove& request);

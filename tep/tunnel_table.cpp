@@ -22,6 +22,34 @@ void set_counters(teplink::ListedTunnel& tunnel, const dataplane::TunnelCounters
     tunnel.last_seen_up = counters.last_seen_up;
 }
 
+// RFC 5572 does not bound a delegated prefix; these are the lengths that sites get (RFC 6177).
+constexpr std::uint8_t prefix_length_min = 48;
+constexpr std::uint8_t prefix_length_max = 64;
+
+template <class Prefix, class Address>
+bool in_one_of(const std::vector<Prefix>& pools, const Address& address) {
+    return std::ranges::any_of(pools, [&](const Prefix& pool) { return pool.contains(address); });
+}
+
+tl::unexpected<Error> fail_no_pool(const std::string& what) {
+    return fail(ErrorCode::refused, "the " + what + " is in no pool of this endpoint");
+}
+
+tl::unexpected<Error> fail_own(const std::string& what) {
+    return fail(ErrorCode::refused, "the " + what + " is the endpoint's own");
+}
+
+template <class Address>
+Result<void> check_outside(const TunnelSpec& spec, const Address& own, const Address& client) {
+    if (spec.outer_server != IpAddress(own)) {
+        return fail(ErrorCode::refused, "outer-server is not an address of this endpoint");
+    }
+    if (!client.is_usable_unicast() || client == own) {
+        return fail(ErrorCode::refused, "outer-client cannot be a client's address");
+    }
+    return {};
+}
+
 }  // namespace
 
 TunnelTable::TunnelTable(TunnelPolicy policy, dataplane::DataPlane& plane, WallTime now)
@@ -101,8 +129,8 @@ std::uint64_t TunnelTable::remove_unnamed(const SyncProgress& progress) {
     std::vector<std::pair<IpAddress, Generation>> gone;
     for (const auto& [inner, entry] : entries_) {
         // A create that was given its generation before the sync may install during it.
-        const bool is_older = entry.spec.generation <= progress.as_of &&
-                              entry.installs <= progress.began;
+        const bool is_older =
+            entry.spec.generation <= progress.as_of && entry.installs <= progress.began;
         if (is_older && !progress.named.contains(inner)) {
             gone.emplace_back(inner, entry.spec.generation);
         }
@@ -181,28 +209,42 @@ Result<void> TunnelTable::check(const TunnelSpec& spec, WallTime now) const {
     return {};
 }
 
-// v4v6 only: the types with IPv6 inside bring their own rules with them.
 Result<void> TunnelTable::check_addresses(const TunnelSpec& spec) const {
+    return spec.type == TunnelType::v4v6 ? check_ipv4_inside(spec) : check_ipv6_inside(spec);
+}
+
+Result<void> TunnelTable::check_ipv4_inside(const TunnelSpec& spec) const {
     const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
     const auto* outer = std::get_if<Ipv6Address>(&spec.outer_client.address);
-    if (spec.type != TunnelType::v4v6 || inner == nullptr || outer == nullptr ||
-        spec.outer_client.port != 0 || spec.inner_prefix) {
+    if (inner == nullptr || outer == nullptr || spec.outer_client.port != 0 || spec.inner_prefix) {
         return fail(ErrorCode::invalid, "v4v6 is IPv4 inside and IPv6 outside, nothing else");
     }
-    const bool in_pool = std::ranges::any_of(
-        policy_.pools, [&](const Ipv4Prefix& pool) { return pool.contains(*inner); });
-    if (!in_pool)
-        return fail(ErrorCode::refused, "the inner address is in no pool of this endpoint");
-    if (*inner == policy_.inner_ipv4) {
-        return fail(ErrorCode::refused, "the inner address is the endpoint's own");
+    if (!in_one_of(policy_.pools, *inner)) return fail_no_pool("inner address");
+    if (*inner == policy_.inner_ipv4) return fail_own("inner address");
+    return check_outside(spec, policy_.outer_ipv6, *outer);
+}
+
+Result<void> TunnelTable::check_ipv6_inside(const TunnelSpec& spec) const {
+    const auto* inner = std::get_if<Ipv6Address>(&spec.inner);
+    const auto* outer = std::get_if<Ipv4Address>(&spec.outer_client.address);
+    const bool has_port = spec.outer_client.port != 0;
+    if (inner == nullptr || outer == nullptr || has_port != (spec.type == TunnelType::v6udpv4)) {
+        return fail(ErrorCode::invalid,
+                    "IPv6 inside goes in IPv4, with a port when it goes in UDP, without otherwise");
     }
-    if (spec.outer_server != IpAddress(policy_.outer_ipv6)) {
-        return fail(ErrorCode::refused, "outer-server is not an address of this endpoint");
+    if (!in_one_of(policy_.pools_ipv6, *inner)) return fail_no_pool("inner address");
+    if (*inner == policy_.inner_ipv6) return fail_own("inner address");
+    if (const auto& prefix = spec.inner_prefix) {
+        if (prefix->length < prefix_length_min || prefix->length > prefix_length_max) {
+            return fail(ErrorCode::invalid, prefix->to_string() + " is not a /48 to /64");
+        }
+        const bool in_pool = std::ranges::any_of(policy_.pools_ipv6, [&](const Ipv6Prefix& pool) {
+            return pool.length <= prefix->length && pool.contains(prefix->address);
+        });
+        if (!in_pool) return fail_no_pool("prefix");
+        if (prefix->contains(*policy_.inner_ipv6)) return fail_own("prefix");
     }
-    if (!outer->is_usable_unicast() || *outer == policy_.outer_ipv6) {
-        return fail(ErrorCode::refused, "outer-client cannot be a client's address");
-    }
-    return {};
+    return check_outside(spec, *policy_.outer_ipv4, *outer);
 }
 
 void TunnelTable::keep(const TunnelSpec& spec, WallTime now) {

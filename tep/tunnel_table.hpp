@@ -24,6 +24,9 @@ struct TunnelPolicy {
     Ipv6Address outer_ipv6;
     Ipv4Address inner_ipv4;
     std::vector<Ipv4Prefix> pools;
+    std::optional<Ipv4Address> outer_ipv4;  // these three with the v6 types
+    std::optional<Ipv6Address> inner_ipv6;
+    std::vector<Ipv6Prefix> pools_ipv6;
     std::size_t tunnels_max = 1'000'000;
     // An expired tunnel stays listed for so long, so that its last counters can be read.
     std::chrono::seconds expired_kept = std::chrono::seconds(60);
@@ -82,6 +85,8 @@ private:
 
     [[nodiscard]] Result<void> check(const TunnelSpec& spec, WallTime now) const;
     [[nodiscard]] Result<void> check_addresses(const TunnelSpec& spec) const;
+    [[nodiscard]] Result<void> check_ipv4_inside(const TunnelSpec& spec) const;
+    [[nodiscard]] Result<void> check_ipv6_inside(const TunnelSpec& spec) const;
     void keep(const TunnelSpec& spec, WallTime now);
     Entries::iterator forget(Entries::iterator at);
     std::uint64_t remove_unnamed(const SyncProgress& progress);

@@ -69,7 +69,40 @@ bool is_host_id(const std::string& text) {
            });
 }
 
+nlohmann::json to_json(const InsideChanges& inside) {
+    nlohmann::json sysctls = nlohmann::json::array();
+    for (const auto& sysctl : inside.sysctls) {
+        sysctls.push_back({{"path", sysctl.path}, {"was", sysctl.was}});
+    }
+    return {{"prefix", inside.prefix.to_string()},
+            {"interface", inside.interface},
+            {"script", inside.script},
+            {"sysctls", sysctls}};
+}
+
+std::optional<InsideChanges> inside_from(const nlohmann::json& document) {
+    const auto prefix = Ipv6Prefix::parse(document.at("prefix").get<std::string>());
+    if (!prefix) return std::nullopt;
+    InsideChanges inside{*prefix, document.at("interface").get<std::string>(),
+                         document.at("script").get<std::string>(), {}};
+    for (const auto& sysctl : document.at("sysctls")) {
+        inside.sysctls.push_back(
+            {sysctl.at("path").get<std::string>(), sysctl.at("was").get<std::string>()});
+    }
+    return inside;
+}
+
 }  // namespace
+
+std::optional<dataplane::IpPrefix> parse_ip_prefix(std::string_view text) {
+    if (const auto v4 = Ipv4Prefix::parse(text)) return *v4;
+    if (const auto v6 = Ipv6Prefix::parse(text)) return *v6;
+    return std::nullopt;
+}
+
+std::string to_string(const dataplane::IpPrefix& prefix) {
+    return std::visit([](const auto& family) { return family.to_string(); }, prefix);
+}
 
 Result<StateDirectory> StateDirectory::open(const std::string& path) {
     if (const auto made = make_directories(path); !made) return tl::unexpected(made.error());
@@ -118,11 +151,12 @@ Result<std::string> StateDirectory::host_id() {
 
 Result<void> StateDirectory::record(const HostChanges& changes) {
     nlohmann::json routes = nlohmann::json::array();
-    for (const auto& route : changes.routes) routes.push_back(route.to_string());
-    const nlohmann::json document{{"device", changes.device},
-                                  {"inner", changes.inner.to_string()},
-                                  {"routes", routes},
-                                  {"route-metric", changes.route_metric}};
+    for (const auto& route : changes.routes) routes.push_back(to_string(route));
+    nlohmann::json document{{"device", changes.device},
+                            {"inner", dstm::to_string(changes.inner)},
+                            {"routes", routes},
+                            {"route-metric", changes.route_metric}};
+    if (changes.inside) document["inside"] = to_json(*changes.inside);
     return write_file(path_ + "/changes.json", document.dump(2) + '\n');
 }
 
@@ -134,13 +168,14 @@ std::optional<HostChanges> StateDirectory::recorded() {
         HostChanges changes;
         changes.device = document.at("device").get<std::string>();
         changes.inner =
-            Ipv4Address::parse(document.at("inner").get<std::string>()).value_or(Ipv4Address{});
+            parse_ip_address(document.at("inner").get<std::string>()).value_or(IpAddress{});
         changes.route_metric = document.at("route-metric").get<std::uint32_t>();
         for (const auto& route : document.at("routes")) {
-            if (const auto prefix = Ipv4Prefix::parse(route.get<std::string>())) {
+            if (const auto prefix = parse_ip_prefix(route.get<std::string>())) {
                 changes.routes.push_back(*prefix);
             }
         }
+        if (document.contains("inside")) changes.inside = inside_from(document.at("inside"));
         return changes;
     } catch (const nlohmann::json::exception&) {
         forget();

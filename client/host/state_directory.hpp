@@ -1,4 +1,4 @@
-// What the client keeps on disk: who this host is, and what it has changed on it. Knows no network.
+// What the client keeps on disk: who this host is, and what it has changed on it. Changes nothing there.
 //
 //   lock          held while a client runs: two clients never share a directory
 //   host-id       128 random bits in hexadecimal, made at the first start, mode 0600
@@ -7,21 +7,45 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
+#include "common/dataplane/netlink.hpp"
 
 namespace dstm::client {
 
+// A kernel setting below /proc/sys, and what it was before we changed it.
+struct Sysctl {
+    std::string path;
+    std::string was;
+
+    bool operator==(const Sysctl&) const = default;
+};
+
+// A delegated prefix in use behind this host.
+struct InsideChanges {
+    Ipv6Prefix prefix;
+    std::string interface;
+    std::string script;            // told of the prefix; empty: none
+    std::vector<Sysctl> sysctls;   // in the order of the changes
+
+    bool operator==(const InsideChanges&) const = default;
+};
+
 struct HostChanges {
     std::string device;
-    Ipv4Address inner;
-    std::vector<Ipv4Prefix> routes;
+    IpAddress inner;
+    std::vector<dataplane::IpPrefix> routes;
     std::uint32_t route_metric = 0;
+    std::optional<InsideChanges> inside;
 
     bool operator==(const HostChanges&) const = default;
 };
+
+[[nodiscard]] std::optional<dataplane::IpPrefix> parse_ip_prefix(std::string_view text);
+[[nodiscard]] std::string to_string(const dataplane::IpPrefix& prefix);
 
 class StateDirectory {
 public:

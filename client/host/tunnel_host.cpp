@@ -9,17 +9,27 @@
 
 namespace dstm::client {
 
+namespace {
+
+void log_if_failed(const Result<void>& undone) {
+    if (!undone) log_warning("CLIENT_CLEANUP_FAILED", "{}", to_string(undone.error()));
+}
+
+}  // namespace
+
 TunnelHost::TunnelHost(TunnelHostConfig config, StateDirectory& state, dataplane::Netlink netlink,
                        MakePlane make_plane)
     : config_(std::move(config)),
       state_(state),
       netlink_(std::move(netlink)),
-      make_plane_(std::move(make_plane)) {}
+      make_plane_(std::move(make_plane)),
+      inside_network_(netlink_, config_.inside) {}
 
 TunnelHost::~TunnelHost() {
     if (!plane_) return;
     // Only reached when the engine had no chance to stop in order.
     (void)clear_routes();
+    leave_inside();
     plane_.reset();
     state_.forget();
 }
@@ -28,18 +38,17 @@ void TunnelHost::recover() {
     const auto left = state_.recorded();
     if (!left) return;
     log_info("CLIENT_RECOVERING", "device={} address={}", log::quoted(left->device),
-             left->inner.to_string());
+             to_string(left->inner));
+    if (left->inside) log_if_failed(inside_network_.undo(*left->inside));
     if (const auto index = netlink_.interface_index(left->device)) {
         for (const auto& destination : left->routes) {
             auto route = route_of(destination, *index);
             route.metric = left->route_metric;
             route.source = left->inner;
-            if (const auto removed = netlink_.remove_route(route); !removed) {
-                log_warning("CLIENT_CLEANUP_FAILED", "{}", to_string(removed.error()));
-            }
+            log_if_failed(netlink_.remove_route(route));
         }
         if (const auto removed = remove_tun_device(left->device); !removed) {
-            log_warning("CLIENT_CLEANUP_FAILED", "{}", to_string(removed.error()));
+            log_if_failed(removed);
             return;
         }
     }
@@ -47,14 +56,17 @@ void TunnelHost::recover() {
 }
 
 Result<void> TunnelHost::install(const TunnelSpec& spec) {
-    const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
-    if (inner == nullptr) return fail(ErrorCode::invalid, "v4v6 tunnels have an IPv4 inside");
-    const HostChanges changes{config_.device, *inner, config_.routes, config_.route_metric};
+    if (inside_ && spec.inner_prefix != inside_->prefix) leave_inside();
+    // What is planned while it is in force would say that the host had always been so.
+    if (!inside_) inside_ = inside_network_.plan(spec.inner_prefix, config_.device);
+    const HostChanges changes{config_.device, spec.inner, config_.routes, config_.route_metric,
+                              inside_};
     if (const auto recorded = state_.record(changes); !recorded) return recorded;
-    inner_ = *inner;
+    inner_ = spec.inner;
     if (!plane_) {
         auto plane = make_plane_();
         if (!plane) {
+            inside_.reset();
             state_.forget();
             return tl::unexpected(plane.error());
         }
@@ -63,7 +75,7 @@ Result<void> TunnelHost::install(const TunnelSpec& spec) {
     return plane_->add(spec);
 }
 
-dataplane::Route TunnelHost::route_of(const Ipv4Prefix& destination, int device) const {
+dataplane::Route TunnelHost::route_of(const dataplane::IpPrefix& destination, int device) const {
     dataplane::Route route;
     route.destination = destination;
     route.interface_index = device;
@@ -77,17 +89,26 @@ Result<void> TunnelHost::set_routes() {
     if (!device) return tl::unexpected(device.error());
     routes_set_.clear();
     for (const auto& destination : config_.routes) {
-        const auto added = netlink_.add_route(route_of(destination, *device));
-        if (added) {
-            routes_set_.push_back(destination);
-        } else if (added.error().code == ErrorCode::conflict) {
-            // Somebody else's route of the same rank: the tunnel steps aside.
-            log_warning("CLIENT_ROUTE_SKIPPED", "{}: {}", destination.to_string(),
-                        added.error().context);
-        } else {
-            return added;
-        }
+        if (auto set = set_route(destination, *device); !set) return set;
     }
+    if (!inside_) return {};
+    // This host's own way works without its inside, which may appear later; a renewal tries again.
+    if (const auto applied = inside_network_.apply(*inside_, config_.device); !applied) {
+        log_warning("CLIENT_PREFIX_FAILED", "{}: {}", inside_->prefix.to_string(),
+                    to_string(applied.error()));
+    }
+    return {};
+}
+
+Result<void> TunnelHost::set_route(const dataplane::IpPrefix& destination, int device) {
+    const auto added = netlink_.add_route(route_of(destination, device));
+    if (added) {
+        routes_set_.push_back(destination);
+        return {};
+    }
+    if (added.error().code != ErrorCode::conflict) return added;
+    // Somebody else's route of the same rank: the tunnel steps aside.
+    log_warning("CLIENT_ROUTE_SKIPPED", "{}: {}", to_string(destination), added.error().context);
     return {};
 }
 
@@ -103,8 +124,15 @@ Result<void> TunnelHost::clear_routes() {
     return first_failure;
 }
 
+void TunnelHost::leave_inside() {
+    if (!inside_) return;
+    log_if_failed(inside_network_.undo(*inside_));
+    inside_.reset();
+}
+
 Result<void> TunnelHost::remove(const IpAddress& inner) {
     if (!plane_) return {};
+    leave_inside();
     const auto removed = plane_->remove(inner, std::numeric_limits<Generation>::max());
     plane_.reset();
     state_.forget();

@@ -1,6 +1,6 @@
-// What the client changes on this host: the tunnel's device (which belongs to the data plane) and
-// the routes into it. Every change is on record before it is made, so that a killed client's next
-// start undoes it. No shell commands.
+// What the client changes on this host: the tunnel's device (which belongs to the data plane), the
+// routes into it, and a delegated prefix behind it. Every change is on record before it is made, so
+// that a killed client's next start undoes it. No shell commands.
 #pragma once
 
 #include <functional>
@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "client/host/inside_network.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/ports.hpp"
 #include "common/dataplane/data_plane.hpp"
@@ -17,8 +18,9 @@ namespace dstm::client {
 
 struct TunnelHostConfig {
     std::string device;
-    std::vector<Ipv4Prefix> routes;
+    std::vector<dataplane::IpPrefix> routes;  // of the inner family
     std::uint32_t route_metric = 0;
+    std::optional<InsideConfig> inside = std::nullopt;
 };
 
 // A plane brings its device with it and takes it away when it is destroyed.
@@ -40,15 +42,20 @@ public:
     [[nodiscard]] std::optional<dataplane::TunnelCounters> counters() const override;
 
 private:
-    [[nodiscard]] dataplane::Route route_of(const Ipv4Prefix& destination, int device) const;
+    [[nodiscard]] dataplane::Route route_of(const dataplane::IpPrefix& destination,
+                                            int device) const;
+    [[nodiscard]] Result<void> set_route(const dataplane::IpPrefix& destination, int device);
+    void leave_inside();
 
     TunnelHostConfig config_;
     StateDirectory& state_;
     dataplane::Netlink netlink_;
     MakePlane make_plane_;
+    InsideNetwork inside_network_;
     std::unique_ptr<dataplane::DataPlane> plane_;
-    Ipv4Address inner_;
-    std::vector<Ipv4Prefix> routes_set_;
+    IpAddress inner_;
+    std::optional<InsideChanges> inside_;  // on record, and perhaps made
+    std::vector<dataplane::IpPrefix> routes_set_;
 };
 
 }  // namespace dstm::client

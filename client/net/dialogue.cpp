@@ -1,12 +1,14 @@
 // Names, SASL on the other thread, and what the owner is told (RFC 5572 s4.3, s4.4).
 #include "client/net/dialogue.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace dstm::client {
 namespace {
 
-Ipv6Address to_ipv6(const asio::ip::address& address) {
+IpAddress to_address(const asio::ip::address& address) {
+    if (address.is_v4()) return Ipv4Address(address.to_v4().to_uint());
     return Ipv6Address(address.to_v6().to_bytes());
 }
 
@@ -38,13 +40,18 @@ void Dialogue::start() {
 }
 
 void Dialogue::resolved(const asio::ip::tcp::resolver::results_type& found) {
-    // In the order of the resolver, which is RFC 6724's. v4v6 is signalled over IPv6 (RFC 5572
-    // Figure 4): an IPv4 address of the server is of no use.
+    // In the order of the resolver, which is RFC 6724's. Signalling runs over what the tunnel runs
+    // over (RFC 5572 Figure 4): the server's addresses of the other family are of no use.
+    const auto family = outer_family(config_.type);
     for (const auto& entry : found) {
         if (addresses_.size() == config_.addresses_max) break;
-        if (entry.endpoint().address().is_v6()) addresses_.push_back(entry.endpoint().address());
+        const auto address = entry.endpoint().address();
+        const bool is_new =
+            std::find(addresses_.begin(), addresses_.end(), address) == addresses_.end();
+        if (is_new && address.is_v4() == (family == Family::ipv4)) addresses_.push_back(address);
     }
-    last_trouble_ = server_.host + " has no IPv6 address";
+    last_trouble_ =
+        server_.host + " has no " + (family == Family::ipv4 ? "IPv4" : "IPv6") + " address";
     connect_next();
 }
 
@@ -167,7 +174,8 @@ void Dialogue::run_one(const tsp::client::Authenticated&) {
         failed(SessionFailed::Cause::lost, "the connection is gone");
         return;
     }
-    tell(SessionOpened{to_ipv6(both->local), {to_ipv6(both->peer), both->peer_port}});
+    tell(SessionOpened{{to_address(both->local), both->local_port},
+                       {to_address(both->peer), both->peer_port}});
 }
 
 void Dialogue::run_one(const tsp::client::CommandAnswered& action) {

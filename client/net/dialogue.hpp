@@ -14,6 +14,8 @@
 
 namespace dstm::client {
 
+class UdpPort;
+
 class Dialogue : public std::enable_shared_from_this<Dialogue> {
 public:
     // What is around a dialogue. `blocking` runs what may block (Cyrus SASL).
@@ -33,6 +35,8 @@ public:
     void send(const tsp::TunnelMessage& message);
     // Nothing is told any more; what is unsent is sent, within a bound.
     void finish();
+    // The socket below it, if that is one of UDP.
+    [[nodiscard]] virtual std::shared_ptr<UdpPort> udp_port() const { return nullptr; }
 
 protected:
     using SessionEvent =
@@ -42,6 +46,7 @@ protected:
     // Both ends of the connection.
     struct Ends {
         asio::ip::address local;
+        std::uint16_t local_port = 0;
         asio::ip::address peer;
         std::uint16_t peer_port = 0;
     };

@@ -1,6 +1,7 @@
-// Echo packets as bytes, and the raw socket that carries them (RFC 792).
+// Echo packets as bytes, and the raw socket that carries them (RFC 792, RFC 4443 s4).
 #include "client/net/icmp_probe.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include <arpa/inet.h>
+#include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
@@ -22,6 +24,8 @@ constexpr std::size_t icmp_header_size = 8;
 constexpr std::size_t ipv4_header_size_min = 20;
 constexpr std::uint8_t type_echo_request = 8;
 constexpr std::uint8_t type_echo_reply = 0;
+constexpr std::uint8_t type_echo_request_v6 = 128;
+constexpr std::uint8_t type_echo_reply_v6 = 129;
 // ICMP_FILTER of <linux/icmp.h>, which cannot stand beside the <net/if.h> of Asio: a mask of the
 // types that are not wanted.
 constexpr int icmp_filter_option = 1;
@@ -45,11 +49,51 @@ std::uint16_t get16(std::span<const std::uint8_t> bytes, std::size_t at) {
     return static_cast<std::uint16_t>(bytes[at] << 8 | bytes[at + 1]);
 }
 
-sockaddr_in to_sockaddr(Ipv4Address address) {
-    sockaddr_in native{};
-    native.sin_family = AF_INET;
-    native.sin_addr.s_addr = htonl(address.host_order());
-    return native;
+// A raw socket's address of either family.
+struct NativeAddress {
+    sockaddr_storage storage{};
+    socklen_t size = sizeof(sockaddr_storage);
+
+    explicit NativeAddress() = default;
+    explicit NativeAddress(const IpAddress& address) {
+        if (const auto* v4 = std::get_if<Ipv4Address>(&address)) {
+            auto& native = reinterpret_cast<sockaddr_in&>(storage);
+            native.sin_family = AF_INET;
+            native.sin_addr.s_addr = htonl(v4->host_order());
+            size = sizeof(native);
+            return;
+        }
+        const auto& bytes = std::get<Ipv6Address>(address).bytes();
+        auto& native = reinterpret_cast<sockaddr_in6&>(storage);
+        native.sin6_family = AF_INET6;
+        std::copy(bytes.begin(), bytes.end(), native.sin6_addr.s6_addr);
+        size = sizeof(native);
+    }
+    [[nodiscard]] sockaddr* get() { return reinterpret_cast<sockaddr*>(&storage); }
+    [[nodiscard]] IpAddress value() const {
+        if (storage.ss_family == AF_INET) {
+            return Ipv4Address(
+                ntohl(reinterpret_cast<const sockaddr_in&>(storage).sin_addr.s_addr));
+        }
+        Ipv6Address::Bytes bytes;
+        const auto& native = reinterpret_cast<const sockaddr_in6&>(storage);
+        std::copy_n(native.sin6_addr.s6_addr, bytes.size(), bytes.begin());
+        return Ipv6Address(bytes);
+    }
+};
+
+bool is_ipv4(const IpAddress& address) { return std::holds_alternative<Ipv4Address>(address); }
+
+// The kernel hands over echo replies only.
+bool wants_replies_only(int descriptor, bool over_ipv4) {
+    if (over_ipv4) {
+        return ::setsockopt(descriptor, SOL_RAW, icmp_filter_option, &all_but_replies,
+                            sizeof(all_but_replies)) == 0;
+    }
+    icmp6_filter filter;
+    ICMP6_FILTER_SETBLOCKALL(&filter);
+    ICMP6_FILTER_SETPASS(type_echo_reply_v6, &filter);
+    return ::setsockopt(descriptor, IPPROTO_ICMPV6, ICMP6_FILTER, &filter, sizeof(filter)) == 0;
 }
 
 using SteadyTime = std::chrono::steady_clock::time_point;
@@ -69,16 +113,18 @@ public:
             log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(ready.error()));
             return;
         }
-        const auto packet = write_echo_request({identifier_, echo.sequence});
-        const auto to = to_sockaddr(echo.to);
+        const EchoPacket request{identifier_, echo.sequence};
+        const auto packet =
+            is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request);
+        NativeAddress to(echo.to);
         peer_ = echo.to;
         sent_sequence_ = echo.sequence;
         sent_at_ = std::chrono::steady_clock::now();
         const auto count =
             ::sendto(socket_->native_handle(), packet.data(), packet.size(), MSG_DONTWAIT,
-                     reinterpret_cast<const sockaddr*>(&to), sizeof(to));
+                     to.get(), to.size);
         if (count < 0) {
-            const auto error = error_from_errno(errno, "echo to " + echo.to.to_string());
+            const auto error = error_from_errno(errno, "echo to " + to_string(echo.to));
             log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(error));
         }
     }
@@ -96,22 +142,23 @@ private:
     // made here and waited for there.
     using Socket = asio::posix::stream_descriptor;
 
-    Result<void> open(Ipv4Address from) {
+    Result<void> open(const IpAddress& from) {
         if (socket_->is_open() && bound_to_ == from) return {};
         close();
         const int descriptor =
-            ::socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMP);
+            is_ipv4(from)
+                ? ::socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMP)
+                : ::socket(AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_ICMPV6);
         if (descriptor < 0) return tl::unexpected(error_from_errno(errno, "raw ICMP socket"));
         socket_->assign(descriptor);
-        const auto address = to_sockaddr(from);
+        NativeAddress address(from);
         const bool is_bound =
-            ::setsockopt(descriptor, SOL_RAW, icmp_filter_option, &all_but_replies,
-                         sizeof(all_but_replies)) == 0 &&
+            wants_replies_only(descriptor, is_ipv4(from)) &&
             ::setsockopt(descriptor, SOL_SOCKET, SO_BINDTODEVICE, device_.c_str(),
                          static_cast<socklen_t>(device_.size())) == 0 &&
-            ::bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0;
+            ::bind(descriptor, address.get(), address.size) == 0;
         if (!is_bound) {
-            const auto error = error_from_errno(errno, "echo from " + from.to_string());
+            const auto error = error_from_errno(errno, "echo from " + to_string(from));
             close();
             return tl::unexpected(error);
         }
@@ -133,15 +180,13 @@ private:
     void receive() {
         std::array<std::uint8_t, 2048> buffer{};
         for (int bound = 0; bound < 64 && socket_->is_open(); ++bound) {
-            sockaddr_in from{};
-            socklen_t size = sizeof(from);
-            const auto count =
-                ::recvfrom(socket_->native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT,
-                           reinterpret_cast<sockaddr*>(&from), &size);
+            NativeAddress from;
+            const auto count = ::recvfrom(socket_->native_handle(), buffer.data(), buffer.size(),
+                                          MSG_DONTWAIT, from.get(), &from.size);
             if (count < 0) return;
-            if (ntohl(from.sin_addr.s_addr) != peer_.host_order()) continue;
-            const auto reply =
-                read_echo_reply(std::span(buffer).first(static_cast<std::size_t>(count)));
+            if (from.value() != peer_) continue;
+            const auto packet = std::span(buffer).first(static_cast<std::size_t>(count));
+            const auto reply = is_ipv4(peer_) ? read_echo_reply(packet) : read_echo_reply_v6(packet);
             if (!reply || reply->identifier != identifier_) continue;
             if (reply->sequence == sent_sequence_) {
                 round_trip_ = std::chrono::duration_cast<std::chrono::microseconds>(
@@ -155,8 +200,8 @@ private:
     std::string device_;
     EventHandler handler_;
     std::uint16_t identifier_;
-    Ipv4Address bound_to_;
-    Ipv4Address peer_;
+    IpAddress bound_to_;
+    IpAddress peer_;
     std::uint16_t sent_sequence_ = 0;
     SteadyTime sent_at_;
     std::optional<std::chrono::microseconds> round_trip_;
@@ -183,6 +228,22 @@ std::optional<EchoPacket> read_echo_reply(std::span<const std::uint8_t> packet) 
     if (icmp[0] != type_echo_reply || icmp[1] != 0) return std::nullopt;
     if (internet_checksum(icmp) != 0) return std::nullopt;
     return EchoPacket{get16(icmp, 4), get16(icmp, 6)};
+}
+
+// RFC 4443 s2.3: the checksum covers the IPv6 addresses; the kernel sets and checks it on a raw
+// ICMPv6 socket (RFC 3542 s3.1).
+std::vector<std::uint8_t> write_echo_request_v6(const EchoPacket& echo) {
+    std::vector<std::uint8_t> packet(icmp_header_size, 0);
+    packet[0] = type_echo_request_v6;
+    put16(packet, 4, echo.identifier);
+    put16(packet, 6, echo.sequence);
+    return packet;
+}
+
+std::optional<EchoPacket> read_echo_reply_v6(std::span<const std::uint8_t> message) {
+    if (message.size() < icmp_header_size) return std::nullopt;
+    if (message[0] != type_echo_reply_v6 || message[1] != 0) return std::nullopt;
+    return EchoPacket{get16(message, 4), get16(message, 6)};
 }
 
 std::unique_ptr<EchoProbe> make_icmp_probe(asio::io_context& context, std::string device,

@@ -1,5 +1,5 @@
-// ICMP echo through the tunnel (RFC 5572 s4.6, RFC 792): a raw socket on the tunnel's device, so
-// that neither routes nor other interfaces decide where the echo goes.
+// ICMP or ICMPv6 echo through the tunnel (RFC 5572 s4.6, RFC 792, RFC 4443): a raw socket on the
+// tunnel's device, so that neither routes nor other interfaces decide where the echo goes.
 #pragma once
 
 #include <memory>
@@ -25,6 +25,11 @@ struct EchoPacket {
 [[nodiscard]] std::vector<std::uint8_t> write_echo_request(const EchoPacket& echo);
 // From an IPv4 packet as a raw socket delivers it; nullopt when it is no echo reply or damaged.
 [[nodiscard]] std::optional<EchoPacket> read_echo_reply(std::span<const std::uint8_t> packet);
+
+// The same for ICMPv6, whose checksum is the kernel's business; a raw socket delivers the message
+// without the IPv6 header.
+[[nodiscard]] std::vector<std::uint8_t> write_echo_request_v6(const EchoPacket& echo);
+[[nodiscard]] std::optional<EchoPacket> read_echo_reply_v6(std::span<const std::uint8_t> message);
 
 // `handler` is called on the context's thread. `context` outlives the result.
 [[nodiscard]] std::unique_ptr<EchoProbe> make_icmp_probe(boost::asio::io_context& context,

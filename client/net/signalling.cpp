@@ -14,13 +14,22 @@ namespace {
 
 enum class Way { tcp, udp };
 
-std::deque<Way> ways_of(Transport transport) {
+std::deque<Way> ways_of(tsp::RequestType type, Transport transport) {
+    if (may_share_port(type)) return {Way::udp};
     switch (transport) {
         case Transport::automatic: return {Way::tcp, Way::udp};
         case Transport::udp: return {Way::udp, Way::tcp};
         case Transport::tcp: return {Way::tcp};
     }
     return {};
+}
+
+asio::ip::udp::endpoint to_asio(const IpEndpoint& endpoint) {
+    if (const auto* v4 = std::get_if<Ipv4Address>(&endpoint.address)) {
+        return {asio::ip::address_v4(v4->host_order()), endpoint.port};
+    }
+    const auto& bytes = std::get<Ipv6Address>(endpoint.address).bytes();
+    return {asio::ip::address_v6(bytes), endpoint.port};
 }
 
 class AnySignalling final : public Signalling {
@@ -40,7 +49,7 @@ public:
     void connect(const Target& server) override {
         close();
         server_ = server;
-        ways_ = ways_of(config_.transport);
+        ways_ = ways_of(config_.type, config_.transport);
         begin();
     }
 
@@ -54,18 +63,33 @@ public:
         dialogue_.reset();
     }
 
-    std::optional<Ipv6Address> source_towards(const IpEndpoint& peer) override {
-        const auto* address = std::get_if<Ipv6Address>(&peer.address);
-        if (address == nullptr) return std::nullopt;
-        // Connecting a datagram socket sends nothing; the kernel only chooses route and source.
-        asio::ip::udp::socket probe(context_);
-        ErrorCodeOfAsio error;
-        probe.open(asio::ip::udp::v6(), error);
-        if (!error) probe.connect({asio::ip::address_v6(address->bytes()), peer.port}, error);
-        if (error) return std::nullopt;
-        const auto local = probe.local_endpoint(error);
-        if (error) return std::nullopt;
-        return Ipv6Address(local.address().to_v6().to_bytes());
+    std::optional<IpAddress> source_towards(const IpEndpoint& peer) override {
+        const auto source = UdpPort::source_towards(context_, to_asio(peer));
+        if (!source) return std::nullopt;
+        // While the last address goes and the new one is not there yet, the kernel would send from
+        // its link-local address; a move to that leads nowhere.
+        const auto address = parse_ip_address(source->to_string());
+        const auto is_usable = [](const auto& one) { return one.is_usable_unicast(); };
+        return address && std::visit(is_usable, *address) ? address : std::nullopt;
+    }
+
+    Result<dataplane::Descriptor> lend_socket() override {
+        lent_port_ = dialogue_ ? dialogue_->udp_port() : nullptr;
+        if (!lent_port_) return fail(ErrorCode::unavailable, "no dialogue by UDP is open");
+        return lent_port_->duplicate();
+    }
+
+    void data_plane_reads(bool reads) override {
+        const auto lent = std::exchange(lent_port_, nullptr);
+        if (reads && lent && lent != tunnel_port_) {
+            if (tunnel_port_) tunnel_port_->data_plane_reads(false);
+            tunnel_port_ = lent;
+        }
+        if (tunnel_port_) tunnel_port_->data_plane_reads(reads);
+    }
+
+    void receive(const IpEndpoint& from, std::string_view datagram) override {
+        if (tunnel_port_) tunnel_port_->deliver(to_asio(from), datagram);
     }
 
 private:
@@ -77,7 +101,8 @@ private:
         if (way == Way::tcp) {
             dialogue_ = std::make_shared<TcpDialogue>(around, config_, server_, handler);
         } else {
-            dialogue_ = std::make_shared<UdpDialogue>(around, config_, server_, handler);
+            dialogue_ = std::make_shared<UdpDialogue>(around, config_, server_, handler,
+                                                      tunnel_port_);
         }
         dialogue_->start();
     }
@@ -105,6 +130,8 @@ private:
     std::deque<Way> ways_;  // still to be tried
     asio::thread_pool blocking_{1};
     std::shared_ptr<Dialogue> dialogue_;
+    std::shared_ptr<UdpPort> tunnel_port_;  // of the v6udpv4 tunnel that stands, or stood last
+    std::shared_ptr<UdpPort> lent_port_;    // asked for, not yet in use
 };
 
 }  // namespace

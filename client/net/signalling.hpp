@@ -1,5 +1,5 @@
 // Signalling by TCP, UDP or both in turn: finds the server, connects, authenticates, carries
-// commands (RFC 5572 s4.4.1, v4v6 over IPv6). Knows neither retries nor tunnels.
+// commands (RFC 5572 s4.4.1). Knows neither retries nor tunnels.
 #pragma once
 
 #include <memory>
@@ -19,10 +19,12 @@ class io_context;
 namespace dstm::client {
 
 struct SignallingConfig {
+    tsp::RequestType type = tsp::RequestType::v4v6;
     Identity identity;
     std::vector<std::string> mechanisms;                     // accepted, best first
     Transport transport = Transport::automatic;
     Duration connect_timeout = std::chrono::seconds(5);      // TCP, each address
+    Duration attempt_delay = std::chrono::milliseconds(250);  // RFC 8305 s5
     Duration flush_timeout = std::chrono::seconds(2);        // TCP: what is unsent when it closes
     Duration udp_flush_timeout = std::chrono::seconds(5);    // UDP: two repeats
     std::size_t addresses_max = 16;                          // of one name

@@ -24,44 +24,61 @@ std::optional<Dialogue::Ends> TcpDialogue::ends() const {
     const auto local = socket_.local_endpoint(error);
     const auto peer = error ? Tcp::endpoint() : socket_.remote_endpoint(error);
     if (error) return std::nullopt;
-    return Ends{local.address(), peer.address(), peer.port()};
+    return Ends{local.address(), local.port(), peer.address(), peer.port()};
 }
 
+// Begins with the next address, and arms its successor's start.
 void TcpDialogue::connect_next() {
     if (addresses_.empty()) {
-        no_connection();
+        if (attempts_.empty()) no_connection();
         return;
     }
     const auto address = addresses_.front();
     addresses_.pop_front();
-    ErrorCodeOfAsio ignored;
-    socket_.close(ignored);
-    gave_up_waiting_ = false;
-    timer_.expires_after(config().connect_timeout);
+    attempts_.push_back(std::make_shared<Attempt>(around().context));
+    connect(attempts_.back(), address);
+    if (addresses_.empty()) return;
+    timer_.expires_after(config().attempt_delay);
     timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
-        if (error || self->is_closing()) return;
-        self->gave_up_waiting_ = true;
-        ErrorCodeOfAsio unused;
-        self->socket_.close(unused);
-    });
-    socket_.async_connect({address, port()}, [self = self(), address](ErrorCodeOfAsio error) {
-        if (self->is_closing()) return;
-        self->timer_.cancel();
-        if (self->gave_up_waiting_) error = asio::error::timed_out;
-        if (!error) {
-            self->connected();
-            return;
-        }
-        self->note_trouble(address, self->port(), error.message());
-        self->connect_next();
+        if (!error && !self->is_closing()) self->connect_next();
     });
 }
 
-void TcpDialogue::connected() {
+void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt,
+                          const asio::ip::address& address) {
+    attempt->timeout.expires_after(config().connect_timeout);
+    attempt->timeout.async_wait([attempt](const ErrorCodeOfAsio& error) {
+        if (error) return;
+        attempt->is_too_late = true;
+        ErrorCodeOfAsio ignored;
+        attempt->socket.close(ignored);
+    });
+    attempt->socket.async_connect(
+        {address, port()}, [self = self(), attempt, address](ErrorCodeOfAsio error) {
+            attempt->timeout.cancel();
+            if (self->is_closing() || self->socket_.is_open()) return;
+            if (attempt->is_too_late) error = asio::error::timed_out;
+            if (!error) return self->connected(std::move(attempt->socket));
+            self->note_trouble(address, self->port(), error.message());
+            self->attempts_.remove(attempt);
+            self->timer_.cancel();
+            self->connect_next();
+        });
+}
+
+void TcpDialogue::connected(Tcp::socket socket) {
+    timer_.cancel();
+    socket_ = std::move(socket);
+    give_up_attempts();
     ErrorCodeOfAsio ignored;
     socket_.set_option(Tcp::no_delay(true), ignored);
     read_more();
     tell_session(tsp::client::Connected{});
+}
+
+void TcpDialogue::give_up_attempts() {
+    ErrorCodeOfAsio ignored;
+    for (const auto& attempt : std::exchange(attempts_, {})) attempt->socket.close(ignored);
 }
 
 void TcpDialogue::read_more() {
@@ -110,6 +127,7 @@ void TcpDialogue::flush() {
 }
 
 void TcpDialogue::close_socket() {
+    give_up_attempts();
     ErrorCodeOfAsio ignored;
     socket_.shutdown(Tcp::socket::shutdown_both, ignored);
     socket_.close(ignored);

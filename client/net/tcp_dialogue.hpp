@@ -1,8 +1,11 @@
-// A dialogue over TCP: one connection, a stream of bytes (RFC 5572 s4.4.1.1).
+// A dialogue over TCP: one connection, a stream of bytes (RFC 5572 s4.4.1.1). Of a server with many
+// addresses the one that connects first is taken; each gets a head start before the next is tried
+// beside it (RFC 8305 s5).
 #pragma once
 
 #include <array>
 #include <deque>
+#include <list>
 #include <memory>
 #include <optional>
 #include <string>
@@ -18,6 +21,13 @@ public:
 
 private:
     using Tcp = asio::ip::tcp;
+    // One address that is being connected to.
+    struct Attempt {
+        explicit Attempt(asio::io_context& context) : socket(context), timeout(context) {}
+        Tcp::socket socket;
+        asio::steady_timer timeout;
+        bool is_too_late = false;
+    };
 
     tsp::client::Actions feed(const SessionEvent& event, Instant now) override;
     std::optional<Instant> deadline() const override { return session_.deadline(); }
@@ -29,13 +39,15 @@ private:
     void close_socket() override;
 
     std::shared_ptr<TcpDialogue> self();
-    void connected();
+    void connect(const std::shared_ptr<Attempt>& attempt, const asio::ip::address& address);
+    void connected(Tcp::socket socket);
+    void give_up_attempts();
     void read_more();
     void write_more();
 
     tsp::ClientSession session_;
-    Tcp::socket socket_;
-    bool gave_up_waiting_ = false;  // for the connection to the present address
+    std::list<std::shared_ptr<Attempt>> attempts_;
+    Tcp::socket socket_;  // of the address that was taken
     std::deque<std::string> outbox_;
     std::array<char, 4096> inbox_{};
 };

@@ -1,15 +1,16 @@
-// The UDP socket around tsp::UdpClient.
+// The UDP port around tsp::UdpClient.
 #include "client/net/udp_dialogue.hpp"
 
+#include <algorithm>
 #include <random>
 #include <utility>
 
 namespace dstm::client {
 
 UdpDialogue::UdpDialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-                         EventHandler handler)
+                         EventHandler handler, std::shared_ptr<UdpPort> tunnel_port)
     : Dialogue(around, config, std::move(server), std::move(handler)),
-      socket_(around.context),
+      tunnel_port_(std::move(tunnel_port)),
       addresses_left_(config.udp_addresses_max) {}
 
 std::shared_ptr<UdpDialogue> UdpDialogue::self() {
@@ -26,38 +27,54 @@ std::optional<Instant> UdpDialogue::deadline() const {
 }
 
 std::optional<Dialogue::Ends> UdpDialogue::ends() const {
-    ErrorCodeOfAsio error;
-    const auto local = socket_.local_endpoint(error);
-    if (error) return std::nullopt;
-    return Ends{local.address(), server_.address(), server_.port()};
+    const auto local = port_ ? port_->local() : std::nullopt;
+    if (!local) return std::nullopt;
+    return Ends{local->address(), local->port(), server_.address(), server_.port()};
 }
 
 // --- one address after another -------------------------------------------------------------------
 
 void UdpDialogue::connect_next() {
-    if (addresses_.empty() || addresses_left_ == 0) {
-        no_connection();
-        return;
-    }
+    if (take_tunnel_port()) return begin_session();
+    if (addresses_.empty() || addresses_left_ == 0) return no_connection();
     --addresses_left_;
-    ++attempt_;
     server_ = {addresses_.front(), port()};
     addresses_.pop_front();
-    is_refused_ = false;
-    ErrorCodeOfAsio error;
-    socket_.close(error);
-    socket_.open(server_.protocol(), error);
-    if (!error) socket_.connect(server_, error);
-    if (error) {
+    if (const auto error = open_port()) {
         note_trouble(server_.address(), port(), error.message());
-        connect_next();
-        return;
+        return connect_next();
     }
+    begin_session();
+}
+
+bool UdpDialogue::take_tunnel_port() {
+    const auto candidate = std::exchange(tunnel_port_, nullptr);
+    if (!candidate) return false;
+    const bool is_meant = candidate->server().port() == port() &&
+                          std::find(addresses_.begin(), addresses_.end(),
+                                    candidate->server().address()) != addresses_.end();
+    if (!is_meant || !candidate->still_serves(candidate->server())) return false;
+    port_ = candidate;
+    server_ = candidate->server();
+    return true;
+}
+
+ErrorCodeOfAsio UdpDialogue::open_port() {
+    if (port_) port_->stop_listening();
+    port_ = std::make_shared<UdpPort>(around().context);
+    return port_->open(server_, may_share_port(config().type));
+}
+
+void UdpDialogue::begin_session() {
+    is_refused_ = false;
     auto settings = config().udp;
     settings.session = config().session;
     settings.first_sequence = std::random_device{}();
     session_.emplace(std::move(settings), around().clock.now());
-    read_more(attempt_);
+    port_->listen([self = self()](const ErrorCodeOfAsio& error, std::string_view datagram) {
+        self->is_closing() ? self->received_after_finish(error, datagram)
+                           : self->received(error, datagram);
+    });
     tell_session(tsp::client::Connected{});
 }
 
@@ -75,42 +92,28 @@ bool UdpDialogue::tries_next() {
 
 // --- the socket ----------------------------------------------------------------------------------
 
-void UdpDialogue::read_more(unsigned attempt) {
-    socket_.async_receive(
-        asio::buffer(inbox_),
-        [self = self(), attempt](const ErrorCodeOfAsio& error, std::size_t count) {
-            if (attempt != self->attempt_ || error == asio::error::operation_aborted) return;
-            if (self->is_closing()) {
-                if (error) return self->shut();
-                const tsp::client::BytesReceived received{{self->inbox_.data(), count}};
-                // Only what its repeats need is of interest; there is nobody to tell.
-                for (const auto& action : self->feed(received, self->around().clock.now())) {
-                    if (const auto* send = std::get_if<tsp::client::Send>(&action)) {
-                        self->transmit(send->bytes);
-                    }
-                }
-                if (self->is_flushed()) return self->shut();
-                return self->read_more(attempt);
-            }
-            if (error) {
-                self->is_refused_ = true;
-                self->tell_session(tsp::client::PeerClosed{});
-                const bool goes_on = self->session_ && !self->session_->has_been_answered();
-                if (!goes_on && !self->is_closing()) {
-                    self->failed(SessionFailed::Cause::lost, "the server's port is unreachable");
-                }
-                return;
-            }
-            self->tell_session(
-                tsp::client::BytesReceived{std::string_view(self->inbox_.data(), count)});
-            if (!self->is_closing()) self->read_more(attempt);
-        });
+void UdpDialogue::received(const ErrorCodeOfAsio& error, std::string_view datagram) {
+    if (!error) return tell_session(tsp::client::BytesReceived{datagram});
+    is_refused_ = true;
+    tell_session(tsp::client::PeerClosed{});
+    const bool goes_on = session_ && !session_->has_been_answered();
+    if (!goes_on && !is_closing()) {
+        failed(SessionFailed::Cause::lost, "the server's port is unreachable");
+    }
 }
 
-// What the kernel does not take now is repeated with the rest.
+// Only what the repeats need is of interest; there is nobody to tell.
+void UdpDialogue::received_after_finish(const ErrorCodeOfAsio& error, std::string_view datagram) {
+    if (error) return shut();
+    for (const auto& action :
+         feed(tsp::client::BytesReceived{datagram}, around().clock.now())) {
+        if (const auto* send = std::get_if<tsp::client::Send>(&action)) transmit(send->bytes);
+    }
+    if (is_flushed()) shut();
+}
+
 void UdpDialogue::transmit(std::string bytes) {
-    ErrorCodeOfAsio ignored;
-    socket_.send(asio::buffer(bytes), 0, ignored);
+    if (port_) port_->send(bytes);
 }
 
 // --- the end -------------------------------------------------------------------------------------
@@ -145,9 +148,11 @@ void UdpDialogue::repeat_when_due() {
     flush();
 }
 
+// The port may be a tunnel's, which keeps it.
 void UdpDialogue::close_socket() {
-    ErrorCodeOfAsio ignored;
-    socket_.close(ignored);
+    if (!port_) return;
+    port_->stop_listening();
+    port_.reset();
 }
 
 }  // namespace dstm::client

@@ -1,20 +1,24 @@
-// A dialogue over UDP: one connected socket, whose port nobody off the path knows, around a
-// tsp::UdpClient (RFC 5572 s4.4.1.2; D10: over IPv6 as over IPv4).
+// A dialogue over UDP: one port, whose number nobody off the path knows, around a tsp::UdpClient
+// (RFC 5572 s4.4.1.2; D10: over IPv6 as over IPv4).
 #pragma once
 
-#include <array>
 #include <memory>
 #include <optional>
 #include <string>
 
 #include "client/net/dialogue.hpp"
+#include "client/net/udp_port.hpp"
 
 namespace dstm::client {
 
 class UdpDialogue final : public Dialogue {
 public:
+    // `tunnel_port`: of the tunnel that stands, if it has one. It is used again where it still
+    // leads to the server, so that the NAT mapping stays; when nobody answers there, a new one is.
     UdpDialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-                EventHandler handler);
+                EventHandler handler, std::shared_ptr<UdpPort> tunnel_port);
+
+    [[nodiscard]] std::shared_ptr<UdpPort> udp_port() const override { return port_; }
 
 private:
     using Udp = asio::ip::udp;
@@ -30,17 +34,20 @@ private:
     bool tries_next() override;
 
     std::shared_ptr<UdpDialogue> self();
-    void read_more(unsigned attempt);
+    [[nodiscard]] bool take_tunnel_port();
+    [[nodiscard]] ErrorCodeOfAsio open_port();
+    void begin_session();
+    void received(const ErrorCodeOfAsio& error, std::string_view datagram);
+    void received_after_finish(const ErrorCodeOfAsio& error, std::string_view datagram);
     void repeat_when_due();
 
-    std::optional<tsp::UdpClient> session_;  // of the present address
-    Udp::socket socket_;
+    std::optional<tsp::UdpClient> session_;  // of the present port
+    std::shared_ptr<UdpPort> tunnel_port_;
+    std::shared_ptr<UdpPort> port_;
     Udp::endpoint server_;
-    unsigned attempt_ = 0;  // counts the addresses: what a closed socket still tells is not heard
     std::size_t addresses_left_;
     bool is_refused_ = false;  // an ICMP error came
     std::optional<Instant> flush_by_;
-    std::array<char, 8192> inbox_{};
 };
 
 }  // namespace dstm::client

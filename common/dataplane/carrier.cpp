@@ -6,41 +6,60 @@
 #include <string>
 #include <utility>
 
+#include "common/dataplane/transport.hpp"
+
 namespace dstm::dataplane {
 namespace {
 
 // How long the host's own word on the MTU of a route is believed.
 constexpr Duration link_mtu_lifetime = std::chrono::seconds(10);
-// Between the MTU of the outer path and the MSS: outer header, inner IPv4 and TCP header.
-constexpr std::uint32_t mss_overhead = outer_header_size + 20 + 20;
-
+constexpr std::uint32_t tcp_header_size = 20;
 constexpr std::uint8_t icmp_redirect = 5;
-// RFC 4443 s3
-constexpr std::uint8_t icmpv6_unreachable = 1;
-constexpr std::uint8_t icmpv6_packet_too_big = 2;
-constexpr std::uint8_t icmpv6_time_exceeded = 3;
-constexpr std::uint8_t icmpv6_parameter_problem = 4;
-constexpr std::uint8_t code_hop_limit_exceeded = 0;
+constexpr std::uint16_t tsp_port = 3653;  // RFC 5572 s4.4.1.2
 
-std::uint16_t mss_for(std::uint32_t path_mtu) {
-    return static_cast<std::uint16_t>(std::min(path_mtu - mss_overhead, std::uint32_t{0xffff}));
+Version version_inside(TunnelType type) {
+    return type == TunnelType::v4v6 ? Version::ipv4 : Version::ipv6;
 }
 
-// RFC 2473 s8.1: errors that say that the far end was not reached.
-bool says_unreachable(const PathError& error) {
-    switch (error.type) {
-        case icmpv6_unreachable: return true;
-        // The other code speaks of reassembly, at the far end, which thus was reached.
-        case icmpv6_time_exceeded: return error.code == code_hop_limit_exceeded;
-        case icmpv6_parameter_problem: return true;
-        default: return false;
+template <class Family>
+bool are(const IpAddress& one, const IpAddress& other) {
+    return std::holds_alternative<Family>(one) && std::holds_alternative<Family>(other);
+}
+
+// That the families and ports are those of the type, and the addresses can be those of hosts.
+Result<void> check_addresses(const TunnelSpec& spec) {
+    const auto& client = spec.outer_client.address;
+    const bool is_ipv4_inside = std::holds_alternative<Ipv4Address>(spec.inner);
+    const bool families_fit = spec.type == TunnelType::v4v6
+                                  ? is_ipv4_inside && are<Ipv6Address>(client, spec.outer_server)
+                                  : !is_ipv4_inside && are<Ipv4Address>(client, spec.outer_server);
+    if (!families_fit || (is_ipv4_inside && spec.inner_prefix)) {
+        return fail(ErrorCode::invalid,
+                    std::string(to_string(spec.type)) + " has other families of addresses");
     }
+    if ((spec.outer_client.port != 0) != (spec.type == TunnelType::v6udpv4)) {
+        return fail(ErrorCode::invalid, "a client has a port when it sends in UDP, and only then");
+    }
+    if (!is_host(spec.inner)) {
+        return fail(ErrorCode::invalid, to_string(spec.inner) + " is no host's address");
+    }
+    if (!is_host(client) || !is_host(spec.outer_server) || client == spec.outer_server) {
+        return fail(ErrorCode::invalid, "no tunnel can go from " + to_string(client) + " to " +
+                                            to_string(spec.outer_server));
+    }
+    return {};
 }
 
 bool is_redirect(ConstBytes packet, const InnerHeader& header) {
     return header.protocol == protocol_icmp && header.is_first_fragment &&
-           header.total_length > header.header_size &&
-           load8(packet, header.header_size) == icmp_redirect;
+           header.total_length > header.transport_offset &&
+           load8(packet, header.transport_offset) == icmp_redirect;
+}
+
+template <class Prefixes, class Address>
+bool any_contains(const Prefixes& pools, const Address& address) {
+    return std::any_of(pools.begin(), pools.end(),
+                       [&](const auto& pool) { return pool.contains(address); });
 }
 
 void count_up(TunnelCounters& counters, std::size_t size, WallTime now) {
@@ -61,85 +80,82 @@ Carrier::Carrier(const TunPlaneConfig& config, LinkMtu link_mtu)
       link_mtu_(std::move(link_mtu)),
       tunnels_(is_client() ? 1 : config.tunnels_max) {}
 
+bool Carrier::carries(TunnelType type) const {
+    switch (type) {
+        case TunnelType::v4v6: return true;
+        case TunnelType::v6v4: return is_client() || config_.outer_ipv4;
+        case TunnelType::v6udpv4:
+            return is_client() ? config_.udp_socket != nullptr : config_.udp_port != 0;
+    }
+    return false;
+}
+
 Result<void> Carrier::check_add(const TunnelSpec& spec) const {
-    // Another encapsulation stands beside this one with its own socket, table and rules.
-    if (spec.type != TunnelType::v4v6) {
-        return fail(ErrorCode::refused,
-                    "the tun data plane does not carry " + std::string(to_string(spec.type)));
+    if (!carries(spec.type)) {
+        return fail(ErrorCode::refused, std::string(to_string(spec.type)) + " is not carried here");
     }
     if (auto checked = check_addresses(spec); !checked) return checked;
+    if (!is_client()) {
+        if (auto checked = check_at_endpoint(spec); !checked) return checked;
+    }
     return tunnels_.check_put(spec);
 }
 
-Result<void> Carrier::check_addresses(const TunnelSpec& spec) const {
-    const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
-    const auto* outer_client = std::get_if<Ipv6Address>(&spec.outer_client.address);
-    const auto* outer_server = std::get_if<Ipv6Address>(&spec.outer_server);
-    if (inner == nullptr || outer_client == nullptr || outer_server == nullptr) {
-        return fail(ErrorCode::invalid, "v4v6 has an IPv4 address inside and IPv6 outside");
+Result<void> Carrier::check_at_endpoint(const TunnelSpec& spec) const {
+    const auto own = spec.type == TunnelType::v4v6 ? IpAddress(config_.outer)
+                                                   : IpAddress(config_.outer_ipv4.value());
+    if (spec.outer_server != own) {
+        return fail(ErrorCode::invalid, to_string(spec.outer_server) + " is not this endpoint, " +
+                                            to_string(own) + " is");
     }
-    if (!inner->is_usable_unicast()) {
-        return fail(ErrorCode::invalid, inner->to_string() + " is no host's address");
+    if (is_own(spec.inner) || !is_in_pools(spec.inner)) {
+        return fail(ErrorCode::invalid, to_string(spec.inner) + " is in none of the pools");
     }
-    if (!outer_client->is_usable_unicast() || !outer_server->is_usable_unicast() ||
-        *outer_client == *outer_server) {
-        return fail(ErrorCode::invalid, "no tunnel can go from " + outer_client->to_string() +
-                                            " to " + outer_server->to_string());
-    }
-    if (is_client()) return {};
-    if (*outer_server != config_.outer) {
-        return fail(ErrorCode::invalid, outer_server->to_string() + " is not this endpoint, " +
-                                            config_.outer.to_string() + " is");
-    }
-    const auto holds = [&](const Ipv4Prefix& pool) { return pool.contains(*inner); };
-    const bool allowed = config_.outside_pools ||
-                         std::any_of(config_.pools.begin(), config_.pools.end(), holds);
-    if (*inner == config_.inner || !allowed) {
-        return fail(ErrorCode::invalid, inner->to_string() + " is in none of the pools");
+    if (const auto& prefix = spec.inner_prefix) {
+        const bool is_taken = config_.inner_ipv6 && prefix->contains(*config_.inner_ipv6);
+        if (is_taken || !is_in_pools(prefix->address)) {
+            return fail(ErrorCode::invalid, prefix->to_string() + " is in none of the pools");
+        }
     }
     return {};
 }
 
 Result<void> Carrier::add(const TunnelSpec& spec, Now now) {
     if (auto checked = check_add(spec); !checked) return checked;
-    const auto far_end = far_end_of(spec);
-    const PathMtu fresh(link_mtu_(far_end));
-    const auto* before = tunnels_.find(std::get<Ipv4Address>(spec.inner));
+    const auto peer = peer_of(spec);
+    const PathMtu fresh(link_mtu_(peer), path_mtu_floor(spec.type));
+    const auto* before = tunnels_.find(spec.inner);
     const bool moved = before != nullptr && before->spec.outer_client != spec.outer_client;
-    tunnels_.put(spec, far_end, fresh, now.instant);
+    tunnels_.put(spec, peer, fresh, now.instant);
     // A client that moved has the same far end and another path to it.
-    if (is_client() && moved) tunnels_.find_far_end(far_end)->path_mtu = fresh;
+    if (is_client() && moved) tunnels_.find_far_end(peer)->path_mtu = fresh;
     return {};
 }
 
 Result<void> Carrier::remove(const IpAddress& inner, Generation up_to) {
-    const auto* v4 = std::get_if<Ipv4Address>(&inner);
-    if (v4 == nullptr) return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
-    return tunnels_.remove(*v4, up_to);
+    return tunnels_.remove(inner, up_to);
 }
 
-UpVerdict Carrier::up(const Ipv6Address& outer_source, std::uint8_t traffic_class,
-                      MutableBytes payload, Now now) {
+UpVerdict Carrier::up(const Peer& from, std::uint8_t traffic_class, MutableBytes payload, Now now) {
     const auto dropped = [this](Drop drop) {
         drops_.count(drop);
         return UpVerdict{drop, 0};
     };
-    const auto header = read_inner_packet(payload);
+    const auto header = read_inner_packet(payload, version_inside(from.type));
     if (!header) return dropped(header.error());
-    const auto checked = is_client() ? check_up_at_client(*header, outer_source)
-                                     : check_up_at_endpoint(*header, outer_source);
+    if (const auto drop = check_scope(payload, *header)) return dropped(*drop);
+    const auto checked =
+        is_client() ? check_up_at_client(*header, from) : check_up_at_endpoint(*header, from);
     if (!checked) return dropped(checked.error());
     auto& tunnel = **checked;
     if (now.wall >= tunnel.spec.expires_at) return dropped(Drop::expired);
-    if (!header->destination.is_usable_unicast()) return dropped(Drop::bad_destination);
+    if (!is_host(header->destination)) return dropped(Drop::bad_destination);
     const auto ecn = ecn_leaving_tunnel(header->traffic_class, traffic_class);
     if (!ecn) return dropped(Drop::ecn_congested);
 
     const auto packet = payload.first(header->total_length);
-    set_ecn(packet, *ecn);
-    if (config_.mss_clamp) {
-        clamp_mss(packet, *header, mss_for(path_mtu(*tunnel.far_end, now.instant)));
-    }
+    set_ecn(packet, header->version, *ecn);
+    clamp(packet, *header, path_mtu(*tunnel.far_end, now.instant) - overhead_of(from.type));
     count_up(tunnel.counters, packet.size(), now.wall);
     return UpVerdict{std::nullopt, packet.size()};
 }
@@ -151,27 +167,28 @@ DownVerdict Carrier::down(MutableBytes bytes, Now now) {
         verdict.drop = drop;
         return verdict;
     };
-    const auto header = read_inner_packet(bytes);
+    const auto header = read_inner_packet(bytes, version_of(bytes));
     if (!header) return dropped(header.error());
     const auto packet = bytes.first(header->total_length);
+    if (const auto drop = check_scope(packet, *header)) return dropped(*drop);
     const auto checked =
         is_client() ? check_down_at_client(*header) : check_down_at_endpoint(packet, *header);
     if (!checked) return dropped(checked.error());
     auto& tunnel = **checked;
     if (now.wall >= tunnel.spec.expires_at) return dropped(Drop::expired);
 
-    const auto mtu = path_mtu(*tunnel.far_end, now.instant);
+    const auto& peer = tunnel.far_end->peer;
+    const auto inner_mtu = path_mtu(*tunnel.far_end, now.instant) - overhead_of(peer.type);
     // RFC 2473 s7.2: without DF the outer packet is fragmented, by the kernel as it is sent.
-    if (packet.size() + outer_header_size > mtu && header->dont_fragment) {
+    if (packet.size() > inner_mtu && header->dont_fragment) {
         auto verdict = dropped(Drop::too_big);
-        verdict.answer = answer(IcmpKind::fragmentation_needed, mtu, packet, *header, tunnel);
+        verdict.answer = answer(IcmpKind::too_big, inner_mtu, packet, *header, tunnel);
         return verdict;
     }
-    if (config_.mss_clamp) clamp_mss(packet, *header, mss_for(mtu));
+    clamp(packet, *header, inner_mtu);
     count_down(tunnel.counters, packet.size());
     // RFC 2983 s3, RFC 6040 s4.1: the outer DSCP and ECN are copies of the inner ones.
-    return DownVerdict{
-        std::nullopt, packet.size(), tunnel.far_end->address, header->traffic_class, {}};
+    return DownVerdict{std::nullopt, packet.size(), peer, header->traffic_class, {}};
 }
 
 RelayVerdict Carrier::relay(const PathError& error, Now now) {
@@ -179,75 +196,106 @@ RelayVerdict Carrier::relay(const PathError& error, Now now) {
         drops_.count(Drop::icmp_ignored);
         return RelayVerdict{Drop::icmp_ignored, false, 0, {}};
     };
+    if (error.kind == PathError::Kind::other) return ignored();
     // The quote must be of a packet that went into one of our tunnels: who cannot see our packets
     // cannot forge it.
-    const auto header = read_inner_header(error.quoted);
-    if (!header) return ignored();
-    const auto* tunnel = tunnels_.find(is_client() ? header->source : header->destination);
-    if (tunnel == nullptr || tunnel->far_end->address != error.destination) return ignored();
+    const auto header = read_inner_header(error.quoted, version_inside(error.peer.type));
+    if (!header) return relay_without_quote(error, now);
+    const auto* tunnel = tunnels_.holder_of(is_client() ? header->source : header->destination);
+    if (tunnel == nullptr || tunnel->far_end->peer != error.peer) return ignored();
     if (now.wall >= tunnel->spec.expires_at) return ignored();
 
     RelayVerdict verdict;
-    if (error.type == icmpv6_packet_too_big) {
-        verdict.path_mtu_changed = tunnel->far_end->path_mtu.lower(error.info, now.instant);
-        const auto mtu = tunnel->far_end->path_mtu.value(now.instant);
-        verdict.path_mtu = mtu;
-        // RFC 2473 s7.2, s8.3: without DF the next packet will be fragmented outside.
-        if (!header->dont_fragment || header->total_length + outer_header_size <= mtu) {
-            return verdict;
-        }
-        verdict.answer =
-            answer(IcmpKind::fragmentation_needed, mtu, error.quoted, *header, *tunnel);
+    if (error.kind == PathError::Kind::unreachable) {
+        verdict.answer = answer(IcmpKind::host_unreachable, 0, error.quoted, *header, *tunnel);
         return verdict;
     }
-    if (!says_unreachable(error)) return ignored();
-    verdict.answer = answer(IcmpKind::host_unreachable, 0, error.quoted, *header, *tunnel);
+    auto& path = *tunnel->far_end;
+    verdict.path_mtu_changed = lower_path(path, error.mtu, now.instant);
+    verdict.path_mtu = path.path_mtu.value(now.instant);
+    const auto inner_mtu = verdict.path_mtu - overhead_of(error.peer.type);
+    // RFC 2473 s7.2, s8.3, RFC 4213 s3.2.2: what may be fragmented outside will be from now on.
+    if (header->dont_fragment && header->total_length > inner_mtu) {
+        verdict.answer = answer(IcmpKind::too_big, inner_mtu, error.quoted, *header, *tunnel);
+    }
     return verdict;
 }
 
-std::optional<std::uint32_t> Carrier::client_path_mtu(Now now) {
+// Routers of IPv4 need not quote more than 8 bytes (RFC 792): too little for an answer, but the
+// path is known all the same (RFC 4213 s3.4).
+RelayVerdict Carrier::relay_without_quote(const PathError& error, Now now) {
+    auto* far_end = tunnels_.find_far_end(error.peer);
+    const bool may_be_short = error.peer.type != TunnelType::v4v6 && error.quoted.size() >= 8 &&
+                              error.quoted.size() < ipv6_header_size;
+    if (error.kind != PathError::Kind::too_big || !may_be_short || far_end == nullptr) {
+        drops_.count(Drop::icmp_ignored);
+        return RelayVerdict{Drop::icmp_ignored, false, 0, {}};
+    }
+    RelayVerdict verdict;
+    verdict.path_mtu_changed = lower_path(*far_end, error.mtu, now.instant);
+    verdict.path_mtu = far_end->path_mtu.value(now.instant);
+    return verdict;
+}
+
+std::optional<ClientPath> Carrier::client_path(Now now) {
     auto* tunnel = tunnels_.any();
     if (tunnel == nullptr) return std::nullopt;
-    return path_mtu(*tunnel->far_end, now.instant);
+    const auto mtu = path_mtu(*tunnel->far_end, now.instant);
+    const auto type = tunnel->spec.type;
+    return ClientPath{mtu, mtu - overhead_of(type), path_mtu_floor(type) - overhead_of(type)};
 }
 
-Ipv6Address Carrier::far_end_of(const TunnelSpec& spec) const {
-    return std::get<Ipv6Address>(is_client() ? spec.outer_server : spec.outer_client.address);
+bool Carrier::is_in_pools(const IpAddress& inner) const {
+    if (config_.outside_pools) return true;
+    if (const auto* v4 = std::get_if<Ipv4Address>(&inner)) return any_contains(config_.pools, *v4);
+    return any_contains(config_.pools_ipv6, std::get<Ipv6Address>(inner));
 }
 
-Carrier::Checked Carrier::check_up_at_endpoint(const InnerHeader& header,
-                                               const Ipv6Address& outer) {
-    if (!header.source.is_usable_unicast() || header.source == config_.inner) {
+bool Carrier::is_own(const IpAddress& inner) const {
+    if (const auto* v4 = std::get_if<Ipv4Address>(&inner)) return config_.inner == *v4;
+    return config_.inner_ipv6 == std::get<Ipv6Address>(inner);
+}
+
+Peer Carrier::peer_of(const TunnelSpec& spec) const {
+    if (!is_client()) return {spec.type, spec.outer_client};
+    const auto port = config_.udp_port != 0 ? config_.udp_port : tsp_port;
+    return {spec.type,
+            {spec.outer_server, spec.type == TunnelType::v6udpv4 ? port : std::uint16_t{0}}};
+}
+
+Carrier::Checked Carrier::check_up_at_endpoint(const InnerHeader& header, const Peer& from) {
+    if (!is_host(header.source) || is_own(header.source)) {
         return tl::unexpected(Drop::bad_source);
     }
-    auto* tunnel = tunnels_.find(header.source);
-    if (tunnel != nullptr && tunnel->far_end->address == outer) return tunnel;
-    const bool is_known = tunnels_.find_far_end(outer) != nullptr;
+    auto* tunnel = tunnels_.holder_of(header.source);
+    if (tunnel != nullptr && tunnel->far_end->peer == from) return tunnel;
+    const bool is_known = tunnels_.find_far_end(from) != nullptr;
     if (tunnel == nullptr) {
         return tl::unexpected(is_known ? Drop::unknown_inner : Drop::unknown_outer);
     }
     return tl::unexpected(is_known ? Drop::spoofed_inner : Drop::spoofed_outer);
 }
 
-Carrier::Checked Carrier::check_up_at_client(const InnerHeader& header, const Ipv6Address& outer) {
-    if (tunnels_.find_far_end(outer) == nullptr) return tl::unexpected(Drop::unknown_outer);
-    if (!header.source.is_usable_unicast() || tunnels_.find(header.source) != nullptr) {
+Carrier::Checked Carrier::check_up_at_client(const InnerHeader& header, const Peer& from) {
+    if (tunnels_.find_far_end(from) == nullptr) return tl::unexpected(Drop::unknown_outer);
+    if (!is_host(header.source) || tunnels_.holder_of(header.source) != nullptr) {
         return tl::unexpected(Drop::bad_source);
     }
-    auto* tunnel = tunnels_.find(header.destination);
+    auto* tunnel = tunnels_.holder_of(header.destination);
     if (tunnel == nullptr) return tl::unexpected(Drop::bad_destination);
     return tunnel;
 }
 
 Carrier::Checked Carrier::check_down_at_endpoint(ConstBytes packet, const InnerHeader& header) {
-    auto* tunnel = tunnels_.find(header.destination);
+    auto* tunnel = tunnels_.holder_of(header.destination);
     if (tunnel == nullptr) return tl::unexpected(Drop::no_tunnel);
     // A packet that came from a client passed the source check, so its source tells it.
-    if (!config_.hairpin && tunnels_.find(header.source) != nullptr) {
+    if (!config_.hairpin && tunnels_.holder_of(header.source) != nullptr) {
         return tl::unexpected(Drop::hairpin_off);
     }
     // The kernel sees a hairpin as a detour and would tell the client a shorter way; there is none.
-    if (header.source == config_.inner && is_redirect(packet, header)) {
+    // Of IPv6 it cannot: the device has no link-local address to say so from.
+    if (header.version == Version::ipv4 && is_own(header.source) && is_redirect(packet, header)) {
         return tl::unexpected(Drop::redirect);
     }
     return tunnel;
@@ -255,25 +303,46 @@ Carrier::Checked Carrier::check_down_at_endpoint(ConstBytes packet, const InnerH
 
 Carrier::Checked Carrier::check_down_at_client(const InnerHeader& header) {
     if (tunnels_.size() == 0) return tl::unexpected(Drop::no_tunnel);
-    auto* tunnel = tunnels_.find(header.source);
+    auto* tunnel = tunnels_.holder_of(header.source);
     if (tunnel == nullptr) return tl::unexpected(Drop::bad_source);
-    if (!header.destination.is_usable_unicast()) return tl::unexpected(Drop::bad_destination);
+    if (!is_host(header.destination)) return tl::unexpected(Drop::bad_destination);
     return tunnel;
 }
 
 std::uint32_t Carrier::path_mtu(FarEnd& far_end, Instant now) {
     if (now - far_end.link_checked_at >= link_mtu_lifetime) {
-        far_end.path_mtu.set_link(link_mtu_(far_end.address));
+        far_end.path_mtu.set_link(link_mtu_(far_end.peer));
         far_end.link_checked_at = now;
     }
     return far_end.path_mtu.value(now);
 }
 
-std::vector<std::uint8_t> Carrier::answer(IcmpKind kind, std::uint32_t path_mtu, ConstBytes packet,
+bool Carrier::lower_path(FarEnd& far_end, std::uint32_t mtu, Instant now) {
+    // An IPv4 path may be too narrow for IPv6's minimum, and some routers do not say how narrow.
+    const bool is_ipv4 = far_end.peer.type != TunnelType::v4v6;
+    const auto lowest = is_ipv4 ? path_mtu_floor(far_end.peer.type) : 0;
+    return far_end.path_mtu.lower(std::max(mtu, lowest), now);
+}
+
+void Carrier::clamp(MutableBytes packet, const InnerHeader& header, std::uint32_t inner_mtu) const {
+    if (!config_.mss_clamp) return;
+    const auto ip_header_size =
+        header.version == Version::ipv4 ? ipv4_header_size_min : ipv6_header_size;
+    const auto mss = inner_mtu - static_cast<std::uint32_t>(ip_header_size) - tcp_header_size;
+    clamp_mss(packet, header, static_cast<std::uint16_t>(std::min(mss, std::uint32_t{0xffff})));
+}
+
+std::vector<std::uint8_t> Carrier::answer(IcmpKind kind, std::uint32_t inner_mtu, ConstBytes packet,
                                           const InnerHeader& header, const Tunnel& tunnel) const {
-    const auto source = is_client() ? std::optional(tunnel.inner) : config_.inner;
+    std::optional<IpAddress> source;
+    if (is_client())
+        source = tunnel.spec.inner;
+    else if (header.version == Version::ipv6)
+        source = config_.inner_ipv6;
+    else
+        source = config_.inner;
     if (!source || !may_be_answered(packet, header)) return {};
-    const auto mtu = std::min(path_mtu - outer_header_size, std::uint32_t{0xffff});
+    const auto mtu = std::min(inner_mtu, std::uint32_t{0xffff});
     return make_icmp_error(kind, static_cast<std::uint16_t>(mtu), *source, packet, header);
 }
 

@@ -1,6 +1,7 @@
 // What happens to a packet: the rules of the tun data plane, fast. Knows tunnels and bytes, no
-// sockets, no threads, no clock. RFC 2473 (v4v6), RFC 6040; the same rules, slow and obvious, are
-// in tunnel/reference_model.hpp, and a test holds the two together.
+// sockets, no threads, no clock. RFC 2473 (v4v6), RFC 4213 (v6v4; v6udpv4 is the same in UDP),
+// RFC 6040; the same rules, slow and obvious, are in tunnel/reference_model.hpp, and a test holds
+// the two together.
 //
 // Up: from the tunnel into the host. Down: from the host into the tunnel.
 #pragma once
@@ -14,6 +15,7 @@
 #include "common/base/bytes.hpp"
 #include "common/dataplane/drop.hpp"
 #include "common/dataplane/icmp_error.hpp"
+#include "common/dataplane/path_error.hpp"
 #include "common/dataplane/tun_plane_config.hpp"
 #include "common/dataplane/tunnel_table.hpp"
 
@@ -32,18 +34,9 @@ struct UpVerdict {
 struct DownVerdict {
     std::optional<Drop> drop;
     std::size_t size = 0;
-    Ipv6Address destination;           // outer
+    Peer peer;                         // to which it goes
     std::uint8_t traffic_class = 0;    // outer
     std::vector<std::uint8_t> answer;  // an ICMP error to send, when not empty
-};
-
-// An ICMPv6 error about a packet that was sent down, as the socket's error queue gives it.
-struct PathError {
-    std::uint8_t type = 0;
-    std::uint8_t code = 0;
-    std::uint32_t info = 0;   // packet too big: the MTU
-    Ipv6Address destination;  // outer, of the packet that failed
-    ConstBytes quoted;        // the inner packet, perhaps cut short
 };
 
 struct RelayVerdict {
@@ -53,10 +46,17 @@ struct RelayVerdict {
     std::vector<std::uint8_t> answer;
 };
 
+// What the path to a client's endpoint allows, with and without the outer headers.
+struct ClientPath {
+    std::uint32_t mtu = 0;
+    std::uint32_t inner_mtu = 0;
+    std::uint32_t inner_mtu_min = 0;  // of the type
+};
+
 class Carrier {
 public:
-    // The MTU of the host's route to an outer address, without what this class has learned.
-    using LinkMtu = std::function<std::uint32_t(const Ipv6Address&)>;
+    // The MTU of the host's route to a far end, without what this class has learned.
+    using LinkMtu = std::function<std::uint32_t(const Peer&)>;
 
     Carrier(const TunPlaneConfig& config, LinkMtu link_mtu);
 
@@ -66,14 +66,14 @@ public:
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to);
 
     // Both may change the packet in place: ECN, MSS.
-    [[nodiscard]] UpVerdict up(const Ipv6Address& outer_source, std::uint8_t traffic_class,
-                               MutableBytes payload, Now now);
+    [[nodiscard]] UpVerdict up(const Peer& from, std::uint8_t traffic_class, MutableBytes payload,
+                               Now now);
     [[nodiscard]] DownVerdict down(MutableBytes packet, Now now);
-    // RFC 2473 s8.
+    // RFC 2473 s8, RFC 4213 s3.4.
     [[nodiscard]] RelayVerdict relay(const PathError& error, Now now);
 
-    // What the path to the one far end of a client allows now; none without a tunnel.
-    [[nodiscard]] std::optional<std::uint32_t> client_path_mtu(Now now);
+    // None without a tunnel.
+    [[nodiscard]] std::optional<ClientPath> client_path(Now now);
 
     [[nodiscard]] const TunnelTable& tunnels() const { return tunnels_; }
     [[nodiscard]] DropTable& drops() { return drops_; }
@@ -84,14 +84,20 @@ private:
     using Checked = tl::expected<Tunnel*, Drop>;
 
     [[nodiscard]] bool is_client() const { return config_.role == Role::client; }
-    [[nodiscard]] Result<void> check_addresses(const TunnelSpec& spec) const;
-    [[nodiscard]] Ipv6Address far_end_of(const TunnelSpec& spec) const;
-    [[nodiscard]] Checked check_up_at_endpoint(const InnerHeader& header, const Ipv6Address& outer);
-    [[nodiscard]] Checked check_up_at_client(const InnerHeader& header, const Ipv6Address& outer);
+    [[nodiscard]] bool carries(TunnelType type) const;
+    [[nodiscard]] Result<void> check_at_endpoint(const TunnelSpec& spec) const;
+    [[nodiscard]] bool is_in_pools(const IpAddress& inner) const;
+    [[nodiscard]] bool is_own(const IpAddress& inner) const;
+    [[nodiscard]] Peer peer_of(const TunnelSpec& spec) const;
+    [[nodiscard]] Checked check_up_at_endpoint(const InnerHeader& header, const Peer& from);
+    [[nodiscard]] Checked check_up_at_client(const InnerHeader& header, const Peer& from);
     [[nodiscard]] Checked check_down_at_endpoint(ConstBytes packet, const InnerHeader& header);
     [[nodiscard]] Checked check_down_at_client(const InnerHeader& header);
     [[nodiscard]] std::uint32_t path_mtu(FarEnd& far_end, Instant now);
-    [[nodiscard]] std::vector<std::uint8_t> answer(IcmpKind kind, std::uint32_t path_mtu,
+    [[nodiscard]] bool lower_path(FarEnd& far_end, std::uint32_t mtu, Instant now);
+    void clamp(MutableBytes packet, const InnerHeader& header, std::uint32_t inner_mtu) const;
+    [[nodiscard]] RelayVerdict relay_without_quote(const PathError& error, Now now);
+    [[nodiscard]] std::vector<std::uint8_t> answer(IcmpKind kind, std::uint32_t inner_mtu,
                                                    ConstBytes packet, const InnerHeader& header,
                                                    const Tunnel& tunnel) const;
 

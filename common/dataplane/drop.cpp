@@ -11,6 +11,8 @@ std::string_view to_string(Drop drop) {
         case Drop::inner_bad_total_length: return "inner_bad_total_length";
         case Drop::bad_source: return "bad_source";
         case Drop::bad_destination: return "bad_destination";
+        case Drop::link_local: return "link_local";
+        case Drop::router_solicitation: return "router_solicitation";
         case Drop::unknown_outer: return "unknown_outer";
         case Drop::unknown_inner: return "unknown_inner";
         case Drop::spoofed_inner: return "spoofed_inner";

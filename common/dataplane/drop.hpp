@@ -16,9 +16,11 @@ enum class Drop : std::uint8_t {
     inner_bad_version,
     inner_bad_header_length,
     inner_bad_total_length,
-    // Addresses that no host can have, or not this one.
+    // Addresses that no host can have, or not this one; what belongs to one link.
     bad_source,
     bad_destination,
+    link_local,
+    router_solicitation,
     // The source check.
     unknown_outer,
     unknown_inner,
@@ -53,6 +55,7 @@ public:
     void add(const DropTable& other) {
         for (std::size_t i = 0; i < drop_count; ++i) counts_[i] += other.counts_[i];
     }
+    bool operator==(const DropTable&) const = default;
     // All of them, also those that are zero: a counter that appears only when it counts cannot be
     // watched.
     [[nodiscard]] DropCounters by_name() const;

@@ -1,5 +1,6 @@
 // ICMP errors that the entry of a tunnel sends to the source of an inner packet. RFC 792, RFC 1191
-// s4 (next-hop MTU), RFC 1122 s3.2.2 (when not to answer), RFC 1812 s4.3.2, RFC 2473 s7, s8.
+// s4 (next-hop MTU), RFC 1122 s3.2.2 and RFC 4443 s2.4 (when not to answer), RFC 1812 s4.3.2,
+// RFC 4443 s3, RFC 2473 s7, s8, RFC 4213 s3.2.2, s3.4.
 #pragma once
 
 #include <cstdint>
@@ -11,19 +12,18 @@
 namespace dstm::dataplane {
 
 enum class IcmpKind : std::uint8_t {
-    fragmentation_needed,  // type 3 code 4, with the next-hop MTU
-    host_unreachable,      // type 3 code 1
+    too_big,           // IPv4: type 3 code 4; IPv6: type 2; with the MTU
+    host_unreachable,  // IPv4: type 3 code 1; IPv6: type 1 code 3
 };
 
-inline constexpr std::size_t icmp_error_size_max = 576;  // RFC 1812 s4.3.2.3
-
-// Errors are never sent about errors, later fragments, and packets without a host as source.
+// Errors are never sent about errors and packets without a host as source; IPv4 also not about
+// later fragments.
 [[nodiscard]] bool may_be_answered(ConstBytes packet, const InnerHeader& header);
 
-// The whole IPv4 packet. `quoted` begins with the inner header and may be cut short.
-// `next_hop_mtu` is for fragmentation_needed.
-[[nodiscard]] std::vector<std::uint8_t> make_icmp_error(IcmpKind kind, std::uint16_t next_hop_mtu,
-                                                        Ipv4Address source, ConstBytes quoted,
+// The whole packet, of the version of `header`, from `source`, which is of that version.
+// `quoted` begins with the inner header and may be cut short. `mtu` is for too_big.
+[[nodiscard]] std::vector<std::uint8_t> make_icmp_error(IcmpKind kind, std::uint16_t mtu,
+                                                        const IpAddress& source, ConstBytes quoted,
                                                         const InnerHeader& header);
 
 }  // namespace dstm::dataplane

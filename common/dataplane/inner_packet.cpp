@@ -1,8 +1,7 @@
-// Checks of an inner IPv4 packet, ECN and the MSS option.
+// Reading of both versions, scope and ECN.
 #include "common/dataplane/inner_packet.hpp"
 
-#include <array>
-#include <utility>
+#include <algorithm>
 
 namespace dstm::dataplane {
 namespace {
@@ -13,60 +12,33 @@ constexpr std::uint8_t ecn_ect_1 = 0x01;
 constexpr std::uint8_t ecn_ect_0 = 0x02;
 constexpr std::uint8_t ecn_ce = 0x03;
 
-constexpr std::size_t tcp_header_size_min = 20;
-constexpr std::uint8_t tcp_flag_syn = 0x02;
-constexpr std::uint8_t tcp_option_end = 0;
-constexpr std::uint8_t tcp_option_no_operation = 1;
-constexpr std::uint8_t tcp_option_mss = 2;
-constexpr std::size_t tcp_option_mss_size = 4;
+// RFC 8200 s4
+constexpr std::uint8_t next_hop_by_hop = 0;
+constexpr std::uint8_t next_routing = 43;
+constexpr std::uint8_t next_fragment = 44;
+constexpr std::uint8_t next_destination_options = 60;
+// Nobody sends more; a packet full of them shall not cost more than another.
+constexpr int extension_headers_max = 8;
 
-std::uint16_t swapped(std::uint16_t word) {
-    return static_cast<std::uint16_t>(word << 8 | word >> 8);
-}
+constexpr std::uint8_t icmpv6_router_solicitation = 133;  // RFC 4861 s4.1
+constexpr std::uint8_t scope_link_local = 2;              // RFC 4291 s2.7
 
-// Where in the segment the value of the MSS option stands.
-std::optional<std::size_t> find_mss(ConstBytes segment) {
-    if (segment.size() < tcp_header_size_min) return std::nullopt;
-    if ((load8(segment, 13) & tcp_flag_syn) == 0) return std::nullopt;
-    const std::size_t header_size = std::size_t{4} * (load8(segment, 12) >> 4);
-    if (header_size < tcp_header_size_min || header_size > segment.size()) return std::nullopt;
-    std::size_t offset = tcp_header_size_min;
-    while (offset < header_size) {
-        const auto kind = load8(segment, offset);
-        if (kind == tcp_option_end) return std::nullopt;
-        if (kind == tcp_option_no_operation) {
-            ++offset;
-            continue;
-        }
-        if (offset + 1 >= header_size) return std::nullopt;
-        const std::size_t size = load8(segment, offset + 1);
-        if (size < 2 || offset + size > header_size) return std::nullopt;
-        if (kind == tcp_option_mss && size == tcp_option_mss_size) return offset + 2;
-        offset += size;
-    }
-    return std::nullopt;
-}
-
-}  // namespace
-
-tl::expected<InnerHeader, Drop> read_inner_header(ConstBytes bytes) {
-    if (bytes.empty()) return tl::unexpected(Drop::inner_truncated);
-    const auto first = load8(bytes, 0);
-    if (first >> 4 != 4) return tl::unexpected(Drop::inner_bad_version);
+tl::expected<InnerHeader, Drop> read_ipv4_header(ConstBytes bytes) {
     if (bytes.size() < ipv4_header_size_min) return tl::unexpected(Drop::inner_truncated);
     InnerHeader header;
-    header.header_size = std::size_t{4} * (first & 0x0f);
-    if (header.header_size < ipv4_header_size_min) {
+    header.transport_offset = std::size_t{4} * (load8(bytes, 0) & 0x0f);
+    if (header.transport_offset < ipv4_header_size_min) {
         return tl::unexpected(Drop::inner_bad_header_length);
     }
-    if (header.header_size > bytes.size()) return tl::unexpected(Drop::inner_truncated);
+    if (header.transport_offset > bytes.size()) return tl::unexpected(Drop::inner_truncated);
     header.traffic_class = load8(bytes, 1);
     header.total_length = load16(bytes, 2);
-    if (header.total_length < header.header_size) {
+    if (header.total_length < header.transport_offset) {
         return tl::unexpected(Drop::inner_bad_total_length);
     }
     const auto fragment = load16(bytes, 6);
     header.dont_fragment = (fragment & 0x4000) != 0;
+    header.is_fragment = (fragment & 0x3fff) != 0;
     header.is_first_fragment = (fragment & 0x1fff) == 0;
     header.protocol = load8(bytes, 9);
     header.source = load_ipv4(bytes, 12);
@@ -74,12 +46,93 @@ tl::expected<InnerHeader, Drop> read_inner_header(ConstBytes bytes) {
     return header;
 }
 
-tl::expected<InnerHeader, Drop> read_inner_packet(ConstBytes bytes) {
-    auto header = read_inner_header(bytes);
+// Goes over the extension headers that may stand before a transport header.
+void find_transport(ConstBytes packet, InnerHeader& header) {
+    auto next = load8(packet, 6);
+    auto at = ipv6_header_size;
+    header.protocol = protocol_none;
+    for (int i = 0; i < extension_headers_max; ++i) {
+        const bool is_fragment = next == next_fragment;
+        if (next != next_hop_by_hop && next != next_routing && next != next_destination_options &&
+            !is_fragment) {
+            header.protocol = next;
+            header.transport_offset = at;
+            return;
+        }
+        if (at + 8 > packet.size()) return;
+        next = load8(packet, at);
+        if (is_fragment) {
+            const auto offset_and_more = load16(packet, at + 2);
+            header.is_fragment = true;
+            header.is_first_fragment = offset_and_more >> 3 == 0;
+            at += 8;
+            if (header.is_first_fragment) continue;
+            header.protocol = next;
+            header.transport_offset = at;
+            return;
+        }
+        at += std::size_t{8} * (load8(packet, at + 1) + 1);
+        if (at > packet.size()) return;
+    }
+}
+
+tl::expected<InnerHeader, Drop> read_ipv6_header(ConstBytes bytes) {
+    if (bytes.size() < ipv6_header_size) return tl::unexpected(Drop::inner_truncated);
+    InnerHeader header;
+    header.version = Version::ipv6;
+    header.transport_offset = ipv6_header_size;
+    header.total_length = ipv6_header_size + load16(bytes, 4);
+    header.traffic_class = static_cast<std::uint8_t>(load16(bytes, 0) >> 4);
+    header.dont_fragment = true;  // RFC 8200 s5: no router fragments
+    header.source = load_ipv6(bytes, 8);
+    header.destination = load_ipv6(bytes, 24);
+    find_transport(bytes.first(std::min(bytes.size(), header.total_length)), header);
+    return header;
+}
+
+bool is_link_scoped(const IpAddress& address) {
+    const auto& v6 = std::get<Ipv6Address>(address);
+    const bool multicast = v6.bytes()[0] == 0xff;
+    return v6.is_link_local() || (multicast && (v6.bytes()[1] & 0x0f) <= scope_link_local);
+}
+
+}  // namespace
+
+bool is_host(const IpAddress& address) {
+    return std::visit([](const auto& family) { return family.is_usable_unicast(); }, address);
+}
+
+Version version_of(ConstBytes bytes) {
+    return !bytes.empty() && load8(bytes, 0) >> 4 == 6 ? Version::ipv6 : Version::ipv4;
+}
+
+tl::expected<InnerHeader, Drop> read_inner_header(ConstBytes bytes, Version version) {
+    if (bytes.empty()) return tl::unexpected(Drop::inner_truncated);
+    if (load8(bytes, 0) >> 4 != static_cast<std::uint8_t>(version)) {
+        return tl::unexpected(Drop::inner_bad_version);
+    }
+    return version == Version::ipv4 ? read_ipv4_header(bytes) : read_ipv6_header(bytes);
+}
+
+tl::expected<InnerHeader, Drop> read_inner_packet(ConstBytes bytes, Version version) {
+    auto header = read_inner_header(bytes, version);
     if (header && header->total_length > bytes.size()) {
         return tl::unexpected(Drop::inner_truncated);
     }
     return header;
+}
+
+std::optional<Drop> check_scope(ConstBytes packet, const InnerHeader& header) {
+    if (header.version == Version::ipv4) return std::nullopt;
+    if (header.protocol == protocol_icmpv6 && header.is_first_fragment &&
+        header.total_length > header.transport_offset &&
+        load8(packet, header.transport_offset) == icmpv6_router_solicitation) {
+        return Drop::router_solicitation;
+    }
+    if (is_link_scoped(header.source) || is_link_scoped(header.destination)) {
+        return Drop::link_local;
+    }
+    return std::nullopt;
 }
 
 std::optional<std::uint8_t> ecn_leaving_tunnel(std::uint8_t inner, std::uint8_t outer) {
@@ -93,51 +146,14 @@ std::optional<std::uint8_t> ecn_leaving_tunnel(std::uint8_t inner, std::uint8_t 
     return inner;
 }
 
-void set_ecn(MutableBytes packet, std::uint8_t ecn) {
+void set_ecn(MutableBytes packet, Version version, std::uint8_t ecn) {
+    const int shift = version == Version::ipv6 ? 4 : 0;
     const auto before = load16(packet, 0);
-    const auto after = static_cast<std::uint16_t>((before & ~ecn_mask) | ecn);
+    const auto after = static_cast<std::uint16_t>((before & ~(ecn_mask << shift)) | ecn << shift);
     if (before == after) return;
     store16(packet, 0, after);
+    if (version == Version::ipv6) return;
     store16(packet, 10, updated_checksum(load16(packet, 10), before, after));
-}
-
-void clamp_mss(MutableBytes packet, const InnerHeader& header, std::uint16_t mss_max) {
-    if (header.protocol != protocol_tcp || !header.is_first_fragment) return;
-    const auto segment = packet.subspan(header.header_size);
-    const auto offset = find_mss(segment);
-    if (!offset) return;
-    const auto before = load16(segment, *offset);
-    if (before <= mss_max) return;
-    store16(segment, *offset, mss_max);
-    // At an odd offset the two bytes stand in two words of the sum, each in the other's place.
-    const bool odd = *offset % 2 != 0;
-    const auto old_word = odd ? swapped(before) : before;
-    const auto new_word = odd ? swapped(mss_max) : mss_max;
-    store16(segment, 16, updated_checksum(load16(segment, 16), old_word, new_word));
-}
-
-void complete_checksum(MutableBytes bytes) {
-    constexpr std::uint8_t protocol_udp = 17;
-    const auto header = read_inner_packet(bytes);
-    if (!header || (load16(bytes, 6) & 0x3fff) != 0) return;  // of a fragment there is no sum
-    if (header->protocol != protocol_tcp && header->protocol != protocol_udp) return;
-    const bool is_tcp = header->protocol == protocol_tcp;
-    const std::size_t field = is_tcp ? 16 : 6;
-    const auto segment =
-        bytes.subspan(header->header_size, header->total_length - header->header_size);
-    if (segment.size() < (is_tcp ? tcp_header_size_min : 8)) return;
-
-    std::array<std::uint8_t, 12> pseudo_header{};  // RFC 9293 s3.1, RFC 768
-    const MutableBytes pseudo(pseudo_header);
-    store_ipv4(pseudo, 0, header->source);
-    store_ipv4(pseudo, 4, header->destination);
-    store8(pseudo, 9, header->protocol);
-    store16(pseudo, 10, static_cast<std::uint16_t>(segment.size()));
-    const auto sum = static_cast<std::uint16_t>(~internet_checksum(pseudo));
-    if (load16(segment, field) != sum) return;
-    // The field holds the first part of the sum already.
-    const auto checksum = internet_checksum(segment);
-    store16(segment, field, checksum == 0 && !is_tcp ? 0xffff : checksum);
 }
 
 }  // namespace dstm::dataplane

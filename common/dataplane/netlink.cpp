@@ -50,8 +50,9 @@ NativeRoute native(const Route& route) {
     if (route.source) rtnl_route_set_pref_src(out.get(), native_address(*route.source).get());
     const bool on_link = route.kind == Route::Kind::unicast && !route.gateway && family == AF_INET;
     rtnl_route_set_scope(out.get(), on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
-    if (route.kind == Route::Kind::blackhole) {
-        rtnl_route_set_type(out.get(), RTN_BLACKHOLE);
+    if (route.kind != Route::Kind::unicast) {
+        const bool is_silent = route.kind == Route::Kind::blackhole;
+        rtnl_route_set_type(out.get(), is_silent ? RTN_BLACKHOLE : RTN_UNREACHABLE);
         return out;
     }
     rtnl_route_set_type(out.get(), RTN_UNICAST);
@@ -87,12 +88,13 @@ void append_routes(rtnl_route* route, std::vector<Route>& out) {
     common.source = value_of(rtnl_route_get_pref_src(route));
     unsigned int mtu = 0;
     if (rtnl_route_get_metric(route, RTAX_MTU, &mtu) == 0) common.mtu = mtu;
-    if (rtnl_route_get_type(route) == RTN_BLACKHOLE) {
-        common.kind = Route::Kind::blackhole;
+    const auto type = rtnl_route_get_type(route);
+    if (type == RTN_BLACKHOLE || type == RTN_UNREACHABLE) {
+        common.kind = type == RTN_BLACKHOLE ? Route::Kind::blackhole : Route::Kind::unreachable;
         out.push_back(common);
         return;
     }
-    if (rtnl_route_get_type(route) != RTN_UNICAST) return;
+    if (type != RTN_UNICAST) return;
     for (int i = 0; i < rtnl_route_get_nnexthops(route); ++i) {
         auto* next_hop = rtnl_route_nexthop_n(route, i);
         auto one = common;

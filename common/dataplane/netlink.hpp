@@ -17,10 +17,10 @@ namespace dstm::dataplane {
 using IpPrefix = std::variant<Ipv4Prefix, Ipv6Prefix>;
 
 struct Route {
-    enum class Kind { unicast, blackhole };
+    enum class Kind { unicast, blackhole, unreachable };
     IpPrefix destination;
     Kind kind = Kind::unicast;
-    int interface_index = 0;  // 0 for blackhole
+    int interface_index = 0;  // of unicast only
     std::optional<IpAddress> gateway;
     std::optional<IpAddress> source;  // preferred source
     std::uint32_t metric = 0;

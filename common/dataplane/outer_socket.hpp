@@ -1,7 +1,11 @@
-// The outer side of v4v6: a raw IPv6 socket for protocol 4, bound to one address of this host.
+// The outer side of the tunnels of one type: a raw IPv6 socket for protocol 4 (v4v6), a raw IPv4
+// socket for protocol 41 (v6v4), or a UDP socket over IPv4 (v6udpv4); bound to one address of this
+// host.
 //
 // The kernel does for it: reassembly, skipping of destination options, routing, fragmentation to
-// the path MTU (RFC 8200 s4.5), and the match of ICMPv6 errors to what was sent. RFC 3542.
+// the path MTU, and the match of ICMP errors to what was sent. RFC 3542. Over IPv4 it sets DF on
+// what fits the path as it knows it, and fragments what does not (RFC 4213 s3.2.2); the carrier
+// sends nothing larger than the path, except what IPv6 may not be asked to make smaller.
 #pragma once
 
 #include <cstdint>
@@ -12,8 +16,9 @@
 
 #include "common/base/bytes.hpp"
 #include "common/base/result.hpp"
-#include "common/dataplane/carrier.hpp"
 #include "common/dataplane/descriptor.hpp"
+#include "common/dataplane/drop.hpp"
+#include "common/dataplane/path_error.hpp"
 
 namespace dstm::dataplane {
 
@@ -21,13 +26,13 @@ inline constexpr std::size_t batch_size_max = 32;
 inline constexpr std::size_t packet_size_max = 65535;  // RFC 791 s3.1
 
 struct IncomingPacket {
-    Ipv6Address source;
+    IpEndpoint source;  // port 0 except of UDP
     std::uint8_t traffic_class = 0;
     MutableBytes payload;  // in the buffer of the batch
 };
 
 struct OutgoingPacket {
-    Ipv6Address destination;
+    IpEndpoint destination;
     std::uint8_t traffic_class = 0;
     ConstBytes payload;
 };
@@ -46,28 +51,37 @@ private:
 
 class OuterSocket {
 public:
-    // unavailable: the host does not have the address (yet).
-    [[nodiscard]] static Result<OuterSocket> open(const Ipv6Address& local);
+    // `local` has a port for v6udpv4 only. unavailable: the host does not have the address (yet).
+    [[nodiscard]] static Result<OuterSocket> open(TunnelType type, const IpEndpoint& local);
+    // A UDP socket that is bound already; it must not be connected.
+    [[nodiscard]] static Result<OuterSocket> adopt_udp(Descriptor udp);
 
-    [[nodiscard]] int descriptor() const { return raw_.number(); }
+    OuterSocket(OuterSocket&&) noexcept = default;
+    OuterSocket& operator=(OuterSocket&&) noexcept = default;
+    // Whoever holds an adopted socket besides is told of no errors any more.
+    ~OuterSocket();
+
+    [[nodiscard]] TunnelType type() const { return type_; }
+    [[nodiscard]] int descriptor() const { return socket_.number(); }
 
     // What is there now, at most one batch.
     void receive(BatchBuffer& buffer, std::vector<IncomingPacket>& out);
 
-    // Counts in `drops` what could not be sent. At most one batch.
+    // Counts in `drops` what could not be sent. At most one batch. From any thread.
     void send(std::span<const OutgoingPacket> packets, DropTable& drops);
 
-    // The next ICMPv6 error; `buffer` holds its quote. None when there is none left.
+    // The next ICMP error; `buffer` holds its quote. None when there is none left.
     [[nodiscard]] std::optional<PathError> next_error(MutableBytes buffer);
 
     // What the host's routing says about the way to `destination`; the minimum if there is no way.
-    [[nodiscard]] std::uint32_t link_mtu(const Ipv6Address& destination);
+    [[nodiscard]] std::uint32_t link_mtu(const IpAddress& destination);
 
 private:
-    OuterSocket(Descriptor raw, Descriptor probe)
-        : raw_(std::move(raw)), probe_(std::move(probe)) {}
+    OuterSocket(TunnelType type, Descriptor socket, Descriptor probe)
+        : type_(type), socket_(std::move(socket)), probe_(std::move(probe)) {}
 
-    Descriptor raw_;
+    TunnelType type_;
+    Descriptor socket_;
     Descriptor probe_;  // a UDP socket that is only ever connected, to ask for the route's MTU
 };
 

@@ -1,6 +1,7 @@
 // The thread that carries: device to socket, socket to device.
 #include "common/dataplane/packet_loop.hpp"
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
@@ -10,6 +11,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 
+#include "common/dataplane/transport.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::dataplane {
@@ -21,9 +23,12 @@ constexpr std::uint32_t answers_per_second = 1000;
 constexpr std::uint32_t answers_burst = 50;
 
 // What epoll says has happened to.
-enum Source : std::uint32_t { wake_up, device, outer_network };
+enum Source : std::uint32_t { wake_up, device, outer_network };  // the last: and a TunnelType
 
-bool watch(const Descriptor& epoll, int descriptor, Source source) {
+// The first half byte of a datagram of signalling (RFC 5572 s4.4.1.2); of data it is the version.
+constexpr std::uint8_t nibble_of_signalling = 0xf;
+
+bool watch(const Descriptor& epoll, int descriptor, std::uint32_t source) {
     epoll_event event{};
     event.events = EPOLLIN;
     event.data.u32 = source;
@@ -32,6 +37,24 @@ bool watch(const Descriptor& epoll, int descriptor, Source source) {
 
 void unwatch(const Descriptor& epoll, int descriptor) {
     ::epoll_ctl(epoll.number(), EPOLL_CTL_DEL, descriptor, nullptr);
+}
+
+// Whole packets to the destination that they name.
+bool send_ipv4(const Descriptor& raw, ConstBytes packet) {
+    sockaddr_in destination{};
+    destination.sin_family = AF_INET;
+    destination.sin_addr.s_addr = htonl(load_ipv4(packet, 16).host_order());
+    return ::sendto(raw.number(), packet.data(), packet.size(), MSG_DONTWAIT,
+                    reinterpret_cast<const sockaddr*>(&destination), sizeof destination) >= 0;
+}
+
+bool send_ipv6(const Descriptor& raw, ConstBytes packet) {
+    sockaddr_in6 destination{};
+    destination.sin6_family = AF_INET6;
+    const auto bytes = load_ipv6(packet, 24).bytes();
+    std::copy(bytes.begin(), bytes.end(), destination.sin6_addr.s6_addr);
+    return ::sendto(raw.number(), packet.data(), packet.size(), MSG_DONTWAIT,
+                    reinterpret_cast<const sockaddr*>(&destination), sizeof destination) >= 0;
 }
 
 }  // namespace
@@ -54,8 +77,9 @@ PacketLoop::~PacketLoop() {
 Result<void> PacketLoop::start() {
     epoll_ = Descriptor(::epoll_create1(EPOLL_CLOEXEC));
     wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    icmp_ = Descriptor(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
-    if (!epoll_.is_open() || !wake_.is_open() || !icmp_.is_open() ||
+    icmpv4_ = Descriptor(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
+    icmpv6_ = Descriptor(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW));
+    if (!epoll_.is_open() || !wake_.is_open() || !icmpv4_.is_open() || !icmpv6_.is_open() ||
         !watch(epoll_, wake_.number(), Source::wake_up) ||
         !watch(epoll_, device_.descriptor(), Source::device)) {
         return tl::unexpected(error_from_errno(errno, "prepare the packet loop"));
@@ -76,19 +100,29 @@ void PacketLoop::wake() {
     static_cast<void>(::write(wake_.number(), &one, sizeof one) == sizeof one);
 }
 
-Result<void> PacketLoop::set_outer(std::shared_ptr<OuterSocket> outer) {
-    if (outer && !watch(epoll_, outer->descriptor(), Source::outer_network)) {
-        return tl::unexpected(error_from_errno(errno, "watch the outer socket"));
+Result<void> PacketLoop::set_outer(OuterSockets outer) {
+    for (std::size_t i = 0; i < outer.size(); ++i) {
+        if (!outer[i] || outer[i] == shared_.outer[i]) continue;
+        const auto source = static_cast<std::uint32_t>(Source::outer_network + i);
+        if (watch(epoll_, outer[i]->descriptor(), source)) continue;
+        const auto error = error_from_errno(errno, "watch the outer socket");
+        for (std::size_t j = 0; j < i; ++j) {
+            if (outer[j] && outer[j] != shared_.outer[j]) unwatch(epoll_, outer[j]->descriptor());
+        }
+        return tl::unexpected(error);
     }
-    if (shared_.outer) unwatch(epoll_, shared_.outer->descriptor());
-    shared_.outer = std::move(outer);
+    for (std::size_t i = 0; i < outer.size(); ++i) {
+        auto& before = shared_.outer[i];
+        if (before && before != outer[i]) unwatch(epoll_, before->descriptor());
+        before = std::move(outer[i]);
+    }
     return {};
 }
 
 void PacketLoop::run() {
     auto kept_house_at = clock_.now();
     while (!stopping_) {
-        std::array<epoll_event, 4> events;
+        std::array<epoll_event, 8> events;
         const int count = ::epoll_wait(epoll_.number(), events.data(), events.size(),
                                        static_cast<int>(housekeeping_period.count()));
         for (int i = 0; i < count; ++i) {
@@ -99,11 +133,12 @@ void PacketLoop::run() {
                     break;
                 }
                 case Source::device: carry_down(); break;
-                case Source::outer_network:
-                    if ((events[i].events & EPOLLERR) != 0) relay_errors();
-                    carry_up();
-                    break;
-                default: break;
+                default: {
+                    const auto type =
+                        static_cast<TunnelType>(events[i].data.u32 - Source::outer_network);
+                    if ((events[i].events & EPOLLERR) != 0) relay_errors(type);
+                    carry_up(type);
+                }
             }
         }
         const auto now = clock_.now();
@@ -114,17 +149,18 @@ void PacketLoop::run() {
     }
 }
 
-void PacketLoop::carry_up() {
-    const auto socket = outer();
+void PacketLoop::carry_up(TunnelType type) {
+    const auto socket = outer(type);
     if (!socket) return;
     socket->receive(buffer_, incoming_);
+    if (type == TunnelType::v6udpv4) take_out_signalling();
     const auto time = now();
     {
         const std::lock_guard lock(shared_.mutex);
         for (auto& packet : incoming_) {
             complete_checksum(packet.payload);
-            const auto verdict =
-                shared_.carrier.up(packet.source, packet.traffic_class, packet.payload, time);
+            const auto verdict = shared_.carrier.up({type, packet.source}, packet.traffic_class,
+                                                    packet.payload, time);
             packet.payload = packet.payload.first(verdict.size);
         }
     }
@@ -135,6 +171,16 @@ void PacketLoop::carry_up() {
     if (refused == 0) return;
     const std::lock_guard lock(shared_.mutex);
     for (; refused > 0; --refused) shared_.carrier.drops().count(Drop::device_write_failed);
+}
+
+void PacketLoop::take_out_signalling() {
+    if (!shared_.tsp_datagram) return;
+    std::erase_if(incoming_, [this](const IncomingPacket& packet) {
+        const auto& bytes = packet.payload;
+        const bool is_tsp = !bytes.empty() && load8(bytes, 0) >> 4 == nibble_of_signalling;
+        if (is_tsp) shared_.tsp_datagram(packet.source, bytes);
+        return is_tsp;
+    });
 }
 
 void PacketLoop::carry_down() {
@@ -150,31 +196,33 @@ void PacketLoop::carry_down() {
         sizes[count++] = *size;
     }
     const auto time = now();
-    outgoing_.clear();
-    std::shared_ptr<OuterSocket> socket;
+    for (auto& packets : outgoing_) packets.clear();
+    OuterSockets sockets;
     {
         const std::lock_guard lock(shared_.mutex);
-        socket = shared_.outer;
+        sockets = shared_.outer;
         for (std::size_t i = 0; i < count; ++i) {
             const auto packet = buffer_.slot(i).first(sizes[i]);
             auto verdict = shared_.carrier.down(packet, time);
             if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
             if (verdict.drop) continue;
-            outgoing_.push_back(
-                {verdict.destination, verdict.traffic_class, packet.first(verdict.size)});
+            outgoing_[index_of(verdict.peer.type)].push_back(
+                {verdict.peer.endpoint, verdict.traffic_class, packet.first(verdict.size)});
         }
     }
-    if (socket && !outgoing_.empty()) {
-        DropTable drops;
-        socket->send(outgoing_, drops);
+    DropTable drops;
+    for (std::size_t i = 0; i < sockets.size(); ++i) {
+        if (sockets[i] && !outgoing_[i].empty()) sockets[i]->send(outgoing_[i], drops);
+    }
+    {
         const std::lock_guard lock(shared_.mutex);
         shared_.carrier.drops().add(drops);
     }
     send_answers();
 }
 
-void PacketLoop::relay_errors() {
-    const auto socket = outer();
+void PacketLoop::relay_errors(TunnelType type) {
+    const auto socket = outer(type);
     if (!socket) return;
     for (std::size_t i = 0; i < batch_size_max; ++i) {
         const auto error = socket->next_error(buffer_.slot(0));
@@ -182,8 +230,9 @@ void PacketLoop::relay_errors() {
         std::unique_lock lock(shared_.mutex);
         auto verdict = shared_.carrier.relay(*error, now());
         lock.unlock();
-        if (verdict.path_mtu_changed && shared_.path_mtu_lowered) {
-            shared_.path_mtu_lowered(error->destination, verdict.path_mtu);
+        const auto* far_end = std::get_if<Ipv6Address>(&error->peer.endpoint.address);
+        if (verdict.path_mtu_changed && shared_.path_mtu_lowered && far_end != nullptr) {
+            shared_.path_mtu_lowered(*far_end, verdict.path_mtu);
         }
         if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
         housekeeping_due_ = housekeeping_due_ || verdict.path_mtu_changed;
@@ -198,13 +247,9 @@ void PacketLoop::send_answers() {
             drops.count(Drop::icmp_limited);
             continue;
         }
-        sockaddr_in destination{};
-        destination.sin_family = AF_INET;
-        destination.sin_addr.s_addr = htonl(load_ipv4(answer, 16).host_order());
-        const auto sent =
-            ::sendto(icmp_.number(), answer.data(), answer.size(), MSG_DONTWAIT,
-                     reinterpret_cast<const sockaddr*>(&destination), sizeof destination);
-        if (sent < 0) drops.count(Drop::send_failed);
+        const auto sent = version_of(answer) == Version::ipv4 ? send_ipv4(icmpv4_, answer)
+                                                              : send_ipv6(icmpv6_, answer);
+        if (!sent) drops.count(Drop::send_failed);
     }
     if (answers_.empty()) return;
     answers_.clear();
@@ -212,9 +257,9 @@ void PacketLoop::send_answers() {
     shared_.carrier.drops().add(drops);
 }
 
-std::shared_ptr<OuterSocket> PacketLoop::outer() {
+std::shared_ptr<OuterSocket> PacketLoop::outer(TunnelType type) {
     const std::lock_guard lock(shared_.mutex);
-    return shared_.outer;
+    return shared_.outer[index_of(type)];
 }
 
 Now PacketLoop::now() const { return {clock_.now(), clock_.wall()}; }

@@ -1,7 +1,9 @@
-// The thread that carries: waits for the device and the outer socket, moves packets in batches
-// through the carrier. Decides nothing about a packet.
+// The thread that carries: waits for the device and the outer sockets, moves packets in batches
+// through the carrier. Decides nothing about a packet, but tells signalling from data on a UDP
+// port.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <functional>
 #include <memory>
@@ -19,20 +21,30 @@
 
 namespace dstm::dataplane {
 
+// One of each type that is carried now, null of the others.
+inline constexpr std::size_t tunnel_type_count = 3;
+using OuterSockets = std::array<std::shared_ptr<OuterSocket>, tunnel_type_count>;
+[[nodiscard]] constexpr std::size_t index_of(TunnelType type) {
+    return static_cast<std::size_t>(type);
+}
+
 // What the thread and the callers of the plane share. The mutex is held for the decisions of one
 // batch, never for a system call that waits.
 struct Shared {
     std::mutex mutex;
     Carrier carrier;
-    std::shared_ptr<OuterSocket> outer;  // null: a client without a tunnel
+    OuterSockets outer;
     const std::function<void(const Ipv6Address&, std::uint32_t)> path_mtu_lowered;  // may be empty
+    const TspDatagram tsp_datagram;                                                 // may be empty
 
     explicit Shared(const TunPlaneConfig& config)
         : carrier(config,
-                  [this](const Ipv6Address& destination) {
-                      return outer ? outer->link_mtu(destination) : ipv6_mtu_min;
+                  [this](const Peer& peer) {
+                      const auto& socket = outer[index_of(peer.type)];
+                      return socket ? socket->link_mtu(peer.endpoint.address) : ipv6_mtu_min;
                   }),
-          path_mtu_lowered(config.path_mtu_lowered) {}
+          path_mtu_lowered(config.path_mtu_lowered),
+          tsp_datagram(config.tsp_datagram) {}
 };
 
 class PacketLoop {
@@ -47,16 +59,17 @@ public:
 
     [[nodiscard]] Result<void> start();
     void wake();
-    // Replaces the outer socket, which may be null, in one step. The caller holds shared.mutex.
-    [[nodiscard]] Result<void> set_outer(std::shared_ptr<OuterSocket> outer);
+    // Replaces the outer sockets in one step; on failure all stays. The caller holds shared.mutex.
+    [[nodiscard]] Result<void> set_outer(OuterSockets outer);
 
 private:
     void run();
-    void carry_up();
+    void carry_up(TunnelType type);
+    void take_out_signalling();
     void carry_down();
-    void relay_errors();
+    void relay_errors(TunnelType type);
     void send_answers();
-    [[nodiscard]] std::shared_ptr<OuterSocket> outer();
+    [[nodiscard]] std::shared_ptr<OuterSocket> outer(TunnelType type);
     [[nodiscard]] Now now() const;
 
     Shared& shared_;
@@ -66,13 +79,14 @@ private:
 
     Descriptor epoll_;
     Descriptor wake_;
-    Descriptor icmp_;  // raw IPv4, sends whole packets
+    Descriptor icmpv4_;  // raw, send whole packets
+    Descriptor icmpv6_;
     std::atomic<bool> stopping_ = false;
 
     // Of the thread.
     BatchBuffer buffer_;
     std::vector<IncomingPacket> incoming_;
-    std::vector<OutgoingPacket> outgoing_;
+    std::array<std::vector<OutgoingPacket>, tunnel_type_count> outgoing_;
     std::vector<std::vector<std::uint8_t>> answers_;
     RateLimit answer_limit_;
     bool housekeeping_due_ = false;

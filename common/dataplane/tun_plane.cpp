@@ -2,14 +2,12 @@
 #include "common/dataplane/tun_plane.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <mutex>
 #include <optional>
 #include <utility>
 
-#include "common/dataplane/host_changes.hpp"
-#include "common/dataplane/netlink.hpp"
 #include "common/dataplane/packet_loop.hpp"
+#include "common/dataplane/tun_host.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::dataplane {
@@ -19,13 +17,28 @@ using Role = TunPlaneConfig::Role;
 
 // The device of an endpoint: so large that the kernel never fragments an inner packet or refuses
 // it for its size. What does not fit through a tunnel is known only once its far end is, and then
-// it is the outer packet that is fragmented (RFC 2473 s7.2).
+// it is the outer packet that is fragmented (RFC 2473 s7.2), or the inner one refused.
 constexpr std::uint32_t endpoint_device_mtu = 65535;
-constexpr std::uint32_t client_device_mtu_min = ipv6_mtu_min - outer_header_size;
+constexpr std::uint32_t client_device_mtu_min =
+    path_mtu_floor(TunnelType::v4v6) - overhead_of(TunnelType::v4v6);
 constexpr std::uint32_t client_device_mtu_max = 65535;
-// Below every route that an operator may set for (part of) a pool.
-constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
-constexpr std::uint8_t host_prefix_length = 32;
+
+Result<void> check_host(const IpAddress& address, const char* which) {
+    if (is_host(address)) return {};
+    return fail(ErrorCode::invalid, "the " + std::string(which) + " address " + to_string(address) +
+                                        " is no address of a host");
+}
+
+// What the types with IPv6 inside need, all of it or nothing.
+Result<void> check_ipv6_inside(const TunPlaneConfig& config) {
+    if (!config.outer_ipv4) {
+        if (!config.inner_ipv6 && config.pools_ipv6.empty() && config.udp_port == 0) return {};
+        return fail(ErrorCode::invalid, "IPv6 inside needs an IPv4 address outside");
+    }
+    if (auto good = check_host(*config.outer_ipv4, "outer"); !good) return good;
+    if (!config.inner_ipv6) return fail(ErrorCode::invalid, "IPv6 inside needs an inner address");
+    return check_host(*config.inner_ipv6, "inner");
+}
 
 Result<void> check(const TunPlaneConfig& config) {
     if (config.device_mtu > 65535 ||
@@ -33,26 +46,21 @@ Result<void> check(const TunPlaneConfig& config) {
         return fail(ErrorCode::invalid, "a device MTU is 1240 to 65535");
     }
     if (config.role == Role::client) return {};
-    if (!config.outer.is_usable_unicast()) {
-        return fail(ErrorCode::invalid,
-                    "the outer address " + config.outer.to_string() + " is no address of a host");
+    if (auto good = check_host(config.outer, "outer"); !good) return good;
+    if (config.inner) {
+        if (auto good = check_host(*config.inner, "inner"); !good) return good;
     }
-    if (config.inner && !config.inner->is_usable_unicast()) {
-        return fail(ErrorCode::invalid,
-                    "the inner address " + config.inner->to_string() + " is no address of a host");
-    }
-    return {};
+    return check_ipv6_inside(config);
 }
 
 class TunPlane final : public DataPlane {
 public:
-    TunPlane(const TunPlaneConfig& config, const Clock& clock, Netlink netlink, TunDevice device)
+    TunPlane(const TunPlaneConfig& config, const Clock& clock, TunDevice device, TunHost host)
         : config_(config),
           clock_(clock),
-          netlink_(std::move(netlink)),
           device_(std::move(device)),
+          host_(std::move(host)),
           shared_(config) {}
-    ~TunPlane() override;
 
     [[nodiscard]] Result<void> start();
 
@@ -61,13 +69,17 @@ public:
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
     [[nodiscard]] DropCounters drops() const override;
+    [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override;
 
 private:
     [[nodiscard]] Result<void> start_endpoint();
-    [[nodiscard]] Result<void> route_pool(const Ipv4Prefix& pool);
+    [[nodiscard]] Result<void> open_endpoint_sockets();
+    [[nodiscard]] std::string gro_record_of(const IpAddress& outer) const;
+    [[nodiscard]] Result<void> add_inside(const std::optional<IpAddress>& inner,
+                                          const std::vector<IpPrefix>& pools);
     [[nodiscard]] Result<void> add_at_client(const TunnelSpec& spec);
+    [[nodiscard]] Result<std::shared_ptr<OuterSocket>> socket_for(const TunnelSpec& spec);
     [[nodiscard]] Result<void> swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket);
-    [[nodiscard]] Result<void> turn_gro_off(const Ipv6Address& outer);
     std::optional<std::uint32_t> adapt_device_mtu();
     void keep_house();
     [[nodiscard]] Now now() const { return {clock_.now(), clock_.wall()}; }
@@ -75,90 +87,78 @@ private:
     TunPlaneConfig config_;
     const Clock& clock_;
 
-    std::mutex host_mutex_;  // guards the next five; taken before shared_.mutex
-    Netlink netlink_;
-    int device_index_ = 0;
-    std::uint32_t device_mtu_ = 0;
-    GroOff gro_;
-    std::vector<Route> blackholes_;
+    TunDevice device_;
+    std::mutex host_mutex_;  // guards the next one; taken before shared_.mutex
+    TunHost host_;
 
     std::optional<std::uint32_t> path_mtu_told_;  // of the loop's thread
 
-    TunDevice device_;
     mutable Shared shared_;
     std::optional<PacketLoop> loop_;
 };
 
-TunPlane::~TunPlane() {
-    loop_.reset();
-    for (const auto& route : blackholes_) {
-        if (const auto removed = netlink_.remove_route(route); !removed) {
-            log_warning("TUN_BLACKHOLE_LEFT", "{}", to_string(removed.error()));
-        }
-    }
-}
-
 Result<void> TunPlane::start() {
     const std::lock_guard lock(host_mutex_);
-    const auto index = netlink_.interface_index(config_.device);
-    if (!index) return tl::unexpected(index.error());
-    device_index_ = *index;
-    // No router solicitations and multicast reports into the tunnels.
-    if (const auto off = write_sysctl("net/ipv6/conf/" + config_.device + "/disable_ipv6", "1");
-        !off) {
-        log_warning("TUN_SYSCTL_FAILED", "{}", to_string(off.error()));
-    }
     loop_.emplace(shared_, device_, clock_, [this] { keep_house(); });
     if (auto started = loop_->start(); !started) return started;
     if (config_.role == Role::endpoint) return start_endpoint();
-    return netlink_.set_interface_up(device_index_, true);
+    return host_.set_up();
 }
 
 Result<void> TunPlane::start_endpoint() {
-    if (!config_.keep_gro) {
-        if (auto off = turn_gro_off(config_.outer); !off) return off;
+    auto done = open_endpoint_sockets();
+    if (done) {
+        done = host_.set_mtu(config_.device_mtu != 0 ? config_.device_mtu : endpoint_device_mtu);
     }
-    auto socket = OuterSocket::open(config_.outer);
-    if (!socket) return tl::unexpected(socket.error());
-    {
-        const std::lock_guard lock(shared_.mutex);
-        auto set = loop_->set_outer(std::make_shared<OuterSocket>(std::move(*socket)));
-        if (!set) return set;
-    }
-    device_mtu_ = config_.device_mtu != 0 ? config_.device_mtu : endpoint_device_mtu;
-    auto done = netlink_.set_interface_mtu(device_index_, device_mtu_);
-    if (done && config_.inner) {
-        done = netlink_.add_address(device_index_, *config_.inner, host_prefix_length);
-    }
-    if (done) done = netlink_.set_interface_up(device_index_, true);
-    for (const auto& pool : config_.pools) {
-        if (done) done = route_pool(pool);
-    }
+    if (done) done = host_.set_up();
     if (!done) return done;
-    // Of the device only; the interfaces on the other side are the operator's.
-    if (const auto on = write_sysctl("net/ipv4/conf/" + config_.device + "/forwarding", "1"); !on) {
-        log_warning("TUN_SYSCTL_FAILED", "{}", to_string(on.error()));
-    }
-    if (read_sysctl("net/ipv4/ip_forward") == "0") {
-        log_warning("TUN_FORWARDING_OFF",
-                    "net.ipv4.ip_forward is 0: packets from IPv4 may not reach the tunnels");
-    }
-    return {};
+    const std::vector<IpPrefix> pools(config_.pools.begin(), config_.pools.end());
+    done = add_inside(config_.inner, pools);
+    host_.forward(Version::ipv4);
+    if (!done || !config_.inner_ipv6) return done;
+    host_.enable_ipv6();
+    const std::vector<IpPrefix> pools_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
+    host_.forward(Version::ipv6);
+    return add_inside(*config_.inner_ipv6, pools_ipv6);
 }
 
-Result<void> TunPlane::route_pool(const Ipv4Prefix& pool) {
-    Route blackhole;
-    blackhole.destination = pool;
-    blackhole.kind = Route::Kind::blackhole;
-    blackhole.metric = blackhole_metric;
-    // One that a killed process left is the same, and is ours from here on.
-    if (auto added = netlink_.add_route(blackhole); !added) return added;
-    blackholes_.push_back(blackhole);
-    Route route;
-    route.destination = pool;
-    route.interface_index = device_index_;
-    route.source = config_.inner;
-    return netlink_.add_route(route);
+Result<void> TunPlane::open_endpoint_sockets() {
+    std::vector<std::pair<TunnelType, IpEndpoint>> wanted{{TunnelType::v4v6, {config_.outer, 0}}};
+    if (config_.outer_ipv4) wanted.push_back({TunnelType::v6v4, {*config_.outer_ipv4, 0}});
+    if (config_.udp_port != 0) {
+        wanted.push_back({TunnelType::v6udpv4, {*config_.outer_ipv4, config_.udp_port}});
+    }
+    OuterSockets sockets;
+    for (const auto& [type, local] : wanted) {
+        if (!config_.keep_gro) {
+            if (auto off = host_.turn_gro_off(local.address, gro_record_of(local.address)); !off) {
+                return off;
+            }
+        }
+        auto socket = OuterSocket::open(type, local);
+        if (!socket) return tl::unexpected(socket.error());
+        sockets[index_of(type)] = std::make_shared<OuterSocket>(std::move(*socket));
+    }
+    const std::lock_guard lock(shared_.mutex);
+    return loop_->set_outer(std::move(sockets));
+}
+
+// The outer addresses may be on two interfaces, and a record speaks of one.
+std::string TunPlane::gro_record_of(const IpAddress& outer) const {
+    const bool is_ipv4 = std::holds_alternative<Ipv4Address>(outer);
+    return config_.gro_record.empty() || !is_ipv4 ? config_.gro_record
+                                                  : config_.gro_record + "-ipv4";
+}
+
+Result<void> TunPlane::add_inside(const std::optional<IpAddress>& inner,
+                                  const std::vector<IpPrefix>& pools) {
+    if (inner) {
+        if (auto added = host_.add_address(*inner); !added) return added;
+    }
+    for (const auto& pool : pools) {
+        if (auto routed = host_.route_pool(pool, inner); !routed) return routed;
+    }
+    return {};
 }
 
 Result<void> TunPlane::add(const TunnelSpec& spec) {
@@ -176,34 +176,47 @@ Result<void> TunPlane::add_at_client(const TunnelSpec& spec) {
         if (auto checked = shared_.carrier.check_add(spec); !checked) return checked;
         const auto installed = shared_.carrier.tunnels().list();
         is_new = installed.empty();
-        // Two sockets on one address would each receive every packet.
-        const bool stays = !is_new && installed[0].spec.outer_client == spec.outer_client;
-        if (stays) socket = shared_.outer;
+        // Two raw sockets on one address would each receive every packet.
+        const bool stays = !is_new && spec.type != TunnelType::v6udpv4 &&
+                           installed[0].spec.type == spec.type &&
+                           installed[0].spec.outer_client == spec.outer_client;
+        if (stays) socket = shared_.outer[index_of(spec.type)];
     }
-    const auto& outer = std::get<Ipv6Address>(spec.outer_client.address);
     if (!socket) {
-        if (auto off = turn_gro_off(outer); !off) return off;
-        auto opened = OuterSocket::open(outer);
+        auto opened = socket_for(spec);
         if (!opened) return tl::unexpected(opened.error());
-        socket = std::make_shared<OuterSocket>(std::move(*opened));
+        socket = std::move(*opened);
     }
-    auto done = netlink_.add_address(device_index_, spec.inner, host_prefix_length);
-    if (!done) return done;
-    done = swap_in(spec, std::move(socket));
-    if (!done && is_new) {
-        static_cast<void>(netlink_.remove_address(device_index_, spec.inner, host_prefix_length));
-    }
+    if (spec.type != TunnelType::v4v6) host_.enable_ipv6();
+    auto done = host_.add_address(spec.inner);
+    if (done) done = swap_in(spec, std::move(socket));
+    if (!done && is_new) static_cast<void>(host_.remove_address(spec.inner));
     if (!done) return done;
     adapt_device_mtu();
     loop_->wake();
     return {};
 }
 
+Result<std::shared_ptr<OuterSocket>> TunPlane::socket_for(const TunnelSpec& spec) {
+    const bool is_udp = spec.type == TunnelType::v6udpv4;
+    auto opened = is_udp ? config_.udp_socket(spec).and_then(OuterSocket::adopt_udp)
+                         : OuterSocket::open(spec.type, {spec.outer_client.address, 0});
+    if (!opened) return tl::unexpected(opened.error());
+    host_.restore_gro();
+    if (!is_udp) {  // a UDP socket is never handed merged packets unasked
+        const auto& outer = spec.outer_client.address;
+        if (auto off = host_.turn_gro_off(outer, config_.gro_record); !off) {
+            return tl::unexpected(off.error());
+        }
+    }
+    return std::make_shared<OuterSocket>(std::move(*opened));
+}
+
 Result<void> TunPlane::swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket) {
     const std::lock_guard lock(shared_.mutex);
-    if (socket != shared_.outer) {
-        if (auto set = loop_->set_outer(std::move(socket)); !set) return set;
-    }
+    OuterSockets sockets;
+    sockets[index_of(spec.type)] = std::move(socket);
+    if (auto set = loop_->set_outer(std::move(sockets)); !set) return set;
     return shared_.carrier.add(spec, now());
 }
 
@@ -213,10 +226,29 @@ Result<void> TunPlane::remove(const IpAddress& inner, Generation up_to) {
         const std::lock_guard shared_lock(shared_.mutex);
         auto removed = shared_.carrier.remove(inner, up_to);
         if (!removed || config_.role == Role::endpoint) return removed;
-        static_cast<void>(loop_->set_outer(nullptr));
+        static_cast<void>(loop_->set_outer({}));
     }
-    gro_ = GroOff();
-    return netlink_.remove_address(device_index_, inner, host_prefix_length);
+    host_.restore_gro();
+    auto removed = host_.remove_address(inner);
+    host_.disable_ipv6();
+    return removed;
+}
+
+Result<void> TunPlane::send_tsp(const IpEndpoint& peer, ConstBytes datagram) {
+    std::shared_ptr<OuterSocket> socket;
+    {
+        const std::lock_guard lock(shared_.mutex);
+        socket = shared_.outer[index_of(TunnelType::v6udpv4)];
+    }
+    if (!socket) return fail(ErrorCode::unavailable, "there is no UDP port");
+    if (!std::holds_alternative<Ipv4Address>(peer.address) || peer.port == 0) {
+        return fail(ErrorCode::invalid, to_string(peer) + " cannot have asked by UDP over IPv4");
+    }
+    const OutgoingPacket packet{peer, 0, datagram};
+    DropTable drops;
+    socket->send({&packet, 1}, drops);
+    if (drops == DropTable()) return {};
+    return fail(ErrorCode::unavailable, "the datagram to " + to_string(peer) + " was not sent");
 }
 
 std::vector<InstalledTunnel> TunPlane::list() const {
@@ -229,41 +261,23 @@ DropCounters TunPlane::drops() const {
     return shared_.carrier.drops().by_name();
 }
 
-Result<void> TunPlane::turn_gro_off(const Ipv6Address& outer) {
-    const auto index = netlink_.interface_of_address(outer);
-    if (!index && index.error().code == ErrorCode::not_found) {
-        return fail(ErrorCode::unavailable, index.error().context);
-    }
-    if (!index) return tl::unexpected(index.error());
-    const auto interface = netlink_.interface_name(*index);
-    if (!interface) return tl::unexpected(interface.error());
-    if (*interface == gro_.interface()) return {};
-    auto off = GroOff::on(*interface, config_.gro_record);
-    if (off)
-        gro_ = std::move(*off);
-    else
-        log_warning("TUN_GRO_UNKNOWN", "{}", to_string(off.error()));
-    return {};
-}
-
 // Holds host_mutex_. The path MTU, when there is a tunnel.
 std::optional<std::uint32_t> TunPlane::adapt_device_mtu() {
-    std::optional<std::uint32_t> path_mtu;
+    std::optional<ClientPath> path;
     {
         const std::lock_guard lock(shared_.mutex);
-        path_mtu = shared_.carrier.client_path_mtu(now());
+        path = shared_.carrier.client_path(now());
     }
-    if (!path_mtu) return std::nullopt;
+    if (!path) return std::nullopt;
     const auto limit = config_.device_mtu != 0 ? config_.device_mtu : client_device_mtu_max;
-    const auto wanted = std::clamp(*path_mtu - outer_header_size, client_device_mtu_min, limit);
-    if (wanted == device_mtu_) return path_mtu;
-    if (const auto set = netlink_.set_interface_mtu(device_index_, wanted); !set) {
+    const auto wanted = std::max(std::min(path->inner_mtu, limit), path->inner_mtu_min);
+    if (wanted == host_.mtu()) return path->mtu;
+    if (const auto set = host_.set_mtu(wanted); !set) {
         log_warning("TUN_MTU_NOT_SET", "{}", to_string(set.error()));
-        return path_mtu;
+    } else {
+        log_info("TUN_MTU", "device={} mtu={} path-mtu={}", config_.device, wanted, path->mtu);
     }
-    log_info("TUN_MTU", "device={} mtu={} path-mtu={}", config_.device, wanted, *path_mtu);
-    device_mtu_ = wanted;
-    return path_mtu;
+    return path->mtu;
 }
 
 void TunPlane::keep_house() {
@@ -283,11 +297,11 @@ void TunPlane::keep_house() {
 Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
                                                   const Clock& clock) {
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
-    auto netlink = Netlink::open();
-    if (!netlink) return tl::unexpected(netlink.error());
     auto device = TunDevice::create(config.device);
     if (!device) return tl::unexpected(device.error());
-    auto plane = std::make_unique<TunPlane>(config, clock, std::move(*netlink), std::move(*device));
+    auto host = TunHost::open(config.device);
+    if (!host) return tl::unexpected(host.error());
+    auto plane = std::make_unique<TunPlane>(config, clock, std::move(*device), std::move(*host));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;
 }

@@ -1,7 +1,8 @@
-// The data plane that works on every host: a TUN device and a raw IPv6 socket, in user space.
+// The data plane that works on every host: a TUN device and outer sockets, in user space.
 //
-// Carries v4v6 (RFC 2473). It knows nothing of leases, TSP or the endpoint link; what happens to a
-// packet is decided in carrier.hpp, this is the ring of sockets and threads around it.
+// Carries v4v6 (RFC 2473), v6v4 (RFC 4213) and v6udpv4 (RFC 5572 s4.5.2), one device for all. It
+// knows nothing of leases, TSP or the endpoint link; what happens to a packet is decided in
+// carrier.hpp, this is the ring of sockets and threads around it.
 #pragma once
 
 #include <memory>

@@ -8,9 +8,16 @@
 #include <string>
 #include <vector>
 
+#include "common/base/bytes.hpp"
 #include "common/base/ip_address.hpp"
+#include "common/base/result.hpp"
+#include "common/dataplane/descriptor.hpp"
+#include "common/tunnel/spec.hpp"
 
 namespace dstm::dataplane {
+
+// A datagram of signalling (first nibble 0xF) that came to the UDP port of the data.
+using TspDatagram = std::function<void(const IpEndpoint& peer, ConstBytes datagram)>;
 
 struct TunPlaneConfig {
     enum class Role {
@@ -32,6 +39,26 @@ struct TunPlaneConfig {
     // Endpoint: routed to the device. Beneath each lies a blackhole route of the highest metric,
     // which is what remains when the process is killed: nothing loops.
     std::vector<Ipv4Prefix> pools;
+
+    // Endpoint: what the types with IPv6 inside need besides. Without `outer_ipv4` it carries v4v6
+    // only, and the others stay empty.
+    std::optional<Ipv4Address> outer_ipv4;  // this host's own
+    std::optional<Ipv6Address> inner_ipv6;  // as `inner`, /128
+    std::vector<Ipv6Prefix> pools_ipv6;     // as `pools`; clients' addresses and delegated prefixes
+
+    // Endpoint: of v6udpv4, on outer_ipv4; 0: it is not carried. Client: the endpoint's, to which
+    // it signals; 0: the one of RFC 5572, 3653.
+    std::uint16_t udp_port = 0;
+
+    // Both roles: told on the plane's thread. Must not call the plane; an endpoint answers later by
+    // send_tsp(), a client sends from its own descriptor of the socket.
+    TspDatagram tsp_datagram;
+
+    // Client: asked at each add() of a v6udpv4 tunnel for a duplicate of the UDP socket that
+    // signals, bound and not connected (RFC 5572 s4.5.2: data uses the very ports of the
+    // signalling). While the plane holds it only the plane reads it; it closes it when the tunnel
+    // is removed or becomes another type, and at the next add(). Empty: v6udpv4 is not carried.
+    std::function<Result<Descriptor>(const TunnelSpec&)> udp_socket;
 
     bool hairpin = true;    // endpoint: client to client
     bool mss_clamp = true;  // in SYN, both ways

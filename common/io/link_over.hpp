@@ -56,6 +56,8 @@ public:
         return {};
     }
 
+    std::size_t queued() const override { return queued_; }
+
     void close(std::string why) override {
         if (state_ != State::open) return;
         state_ = State::draining;

@@ -5,6 +5,12 @@
 #include "common/log/log.hpp"
 
 namespace dstm::io {
+namespace {
+
+// Of the link's queue, for datagrams: some tens of milliseconds on a slow link.
+constexpr std::size_t relay_queue_max = std::size_t{128} << 10;
+
+}  // namespace
 
 LinkOptions endpoint_link_options() {
     LinkOptions options;
@@ -49,6 +55,12 @@ void PeerLink::call(const teplink::Request& request, Duration wait, OnAnswer don
 
 void PeerLink::notify(const teplink::Notification& notification) {
     run(teplink::Peer::notify(notification));
+}
+
+bool PeerLink::relay(const teplink::Datagram& datagram) {
+    if (link_->queued() >= relay_queue_max) return false;
+    notify(datagram);
+    return true;
 }
 
 void PeerLink::close(std::string why) {

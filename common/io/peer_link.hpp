@@ -41,6 +41,9 @@ public:
     // timed_out, or unavailable when the link goes or is too full.
     void call(const teplink::Request& request, Duration wait, OnAnswer done);
     void notify(const teplink::Notification& notification);
+    // False, and nothing is sent, while so much waits to be sent that an install would have to wait
+    // for this.
+    [[nodiscard]] bool relay(const teplink::Datagram& datagram);
     // Calls that wait end soon, as unavailable. No handler but on_gone runs after this.
     void close(std::string why);
 

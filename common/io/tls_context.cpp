@@ -15,7 +15,7 @@ Error bad_file(const std::string& what, const std::string& path, const ErrorCode
 
 }  // namespace
 
-Result<ssl::context> make_tls_context(const TlsFiles& files) {
+Result<ssl::context> make_tls_context(const TlsFiles& files, PeerCertificate peer) {
     ssl::context context(ssl::context::tls);
     SSL_CTX* const native = context.native_handle();
     if (SSL_CTX_set_min_proto_version(native, TLS1_3_VERSION) != 1) {
@@ -26,10 +26,15 @@ Result<ssl::context> make_tls_context(const TlsFiles& files) {
     SSL_CTX_set_num_tickets(native, 0);
 
     ErrorCodeOfAsio error;
-    context.set_verify_mode(ssl::verify_peer | ssl::verify_fail_if_no_peer_cert, error);
-    if (error) return fail(ErrorCode::internal, "verify mode: " + error.message());
-    context.load_verify_file(files.ca, error);
-    if (error) return tl::unexpected<Error>(bad_file("CA", files.ca, error));
+    const bool is_required = peer == PeerCertificate::required;
+    if (is_required || !files.ca.empty()) {
+        const auto mode = is_required ? ssl::verify_peer | ssl::verify_fail_if_no_peer_cert
+                                      : ssl::verify_peer;
+        context.set_verify_mode(mode, error);
+        if (error) return fail(ErrorCode::internal, "verify mode: " + error.message());
+        context.load_verify_file(files.ca, error);
+        if (error) return tl::unexpected<Error>(bad_file("CA", files.ca, error));
+    }
     context.use_certificate_chain_file(files.certificate, error);
     if (error) return tl::unexpected<Error>(bad_file("certificate", files.certificate, error));
     context.use_private_key_file(files.key, ssl::context::pem, error);

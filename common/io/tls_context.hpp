@@ -1,4 +1,5 @@
-// TLS as both ends of a link use it: version 1.3, a certificate on each side, one private CA.
+// TLS as both ends of a link and the port for clients use it: version 1.3, and certificates of a
+// private CA.
 // Inside common/io only.
 #pragma once
 
@@ -10,9 +11,15 @@
 
 namespace dstm::io {
 
+enum class PeerCertificate {
+    required,
+    optional,  // asked for if there is a CA; what is shown must be from there
+};
+
 // invalid: a file is missing or broken, or the key is not the certificate's; the context says
 // which.
-[[nodiscard]] Result<ssl::context> make_tls_context(const TlsFiles& files);
+[[nodiscard]] Result<ssl::context> make_tls_context(
+    const TlsFiles& files, PeerCertificate peer = PeerCertificate::required);
 
 // The server's certificate must be for `host`, a DNS name or an address.
 [[nodiscard]] Result<void> expect_host(TlsStream& stream, const std::string& host);

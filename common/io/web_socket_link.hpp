@@ -49,6 +49,8 @@ public:
     virtual void start(OnFrame on_frame, OnClosed on_closed) = 0;
     // exhausted: the other side does not read and the queue is full. closed: the link is closing.
     [[nodiscard]] virtual Result<void> send(std::string frame) = 0;
+    // Bytes that wait to be sent.
+    [[nodiscard]] virtual std::size_t queued() const = 0;
     // Sends what is queued, says why (RFC 6455 s7.1.6, cut at 123 bytes) and waits for close_max.
     virtual void close(std::string why) = 0;
     // The subject CN of the other side's verified certificate; empty over a UNIX socket.

@@ -1,6 +1,7 @@
 // The envelope: JSON-RPC 2.0 around the parameters and results of payload.hpp.
 #include "common/teplink/codec.hpp"
 
+#include "common/base/base64.hpp"
 #include "common/teplink/payload.hpp"
 
 namespace dstm::teplink {
@@ -42,17 +43,34 @@ const Json& params_in(const Json& frame) {
     return params == nullptr ? none : need_object(*params, "params");
 }
 
+Idle read_idle(const Json& params) {
+    Idle idle;
+    for (const auto& item : need_array(params, "inner", tunnels_per_message_max)) {
+        idle.inner.push_back(parse_text(item, "inner", parse_ip_address));
+    }
+    return idle;
+}
+
+Datagram read_datagram(const Json& params) {
+    Datagram datagram;
+    datagram.peer.address = need_parsed(params, "peer", parse_ip_address);
+    datagram.peer.port = static_cast<std::uint16_t>(need_number(params, "port", 65535));
+    if (datagram.peer.port == 0) throw BadField{"port is 0"};
+    datagram.data = need_parsed(params, "data", decode_base64);
+    if (datagram.data.empty() || datagram.data.size() > datagram_size_max) {
+        throw BadField{"data has not 1 to 4096 bytes"};
+    }
+    return datagram;
+}
+
 Frame decode_notification(const std::string& method, const Json& frame) {
-    if (method == "down") return NotificationFrame{Down{}};
-    if (method != "idle") return IgnoredFrame{"unknown notification"};
     try {
-        Idle idle;
-        for (const auto& item : need_array(params_in(frame), "inner", tunnels_per_message_max)) {
-            idle.inner.push_back(parse_text(item, "inner", parse_ip_address));
-        }
-        return NotificationFrame{std::move(idle)};
+        if (method == "down") return NotificationFrame{Down{}};
+        if (method == "idle") return NotificationFrame{read_idle(params_in(frame))};
+        if (method == "datagram") return NotificationFrame{read_datagram(params_in(frame))};
+        return IgnoredFrame{"unknown notification"};
     } catch (const BadField& bad) {
-        return IgnoredFrame{"idle: " + bad.what};
+        return IgnoredFrame{method + ": " + bad.what};
     }
 }
 
@@ -128,7 +146,12 @@ std::string encode_notification(const Notification& notification) {
         return call("idle", Json{{"inner", std::move(inner)}});
     };
     const auto down = [](const Down&) { return call("down", Json::object()); };
-    return dump(std::visit(Overloaded{idle, down}, notification));
+    const auto datagram = [](const Datagram& each) {
+        return call("datagram", Json{{"peer", to_string(each.peer.address)},
+                                     {"port", each.peer.port},
+                                     {"data", encode_base64(each.data)}});
+    };
+    return dump(std::visit(Overloaded{idle, down, datagram}, notification));
 }
 
 std::string encode_answer(RequestId id, const Answer& answer) {

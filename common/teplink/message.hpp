@@ -26,6 +26,7 @@ inline constexpr std::size_t frame_size_max = 1 << 20;
 inline constexpr std::size_t tunnels_per_message_max = 1000;
 inline constexpr std::size_t pools_max = 256;
 inline constexpr std::size_t name_size_max = 64;
+inline constexpr std::size_t datagram_size_max = 4096;  // of a relayed TSP datagram
 inline constexpr std::size_t error_text_size_max = 512;
 
 // Names of endpoints, groups and servers: 1-64 letters, digits, '.', '-' and '_'.
@@ -158,7 +159,16 @@ struct Down {
     bool operator==(const Down&) const = default;
 };
 
-using Notification = std::variant<Idle, Down>;
+// A TSP datagram (RFC 5572 s4.4.1.2) that came to the endpoint's UDP port, on its way to the
+// server, or the server's reply on its way to the peer. May get lost, as on any way.
+struct Datagram {
+    IpEndpoint peer;
+    std::string data;
+
+    bool operator==(const Datagram&) const = default;
+};
+
+using Notification = std::variant<Idle, Down, Datagram>;
 
 // --- refusals -----------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
-#include "common/tsp/base64.hpp"
+#include "common/base/base64.hpp"
 #include "common/tsp/reply.hpp"
 #include "common/tsp/sasl_wire.hpp"
 #include "common/tsp/tunnel_xml.hpp"

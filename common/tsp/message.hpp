@@ -61,6 +61,8 @@ struct Party {
     std::vector<Address> addresses;
     std::optional<Router> router;
     std::optional<Keepalive> keepalive;
+    // `dns_server` outside `router`, where deployed clients put it. Read, never written.
+    std::vector<Address> dns_servers;
 
     // First address of that type, or nullptr.
     [[nodiscard]] const Address* find(AddressType type) const;

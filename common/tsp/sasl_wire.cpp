@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <iterator>
 
-#include "common/tsp/base64.hpp"
+#include "common/base/base64.hpp"
 
 namespace dstm::tsp {
 namespace {

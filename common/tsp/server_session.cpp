@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
-#include "common/tsp/base64.hpp"
+#include "common/base/base64.hpp"
 #include "common/tsp/reply.hpp"
 #include "common/tsp/sasl_wire.hpp"
 #include "common/tsp/tunnel_xml.hpp"
@@ -45,14 +45,6 @@ std::optional<Refusal> find_fault(const TunnelMessage& message) {
         return Refusal{Status::invalid_format, "create without a client address"};
     }
     return std::nullopt;
-}
-
-TunnelMessage broker_list(std::vector<Broker> brokers) {
-    TunnelMessage message;
-    message.action = Action::list;
-    message.type = RequestType::broker;
-    message.brokers = std::move(brokers);
-    return message;
 }
 
 std::uint16_t code_of(Status status) { return static_cast<std::uint16_t>(status); }
@@ -227,8 +219,13 @@ void ServerSession::read_version(Turn& turn, const std::string& line) {
     version.remove_prefix(version_word.size());
     while (version.ends_with(' ')) version.remove_suffix(1);
     if (!is_supported_version(version)) {
-        return answer_version_refused(
-            turn, "version is not supported: " + std::string(version.substr(0, version_shown_max)));
+        return refuse(
+            turn, Status::unsupported_version,
+            "version is not supported: " + std::string(version.substr(0, version_shown_max)));
+    }
+    if (config_.redirect.is_always) {
+        send_status(turn, Status::too_busy);
+        return close(turn);
     }
     turn.actions.emplace_back(Send{capability_line()});
     enter(Phase::mechanism, turn.now);
@@ -323,34 +320,43 @@ void ServerSession::read_confirmation(Turn& turn, Action action) {
 void ServerSession::answer_request(Turn& turn, const TunnelAnswered& event) {
     command_done_ = true;
     enter(Phase::command, turn.now);
-    if (!event.brokers.empty()) {
-        const auto list = broker_list(event.brokers);
-        const auto code = static_cast<std::uint16_t>(code_of(event.status) + redirect_offset);
-        send_reply(turn, code, event.detail, &list);
+    const bool is_sent_away = request_action_ == Action::create && sends_away(event.status);
+    if (!event.brokers.empty() || is_sent_away) {
+        send_redirect(turn, event.status, event.detail,
+                      event.brokers.empty() ? config_.redirect.brokers : event.brokers);
         return close(turn);
     }
     if (event.status == Status::invalid_format) {
         return refuse(turn, event.status, event.detail.empty() ? "bad request" : event.detail);
     }
-    if (event.status != Status::success) return send_status(turn, event.status, event.detail);
+    if (event.status != Status::success) {
+        send_reply(turn, code_of(event.status), event.detail, nullptr);
+        if (event.is_last) close(turn);
+        return;
+    }
     DSTM_ASSERT(event.message || request_action_ == Action::delete_tunnel);
     send_reply(turn, code_of(event.status), event.detail,
                event.message ? &*event.message : nullptr);
     if (request_action_ == Action::create) enter(Phase::offered, turn.now);
 }
 
-void ServerSession::answer_version_refused(Turn& turn, std::string what) {
-    const auto& brokers = config_.brokers_of_other_versions;
-    if (brokers.empty()) {
-        return refuse(turn, Status::unsupported_version, std::move(what));
-    }
-    const auto list = broker_list(brokers);
-    turn.actions.emplace_back(ReportViolation{std::move(what)});
-    send_reply(turn, code_of(Status::unsupported_version) + redirect_offset, {}, &list);
-    close(turn);
+bool ServerSession::sends_away(Status status) const {
+    return !config_.redirect.brokers.empty() && is_local_refusal(status);
 }
 
+void ServerSession::send_redirect(Turn& turn, Status status, std::string_view detail,
+                                  const std::vector<Broker>& brokers) {
+    const bool is_framed = is_framed_phase();
+    auto reply = format_redirect(status, detail, brokers,
+                                 is_framed ? 0 : config_.limits.bare_redirect_size_max);
+    turn.actions.emplace_back(Send{is_framed ? frame(reply) : std::move(reply)});
+}
+
+// What ends the session, or leaves it where it was.
 void ServerSession::send_status(Turn& turn, Status status, std::string_view detail) {
+    if (sends_away(status) && !is_framed_phase()) {
+        return send_redirect(turn, status, detail, config_.redirect.brokers);
+    }
     send_reply(turn, code_of(status), detail, nullptr);
 }
 

@@ -15,7 +15,8 @@
 // - accept is not answered, although s4.3 expects a response to each command: deployed clients
 //   read none on TCP. reject, which they never send, is answered 200.
 // - A create, info or delete that the owner refuses leaves the session open; a redirect closes it
-//   (Figure 9).
+//   (Figure 9). Every refusal that another server may turn into success becomes a redirect when
+//   there is a list, but for info and delete: what they are about is here.
 //
 // For UDP an exchange wraps this session (udp_exchange.hpp): it puts each Send into a datagram with
 // the request's header, and repeats the last when the request is repeated.
@@ -30,6 +31,7 @@
 #include "common/base/clock.hpp"
 #include "common/tsp/framing.hpp"
 #include "common/tsp/message.hpp"
+#include "common/tsp/redirect.hpp"
 #include "common/tsp/status.hpp"
 
 namespace dstm::tsp {
@@ -42,14 +44,15 @@ struct ServerSessionLimits {
     std::size_t body_size_max = 8192;  // Content-length
     std::size_t commands_max = 1000;   // in one session
     std::size_t authentication_steps_max = 10;
+    std::size_t bare_redirect_size_max = 0;  // before the command phase; 0 = no limit
 };
 
 struct ServerSessionConfig {
     ServerSessionLimits limits;
     std::vector<RequestType> tunnel_types;  // offered in CAPABILITY; v6anyv4 is implied (D15)
     std::vector<std::string> mechanisms;    // offered in CAPABILITY, in this order; upper case
-    // Named to a client whose version we do not speak: 1302 and this list (Figure 9), if any.
-    std::vector<Broker> brokers_of_other_versions;
+    // Named to a client that is not served here, for want of its version too (Figure 9).
+    Redirect redirect;
 };
 
 // --- actions -------------------------------------------------------------------------------------
@@ -104,6 +107,7 @@ struct TunnelAnswered {
     std::optional<TunnelMessage> message;
     std::string detail;  // replaces the RFC's title on the status line when not empty
     std::vector<Broker> brokers;
+    bool is_last = false;  // whatever the answer is, the session closes after it
 };
 // No more bytes will come. What has come is still answered, a message that is cut off too; then
 // the session closes, and an offer is declined: nobody will accept it.
@@ -154,7 +158,9 @@ private:
     void read_confirmation(Turn& turn, Action action);
 
     void answer_request(Turn& turn, const TunnelAnswered& event);
-    void answer_version_refused(Turn& turn, std::string what);
+    [[nodiscard]] bool sends_away(Status status) const;
+    void send_redirect(Turn& turn, Status status, std::string_view detail,
+                       const std::vector<Broker>& brokers);
     void send_status(Turn& turn, Status status, std::string_view detail = {});
     void send_reply(Turn& turn, std::uint16_t code, std::string_view detail,
                     const TunnelMessage* message);

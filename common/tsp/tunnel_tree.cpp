@@ -83,6 +83,7 @@ TunnelTree::Element TunnelTree::classify(Element parent, std::string_view name) 
             if (name == "address") return Element::address;
             if (name == "router") return Element::router;
             if (name == "keepalive") return Element::keepalive;
+            if (name == "dns_server") return Element::dns_server;
             return Element::unknown;
         case Element::router:
             if (name == "prefix") return Element::prefix;
@@ -221,9 +222,12 @@ void TunnelTree::end_address() {
         case Element::broker:
             message_.brokers.back().addresses.push_back(std::move(*address_));
             break;
-        case Element::dns_server:
-            party().router->dns_servers.push_back(std::move(*address_));
+        case Element::dns_server: {
+            const bool is_in_router = path_[path_.size() - 2] == Element::router;
+            auto& servers = is_in_router ? party().router->dns_servers : party().dns_servers;
+            servers.push_back(std::move(*address_));
             break;
+        }
         case Element::keepalive: party().keepalive->address = std::move(*address_); break;
         default: party().addresses.push_back(std::move(*address_)); break;
     }

@@ -2,7 +2,7 @@
 #include "common/tsp/udp_places.hpp"
 
 #include "common/base/assert.hpp"
-#include "common/tsp/prefix_limit.hpp"
+#include "common/base/rate_table.hpp"
 
 namespace dstm::tsp {
 

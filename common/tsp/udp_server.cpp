@@ -29,18 +29,30 @@ bool is_echo_request(std::string_view data) {
     return data.find_first_not_of(std::string_view("\r\n\0", 3)) == std::string_view::npos;
 }
 
+// A redirect is told to strangers, so it must not be longer than what they may get.
+UdpServerConfig fitted(UdpServerConfig config) {
+    config.session.limits.bare_redirect_size_max =
+        config.limits.stranger_reply_max - udp_header_size;
+    return config;
+}
+
+RateTable::Rate reply_rate(const UdpServerLimits& limits) {
+    return {limits.replies_per_second, limits.replies_burst};
+}
+
 }  // namespace
 
 UdpServer::UdpServer(UdpServerConfig config)
-    : config_(std::move(config)),
-      replies_({config_.limits.replies_per_second, config_.limits.replies_burst,
-                PrefixLimit::Config{}.buckets, config_.key}),
+    : config_(fitted(std::move(config))),
+      replies_(reply_rate(config_.limits), config_.key),
+      throttle_(config_.limits.tries, config_.key),
       places_(config_.limits.places) {}
 
 void UdpServer::reconfigure(UdpServerConfig config) {
     config.key = config_.key;
-    config_ = std::move(config);
-    replies_.set_rate(config_.limits.replies_per_second, config_.limits.replies_burst);
+    config_ = fitted(std::move(config));
+    replies_.set_rate(reply_rate(config_.limits));
+    throttle_.set_limits(config_.limits.tries);
     places_.set_limits(config_.limits.places);
 }
 
@@ -61,7 +73,8 @@ udp::Actions UdpServer::receive(const UdpPath& path, std::string_view datagram, 
 void UdpServer::receive_packet(const UdpPath& path, const UdpPacket& packet, Instant now) {
     if (is_echo_request(packet.data)) {
         ++counters_.echo;
-        const bool is_welcome = is_willing_ && places_.has_room();
+        const bool is_welcome =
+            is_willing_ && places_.has_room() && !config_.session.redirect.is_always;
         return reply_to_stranger(path, packet.header,
                                  is_welcome ? Status::success : Status::too_busy, now);
     }
@@ -85,6 +98,14 @@ bool UdpServer::is_restart(const Entry& entry, const UdpPacket& packet, Instant 
 }
 
 void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now) {
+    if (!throttle_.admit(path.peer.address, now)) {
+        ++counters_.throttled;
+        return;
+    }
+    if (!replies_.has(source_prefix(path.peer.address), now)) {
+        ++counters_.limited;
+        return;
+    }
     const auto id = ++last_id_;
     const auto admission = places_.admit(id, path.peer.address);
     for (const auto displaced : admission.displaced) {
@@ -107,7 +128,7 @@ void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now)
                                0, 0})
             .first;
     by_path_.emplace(path, id);
-    out_.emplace_back(udp::OpenExchange{id, path.peer});
+    out_.emplace_back(udp::OpenExchange{id, path});
     deliver(entry, packet, now);
 }
 
@@ -168,6 +189,15 @@ udp::Actions UdpServer::tick(Instant now) {
     return take_actions();
 }
 
+udp::Actions UdpServer::channel_gone(std::uint32_t channel) {
+    for (auto entry = entries_.begin(); entry != entries_.end();) {
+        const auto next = std::next(entry);
+        if (entry->second.path.channel == channel) end(entry);
+        entry = next;
+    }
+    return take_actions();
+}
+
 // --- sending -------------------------------------------------------------------------------------
 
 void UdpServer::carry_out(Entries::iterator entry, UdpExchange::Outcome outcome, Instant now) {
@@ -191,7 +221,7 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
             ++counters_.withheld;
             return;
         }
-        if (!replies_.take(peer.path.peer.address, now)) {
+        if (!replies_.take(source_prefix(peer.path.peer.address), now)) {
             ++counters_.limited;
             return;
         }
@@ -203,13 +233,17 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
 
 void UdpServer::reply_to_stranger(const UdpPath& path, const UdpHeader& header, Status status,
                                   Instant now) {
-    if (!replies_.take(path.peer.address, now)) {
+    if (!replies_.take(source_prefix(path.peer.address), now)) {
         ++counters_.limited;
         return;
     }
     ++counters_.replied;
-    const auto line = format_status_line(static_cast<std::uint16_t>(status), {});
-    out_.emplace_back(udp::SendDatagram{path, encode_udp_packet({header, line})});
+    // ECHO REQUEST asks for a number only; who is turned away is told where to go.
+    const auto text = status == Status::success
+                          ? format_status_line(static_cast<std::uint16_t>(status))
+                          : format_redirect(status, {}, config_.session.redirect.brokers,
+                                            config_.session.limits.bare_redirect_size_max);
+    out_.emplace_back(udp::SendDatagram{path, encode_udp_packet({header, text})});
 }
 
 void UdpServer::end(Entries::iterator entry) {

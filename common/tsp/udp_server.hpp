@@ -11,7 +11,8 @@
 //   proven     a SASL challenge of ours was answered rightly: no bound. (ANONYMOUS never gets
 //              here; neither does PLAIN, which shows only that the sender knows a password.)
 //
-// Replies to peers that are not proven are limited for each source prefix too. A peer without an
+// Replies to peers that are not proven are limited for each source prefix too; when there is none
+// left, or the source begins dialogues too often, its VERSION costs no more than that. A peer without an
 // exchange is answered to VERSION and to ECHO REQUEST only: never to what could be a reply, else
 // two servers could be made to answer each other for ever.
 #pragma once
@@ -25,7 +26,8 @@
 #include <variant>
 #include <vector>
 
-#include "common/tsp/prefix_limit.hpp"
+#include "common/base/rate_table.hpp"
+#include "common/tsp/throttle.hpp"
 #include "common/tsp/udp_exchange.hpp"
 #include "common/tsp/udp_places.hpp"
 
@@ -36,7 +38,7 @@ struct UdpPath {
     IpEndpoint peer;
     IpAddress local;              // that the peer sent to
     std::uint32_t interface = 0;  // of a link-local peer
-    std::uint32_t channel = 0;    // the owner's: by which socket
+    std::uint32_t channel = 0;    // the owner's: by which socket or relay
 
     auto operator<=>(const UdpPath&) const = default;
 };
@@ -50,6 +52,7 @@ struct UdpServerLimits {
     UdpPlaces::Limits places;
     std::uint32_t replies_per_second = 200;  // to one prefix, unproven
     std::uint32_t replies_burst = 400;
+    Throttle::Limits tries;
 };
 
 struct UdpServerConfig {
@@ -72,6 +75,7 @@ struct UdpServerCounters {
     std::uint64_t oversize = 0;
     std::uint64_t no_exchange = 0;     // neither VERSION nor of an exchange that we know
     std::uint64_t no_room = 0;         // VERSION while the table is full
+    std::uint64_t throttled = 0;       // VERSION of a source that tries too often; not answered
 
     std::uint64_t replied = 0;
     std::uint64_t limited = 0;   // the prefix has had its replies
@@ -92,7 +96,7 @@ struct SendDatagram {
 // A dialogue begins. Actions for it follow until its Close.
 struct OpenExchange {
     ExchangeId exchange = 0;
-    IpEndpoint peer;
+    UdpPath path;
 };
 // What a ServerSession wants of its owner: everything but Send.
 struct OwnerAction {
@@ -116,11 +120,17 @@ public:
     // To be called about once a second.
     [[nodiscard]] udp::Actions tick(Instant now);
 
+    // Nothing can be sent by this channel any more: its exchanges end.
+    [[nodiscard]] udp::Actions channel_gone(std::uint32_t channel);
+
     // Whether ECHO REQUEST, with which clients choose among brokers, is answered 200 or 530.
     void set_willing(bool is_willing) { is_willing_ = is_willing; }
     // For exchanges that begin from now on.
     void reconfigure(UdpServerConfig config);
 
+    // For the tries that are left to the owner: authentications and requests.
+    [[nodiscard]] Throttle& throttle() { return throttle_; }
+    [[nodiscard]] const Throttle& throttle() const { return throttle_; }
     [[nodiscard]] const UdpServerCounters& counters() const { return counters_; }
     [[nodiscard]] std::size_t exchanges() const { return entries_.size(); }
 
@@ -149,7 +159,8 @@ private:
 
     UdpServerConfig config_;
     UdpServerCounters counters_;
-    PrefixLimit replies_;
+    RateTable replies_;
+    Throttle throttle_;
     UdpPlaces places_;
     bool is_willing_ = true;
     udp::ExchangeId last_id_ = 0;

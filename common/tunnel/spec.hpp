@@ -32,7 +32,7 @@ struct TunnelSpec {
     IpEndpoint outer_client;                 // port 0 except for v6udpv4
     IpAddress outer_server;                  // the endpoint's own address, outside
     Generation generation = 0;
-    WallTime expires_at;                     // end of the lease: not a packet is carried after it
+    WallTime expires_at;  // end of the lease: not a packet is carried after it
 
     bool operator==(const TunnelSpec&) const = default;
 };

@@ -39,8 +39,9 @@ std::string encode_audit(const AuditRecord& record) {
                  {"user", record.user},
                  {"host", record.host},
                  {"type", std::string(to_string(record.type))},
-                 {"address", to_string(record.inner)},
-                 {"outer", to_string(record.outer_client.address)}};
+                 {"address", to_string(record.inner)}};
+    if (record.prefix) json["prefix"] = record.prefix->to_string();
+    json["outer"] = to_string(record.outer_client.address);
     if (record.outer_client.port != 0) json["outer-port"] = record.outer_client.port;
     json["endpoint"] = record.endpoint;
     json["expires"] = to_rfc3339(record.expires_at);
@@ -67,6 +68,10 @@ Result<AuditRecord> decode_audit(std::string_view line) {
     record.host = text_of(json, "host");
     record.type = *type;
     record.inner = *inner;
+    if (json.contains("prefix")) {
+        record.prefix = Ipv6Prefix::parse(text_of(json, "prefix"));
+        if (!record.prefix) return fail(ErrorCode::invalid, "prefix is bad");
+    }
     record.outer_client.address = *outer;
     if (const auto port = json.find("outer-port");
         port != json.end() && port->is_number_unsigned() && port->get<std::uint64_t>() < 65536) {

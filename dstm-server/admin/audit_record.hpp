@@ -3,7 +3,8 @@
 // {"time":"2026-11-03T14:00:01Z","event":"started","user":"alice","host":"lab-7","type":"v4v6",
 //  "address":"192.0.2.7","outer":"2001:db8:1::5","endpoint":"tep1",
 //  "expires":"2026-11-03T15:00:01Z"}
-// `outer-port` is there when it is not 0, `reason` when it is not empty.
+// `prefix` is there when one is delegated, `outer-port` when it is not 0, `reason` when it is not
+// empty.
 #pragma once
 
 #include <string>

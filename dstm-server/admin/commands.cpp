@@ -22,15 +22,23 @@ std::string success(Json arguments) {
 }
 std::string failure(std::string text) { return dump({{"result", 1}, {"text", std::move(text)}}); }
 
-const char* kea_state(const BrokerStatus& status) {
-    if (!status.lease_store_up) return "away";
-    return status.ready ? "ready" : "reading";
+const char* kea_state(const LeaseStoreStatus& status) {
+    if (!status.is_used) return "unused";
+    if (!status.is_up) return "away";
+    return status.has_listed ? "ready" : "reading";
 }
 
 // docs/counters.md says what each counts.
+Json to_json(const tsp::Throttle::Counters& refused) {
+    return {{"by-address", refused.by_address},
+            {"by-prefix", refused.by_prefix},
+            {"by-user", refused.by_user}};
+}
+
 Json to_json(const net::UdpListenerStatus& status) {
     const tsp::UdpServerCounters& counters = status.counters;
     return {{"exchanges", status.exchanges},
+            {"relayed", status.relayed},
             {"received", counters.received},
             {"taken", counters.taken},
             {"repeated", counters.repeated},
@@ -42,12 +50,14 @@ Json to_json(const net::UdpListenerStatus& status) {
             {"oversize", counters.oversize},
             {"no-exchange", counters.no_exchange},
             {"no-room", counters.no_room},
+            {"throttled", counters.throttled},
             {"replied", counters.replied},
             {"limited", counters.limited},
             {"withheld", counters.withheld},
             {"send-failed", status.send_failed},
             {"displaced", counters.displaced},
-            {"expired", counters.expired}};
+            {"expired", counters.expired},
+            {"tries-refused", to_json(status.throttled)}};
 }
 
 std::string answer_status(const AdminSource& source) {
@@ -60,36 +70,55 @@ std::string answer_status(const AdminSource& source) {
                     {"version", DSTM_VERSION},
                     {"started", to_rfc3339(source.started_at)},
                     {"uptime-s", (source.now() - source.started_at).count()},
-                    {"kea", kea_state(status)},
+                    {"kea", kea_state(status.kea)},
+                    {"kea6", kea_state(status.kea6)},
                     {"sessions", status.sessions},
                     {"bindings", status.bindings},
                     {"exchanges", status.exchanges},
                     {"debts", status.debts},
                     {"endpoints", usable},
                     {"endpoints-known", endpoints.size()},
+                    {"tries-refused", to_json(source.throttled())},
                     {"udp", to_json(source.udp())}});
 }
 
 Json to_json(const BindingView& view) {
-    const BindingContext& context = view.lease.context;
-    return {{"address", view.lease.address.to_string()},
-            {"user", context.user},
-            {"host", context.host},
-            {"type", std::string(to_string(context.type))},
-            {"outer", to_string(context.outer_client.address)},
-            {"outer-port", context.outer_client.port},
-            {"endpoint", context.endpoint},
-            {"generation", context.generation},
-            {"expires", to_rfc3339(view.lease.expires_at)},
-            {"accepted", view.accepted}};
+    const Lease& lease = view.lease;
+    const BindingContext& context = lease.context;
+    Json json = {{"address", to_string(lease.address)}};
+    if (lease.prefix) json["prefix"] = lease.prefix->to_string();
+    if (!lease.hostname.empty()) json["name"] = lease.hostname;
+    if (!context.name_servers.empty()) json["name-servers"] = context.name_servers;
+    json.update({{"user", context.user},
+                 {"host", context.host},
+                 {"type", std::string(to_string(context.type))},
+                 {"outer", to_string(context.outer_client.address)},
+                 {"outer-port", context.outer_client.port},
+                 {"endpoint", context.endpoint},
+                 {"generation", context.generation},
+                 {"expires", to_rfc3339(lease.expires_at)},
+                 {"accepted", view.accepted}});
+    return json;
+}
+
+template <class Prefix>
+Json texts_of(const std::vector<Prefix>& prefixes) {
+    Json texts = Json::array();
+    for (const Prefix& prefix : prefixes) texts.push_back(prefix.to_string());
+    return texts;
+}
+
+template <class Address>
+std::string text_of(const std::optional<Address>& address) {
+    return address ? address->to_string() : "";
 }
 
 std::string answer_bindings(const AdminSource& source, const Json& arguments) {
-    std::optional<Ipv4Address> from;
+    std::optional<IpAddress> from;
     std::size_t limit = page_size_max;
     if (const auto given = arguments.find("from"); given != arguments.end()) {
-        if (given->is_string()) from = Ipv4Address::parse(given->get<std::string>());
-        if (!from) return failure("from is not an IPv4 address");
+        if (given->is_string()) from = parse_ip_address(given->get<std::string>());
+        if (!from) return failure("from is not an IP address");
     }
     if (const auto given = arguments.find("limit"); given != arguments.end()) {
         if (!given->is_number_unsigned()) return failure("limit is not a number from 1 to 1000");
@@ -101,7 +130,7 @@ std::string answer_bindings(const AdminSource& source, const Json& arguments) {
         return left.lease.address < right.lease.address;
     });
     Json page = Json::array();
-    std::optional<Ipv4Address> last;
+    std::optional<IpAddress> last;
     bool has_more = false;
     for (const BindingView& view : all) {
         if (from && view.lease.address <= *from) continue;
@@ -114,7 +143,7 @@ std::string answer_bindings(const AdminSource& source, const Json& arguments) {
     }
     Json answer = {{"count", page.size()}, {"total", all.size()}};
     answer["bindings"] = std::move(page);
-    if (has_more) answer["next"] = last->to_string();
+    if (has_more) answer["next"] = to_string(*last);
     return success(std::move(answer));
 }
 
@@ -124,18 +153,18 @@ std::string answer_endpoints(const AdminSource& source) {
         const EndpointInfo& info = view.info;
         Json types = Json::array();
         for (const TunnelType type : info.types) types.push_back(std::string(to_string(type)));
-        Json pools = Json::array();
-        for (const Ipv4Prefix& pool : info.pools) pools.push_back(pool.to_string());
         list.push_back({{"name", info.name},
                         {"group", info.group},
                         {"connected", view.connected},
                         {"in-sync", view.in_sync},
                         {"bindings", view.bindings},
                         {"types", std::move(types)},
-                        {"outer-ipv6", info.outer_ipv6 ? info.outer_ipv6->to_string() : ""},
-                        {"outer-ipv4", info.outer_ipv4 ? info.outer_ipv4->to_string() : ""},
+                        {"outer-ipv6", text_of(info.outer_ipv6)},
+                        {"outer-ipv4", text_of(info.outer_ipv4)},
                         {"inner-ipv4", info.inner_ipv4.to_string()},
-                        {"pools", std::move(pools)},
+                        {"inner-ipv6", text_of(info.inner_ipv6)},
+                        {"pools", texts_of(info.pools)},
+                        {"pools-ipv6", texts_of(info.pools_ipv6)},
                         {"data-plane", info.data_plane}});
     }
     Json answer;

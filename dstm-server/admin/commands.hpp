@@ -23,6 +23,7 @@ struct AdminSource {
     std::function<WallTime()> now;
     std::function<BrokerStatus()> status;
     std::function<net::UdpListenerStatus()> udp;
+    std::function<tsp::Throttle::Counters()> throttled;  // tries by TCP
     std::function<std::vector<BindingView>()> bindings;
     std::function<std::vector<EndpointView>()> endpoints;
 };

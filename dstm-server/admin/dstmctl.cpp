@@ -130,18 +130,20 @@ int show_status(const Options& options) {
 
 int show_bindings(const Options& options) {
     return show_list(options, list(options.server_socket, "bindings", "bindings"),
-                     {"ADDRESS", "USER", "HOST", "TYPE", "OUTER", "ENDPOINT", "EXPIRES",
-                      "ACCEPTED"},
-                     {"address", "user", "host", "type", "outer", "endpoint", "expires",
-                      "accepted"});
+                     {"ADDRESS", "PREFIX", "USER", "HOST", "TYPE", "OUTER", "PORT", "ENDPOINT",
+                      "EXPIRES", "ACCEPTED"},
+                     {"address", "prefix", "user", "host", "type", "outer", "outer-port",
+                      "endpoint", "expires", "accepted"});
 }
 
 int show_endpoints(const Options& options) {
     return show_list(options, list(options.server_socket, "endpoints", "endpoints"),
-                     {"NAME", "GROUP", "CONNECTED", "IN-SYNC", "BINDINGS", "POOLS", "OUTER",
-                      "INNER", "DATA-PLANE"},
-                     {"name", "group", "connected", "in-sync", "bindings", "pools", "outer-ipv6",
-                      "inner-ipv4", "data-plane"});
+                     {"NAME", "GROUP", "CONNECTED", "IN-SYNC", "BINDINGS", "TYPES", "POOLS",
+                      "OUTER-IPV6", "INNER-IPV4", "POOLS-IPV6", "OUTER-IPV4", "INNER-IPV6",
+                      "DATA-PLANE"},
+                     {"name", "group", "connected", "in-sync", "bindings", "types", "pools",
+                      "outer-ipv6", "inner-ipv4", "pools-ipv6", "outer-ipv4", "inner-ipv6",
+                      "data-plane"});
 }
 
 int show_tep_tunnels(const Options& options) {
@@ -162,15 +164,18 @@ int show_tep_tunnels(const Options& options) {
 
 Json to_json(const Holding& holding, WallTime time) {
     const AuditRecord& then = holding.as_of(time);
-    Json json = {{"address", to_string(then.inner)},
-                 {"user", then.user},
+    Json json = {{"address", to_string(then.inner)}};
+    if (then.prefix) json["prefix"] = then.prefix->to_string();
+    json.update({{"user", then.user},
                  {"host", then.host},
                  {"from", to_rfc3339(holding.start.time)},
                  {"until", to_rfc3339(holding.until())},
                  {"end", holding.end ? holding.end->reason : "not recorded yet"},
                  {"type", std::string(to_string(then.type))},
-                 {"outer", to_string(then.outer_client.address)},
-                 {"endpoint", then.endpoint}};
+                 {"outer", to_string(then.outer_client.address)}});
+    // RFC 6888 s4: behind a NAT the port is part of who it was.
+    if (then.outer_client.port != 0) json["outer-port"] = then.outer_client.port;
+    json["endpoint"] = then.endpoint;
     return json;
 }
 
@@ -234,7 +239,8 @@ int run(int argc, char** argv) {
     auto* const tunnels = add("tep-tunnels", "tunnels of a dstm-tep on this host, with counters",
                               options.tep_socket);
     auto* const who = app.add_subcommand("who-had", "who had this address at that time");
-    who->add_option("address", options.address, "the leased address")->required();
+    who->add_option("address", options.address, "the leased address, or one in a leased prefix")
+        ->required();
     who->add_option("--at", options.at,
                     "a time (RFC 3339, UTC unless it says otherwise), default: now");
     who->add_option("--audit-log", options.audit_logs, "files to read, oldest first")

@@ -20,6 +20,12 @@ const AuditRecord& Holding::as_of(WallTime time) const {
     return *valid;
 }
 
+bool WhoHad::concerns(const AuditRecord& record) const {
+    if (record.inner == address_) return true;
+    const auto* const address = std::get_if<Ipv6Address>(&address_);
+    return address != nullptr && record.prefix && record.prefix->contains(*address);
+}
+
 void WhoHad::read_line(std::string_view line) {
     if (line.empty()) return;
     auto record = decode_audit(line);
@@ -27,8 +33,17 @@ void WhoHad::read_line(std::string_view line) {
         ++damaged_;
         return;
     }
-    if (record->inner != address_) return;
     const bool is_open = !holdings_.empty() && !holdings_.back().end;
+    if (!concerns(*record)) {
+        // The same binding may go on with another prefix.
+        const bool is_its = is_open && holdings_.back().start.inner == record->inner;
+        if (!is_its) return;
+        holdings_.back().end = *std::move(record);
+        if (holdings_.back().end->event == AuditRecord::Event::changed) {
+            holdings_.back().end->reason = "the prefix was exchanged";
+        }
+        return;
+    }
     switch (record->event) {
         case AuditRecord::Event::started:
             // The end before it was not seen: it ended at the latest now.

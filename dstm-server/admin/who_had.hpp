@@ -1,5 +1,5 @@
-// Answers "who had this address at that time" from the lines of the audit log. Pure: lines in,
-// verdict out.
+// Answers "who had this address at that time" from the lines of the audit log; who had a prefix had
+// every address in it. Pure: lines in, verdict out.
 #pragma once
 
 #include <optional>
@@ -12,7 +12,7 @@
 
 namespace dstm::server {
 
-// One holding of the address, from its start to its end.
+// One holding of the address, or of a prefix that it is in, from its start to its end.
 struct Holding {
     AuditRecord start;               // a `changed` if the start is in no file that was read
     std::vector<AuditRecord> changes;
@@ -39,6 +39,8 @@ public:
     [[nodiscard]] std::size_t damaged_lines() const { return damaged_; }
 
 private:
+    [[nodiscard]] bool concerns(const AuditRecord& record) const;
+
     IpAddress address_;
     std::vector<Holding> holdings_;
     std::size_t damaged_ = 0;

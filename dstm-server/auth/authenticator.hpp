@@ -25,6 +25,13 @@ struct AuthenticationStep {
     std::string user;  // of success; empty: anonymous
 };
 
+// Over what an exchange goes: it decides which mechanisms can be had.
+struct AuthenticationChannel {
+    IpEndpoint peer;
+    bool is_encrypted = false;         // TLS
+    std::string certified_name = {};  // by the client's certificate; empty: it has shown none
+};
+
 // One exchange. Destroying it abandons the exchange: `done` is not called any more.
 class Conversation {
 public:
@@ -38,11 +45,12 @@ public:
 class Authenticator {
 public:
     virtual ~Authenticator() = default;
-    // Those that are configured and work here, in the configured order.
-    [[nodiscard]] virtual std::vector<std::string> mechanisms() const = 0;
+    // Those that are configured and work on such a channel, in the order to be offered.
+    [[nodiscard]] virtual std::vector<std::string> mechanisms(
+        const AuthenticationChannel& channel) const = 0;
     [[nodiscard]] virtual std::unique_ptr<Conversation> start(
         const std::string& mechanism, std::optional<Secret> initial_response,
-        const IpEndpoint& peer, Conversation::Done done) = 0;
+        const AuthenticationChannel& channel, Conversation::Done done) = 0;
 };
 
 }  // namespace dstm::server

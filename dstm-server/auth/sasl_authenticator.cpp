@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 #include <cstring>
 
 #include <sasl/sasl.h>
@@ -30,6 +31,12 @@ using Shared = SaslAuthenticator::Shared;
 using Callback = int (*)();
 
 constexpr const char* service_name = "tsp";
+constexpr std::string_view plain = "PLAIN";
+constexpr std::string_view external = "EXTERNAL";
+
+bool needs_sasldb(const std::string& mechanism) {
+    return mechanism != "ANONYMOUS" && mechanism != external && mechanism != "GSSAPI";
+}
 
 // SASL_CB_GETOPT of a conversation.
 int get_option(void* context, const char*, const char* option, const char** result,
@@ -48,8 +55,11 @@ int get_option(void* context, const char*, const char* option, const char** resu
 // One exchange with the library. Only one thread is in it at a time, but not always the same.
 class Exchange {
 public:
-    Exchange(std::shared_ptr<const Shared> shared, std::string mechanism, std::string peer)
-        : shared_(std::move(shared)), mechanism_(std::move(mechanism)), peer_(std::move(peer)) {
+    Exchange(std::shared_ptr<const Shared> shared, std::string mechanism,
+             AuthenticationChannel channel)
+        : shared_(std::move(shared)),
+          mechanism_(std::move(mechanism)),
+          channel_(std::move(channel)) {
         auto* const get_option_callback =
             reinterpret_cast<Callback>(reinterpret_cast<void*>(&get_option));
         auto* const log_callback =
@@ -101,12 +111,17 @@ private:
 
     int open() {
         // Without a name the library asks DNS for this host's, at every login.
-        const std::string& realm = shared_->config.realm;
-        const int status =
-            sasl_server_new(service_name, realm.empty() ? "localhost" : realm.c_str(),
-                            realm.c_str(), nullptr, nullptr, callbacks_.data(),
-                            SASL_SUCCESS_DATA, &connection_);
+        const SaslConfig& config = shared_->config;
+        const char* const host = !config.hostname.empty() ? config.hostname.c_str()
+                                 : !config.realm.empty()  ? config.realm.c_str()
+                                                          : "localhost";
+        int status = sasl_server_new(service_name, host, config.realm.c_str(), nullptr, nullptr,
+                                     callbacks_.data(), SASL_SUCCESS_DATA, &connection_);
         if (status != SASL_OK) return status;
+        if (!channel_.certified_name.empty()) {
+            status = sasl_setprop(connection_, SASL_AUTH_EXTERNAL, channel_.certified_name.c_str());
+            if (status != SASL_OK) return status;
+        }
         // No security layer: TSP has no place for one.
         sasl_security_properties_t properties{};
         properties.max_ssf = 0;
@@ -131,8 +146,8 @@ private:
         const bool is_ours = status == SASL_UNAVAIL || status == SASL_TRYAGAIN ||
                              status == SASL_NOMEM || status == SASL_NOMECH;
         step.outcome = is_ours ? Outcome::unavailable : Outcome::failure;
-        log_warning("AUTH_FAILED", "peer={} mechanism={} why={}", peer_, mechanism_,
-                    log::quoted(sasl_errstring(status, nullptr, nullptr)));
+        log_warning("AUTH_FAILED", "peer={} mechanism={} why={}", to_string(channel_.peer),
+                    mechanism_, log::quoted(sasl_errstring(status, nullptr, nullptr)));
         return step;
     }
 
@@ -152,7 +167,7 @@ private:
 
     const std::shared_ptr<const Shared> shared_;
     const std::string mechanism_;
-    const std::string peer_;
+    const AuthenticationChannel channel_;
     std::array<sasl_callback_t, 3> callbacks_{};
     sasl_conn_t* connection_ = nullptr;
 };
@@ -195,18 +210,21 @@ private:
 };
 
 std::vector<std::string> usable_mechanisms(const std::shared_ptr<const Shared>& shared) {
-    Exchange probe(shared, "", "");
+    // With a name for EXTERNAL, so that the library lists it.
+    Exchange probe(shared, "", {{}, true, "probe"});
     const std::string offered = " " + probe.offered() + " ";
     std::vector<std::string> usable;
     for (const std::string& mechanism : shared->config.mechanisms) {
-        if (mechanism == "PLAIN" && !shared->config.plain_without_tls) {
-            log_warning("AUTH_PLAIN_NOT_OFFERED", "sasl.plain-without-tls is false");
-        } else if (offered.find(" " + mechanism + " ") == std::string::npos) {
+        if (offered.find(" " + mechanism + " ") == std::string::npos) {
             log_warning("AUTH_MECHANISM_MISSING", "mechanism={} (no plug-in: install "
-                        "libsasl2-modules, libsasl2-modules-db)", mechanism);
-        } else {
-            usable.push_back(mechanism);
+                        "libsasl2-modules, libsasl2-modules-db, libsasl2-modules-gssapi-mit)",
+                        mechanism);
+            continue;
         }
+        if (mechanism == plain && !shared->config.plain_without_tls) {
+            log_info("AUTH_PLAIN_NOT_OFFERED", "but on TLS: sasl.plain-without-tls is false");
+        }
+        usable.push_back(mechanism);
     }
     return usable;
 }
@@ -224,27 +242,43 @@ Result<std::unique_ptr<SaslAuthenticator>> SaslAuthenticator::create(SaslConfig 
     if (auto initialized = sasl::initialize(); !initialized) {
         return tl::unexpected(initialized.error());
     }
+    // MIT Kerberos has no other way for all of its versions.
+    if (!config.keytab.empty()) ::setenv("KRB5_KTNAME", config.keytab.c_str(), 1);
     const bool needs_passwords =
-        std::any_of(config.mechanisms.begin(), config.mechanisms.end(),
-                    [](const std::string& mechanism) { return mechanism != "ANONYMOUS"; });
+        std::any_of(config.mechanisms.begin(), config.mechanisms.end(), needs_sasldb);
     if (needs_passwords && ::access(config.sasldb.c_str(), R_OK) != 0) {
         log_warning("AUTH_SASLDB_UNREADABLE", "sasldb={} why={} (no user can log in; saslpasswd2 "
                     "makes it)", config.sasldb, std::strerror(errno));
     }
-    std::string list;
-    for (const std::string& mechanism : config.mechanisms) {
-        list += (list.empty() ? "" : " ") + mechanism;
-    }
+    std::string list(external);
+    for (const std::string& mechanism : config.mechanisms) list += " " + mechanism;
     auto shared = std::make_shared<const Shared>(
         Shared{std::move(config), std::move(list), workers, events});
     return std::unique_ptr<SaslAuthenticator>(new SaslAuthenticator(std::move(shared)));
 }
 
+// EXTERNAL comes first where it is not listed: the client has shown who it is already.
+std::vector<std::string> SaslAuthenticator::mechanisms(const AuthenticationChannel& channel) const {
+    std::vector<std::string> offered;
+    const bool is_certified = !channel.certified_name.empty();
+    if (is_certified && std::ranges::find(mechanisms_, external) == mechanisms_.end()) {
+        offered.emplace_back(external);
+    }
+    for (const std::string& mechanism : mechanisms_) {
+        if (mechanism == external && !is_certified) continue;
+        if (mechanism == plain && !channel.is_encrypted && !shared_->config.plain_without_tls) {
+            continue;
+        }
+        offered.push_back(mechanism);
+    }
+    return offered;
+}
+
 std::unique_ptr<Conversation> SaslAuthenticator::start(const std::string& mechanism,
                                                        std::optional<Secret> initial_response,
-                                                       const IpEndpoint& peer,
+                                                       const AuthenticationChannel& channel,
                                                        Conversation::Done done) {
-    auto exchange = std::make_shared<Exchange>(shared_, mechanism, to_string(peer));
+    auto exchange = std::make_shared<Exchange>(shared_, mechanism, channel);
     auto conversation = std::make_unique<SaslConversation>(shared_, std::move(exchange));
     conversation->start(std::move(initial_response), std::move(done));
     return conversation;

@@ -1,4 +1,5 @@
-// The Authenticator of Cyrus SASL, with passwords in a sasldb2 file. One Cyrus connection for each
+// The Authenticator of Cyrus SASL: passwords in a sasldb2 file, Kerberos by GSSAPI, and EXTERNAL
+// for the name in a client's certificate. One Cyrus connection for each
 // conversation; every call into the library runs on the worker pool, because a plug-in may block,
 // and its outcome is posted to the event thread.
 #pragma once
@@ -21,7 +22,9 @@ struct SaslConfig {
     std::vector<std::string> mechanisms;  // upper case, in the order of CAPABILITY
     std::string realm;
     std::string sasldb;                   // path
-    bool plain_without_tls = false;       // else PLAIN is not offered: TSP has no TLS here yet
+    bool plain_without_tls = false;       // else PLAIN is offered on TLS only
+    std::string hostname = {};            // of the Kerberos service tsp/hostname; GSSAPI
+    std::string keytab = {};              // path; empty: the host's own
 };
 
 class SaslAuthenticator final : public Authenticator {
@@ -32,10 +35,11 @@ public:
         SaslConfig config, boost::asio::thread_pool& workers, boost::asio::io_context& events);
     ~SaslAuthenticator() override;
 
-    [[nodiscard]] std::vector<std::string> mechanisms() const override { return mechanisms_; }
+    [[nodiscard]] std::vector<std::string> mechanisms(
+        const AuthenticationChannel& channel) const override;
     [[nodiscard]] std::unique_ptr<Conversation> start(const std::string& mechanism,
                                                       std::optional<Secret> initial_response,
-                                                      const IpEndpoint& peer,
+                                                      const AuthenticationChannel& channel,
                                                       Conversation::Done done) override;
 
     struct Shared;  // what conversations go on to need when the authenticator is gone
@@ -43,7 +47,7 @@ public:
 private:
     explicit SaslAuthenticator(std::shared_ptr<const Shared> shared);
     std::shared_ptr<const Shared> shared_;
-    std::vector<std::string> mechanisms_;
+    std::vector<std::string> mechanisms_;  // those that work here, on one channel or another
 };
 
 }  // namespace dstm::server

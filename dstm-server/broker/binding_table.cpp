@@ -1,6 +1,8 @@
 // The table of bindings. See binding_table.hpp.
 #include "dstm-server/broker/binding_table.hpp"
 
+#include <algorithm>
+
 #include "common/base/assert.hpp"
 
 namespace dstm::server {
@@ -37,7 +39,9 @@ void BindingTable::change(ClientId id, Change apply) {
     Entry& entry = entries_[id];
     if (const auto* before = entry.counted()) count(*before, false);
     if (entry.active) --active_count_;
+    place(entry, id, false);
     apply(entry);
+    place(entry, id, true);
     if (entry.active) ++active_count_;
     if (const auto* after = entry.counted()) {
         count(*after, true);
@@ -50,6 +54,17 @@ void BindingTable::count(const BindingContext& context, bool up) {
     step(per_user_, context.user, up);
     step(per_source_, context.outer_client.address, up);
     step(per_endpoint_, context.endpoint, up);
+}
+
+void BindingTable::place(const Entry& entry, const ClientId& id, bool is_there) {
+    const auto put = [&](const IpEndpoint& outer) {
+        auto& clients = outers_[outer];
+        if (is_there) clients.insert(id);
+        else clients.erase(id);
+        if (clients.empty()) outers_.erase(outer);
+    };
+    if (entry.active) put(entry.active->context.outer_client);
+    if (entry.reserved) put(entry.reserved->outer_client);
 }
 
 const Lease* BindingTable::active(const ClientId& id) const {
@@ -84,6 +99,15 @@ std::size_t BindingTable::count_of_source(const IpAddress& outer, const ClientId
     const auto* own = at == entries_.end() ? nullptr : at->second.counted();
     const bool same = own != nullptr && own->outer_client.address == outer;
     return look_up(per_source_, outer) - (same ? 1 : 0);
+}
+
+std::optional<ClientId> BindingTable::other_at(const IpEndpoint& outer,
+                                               const ClientId& except) const {
+    const auto at = outers_.find(outer);
+    if (at == outers_.end()) return std::nullopt;
+    const auto other = std::ranges::find_if(at->second,
+                                            [&](const ClientId& id) { return id != except; });
+    return other == at->second.end() ? std::nullopt : std::optional(*other);
 }
 
 std::size_t BindingTable::count_of_endpoint(const std::string& name) const {

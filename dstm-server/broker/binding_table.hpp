@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <map>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "common/base/ip_address.hpp"
@@ -26,6 +27,9 @@ public:
     // Tunnels that others than `except` have or are about to have.
     [[nodiscard]] std::size_t count_of_user(const std::string& user, const ClientId& except) const;
     [[nodiscard]] std::size_t count_of_source(const IpAddress& outer, const ClientId& except) const;
+    // Who else has, or is about to have, a tunnel to this very outer address and port.
+    [[nodiscard]] std::optional<ClientId> other_at(const IpEndpoint& outer,
+                                                   const ClientId& except) const;
     // What an endpoint carries or is about to.
     [[nodiscard]] std::size_t count_of_endpoint(const std::string& name) const;
     [[nodiscard]] std::size_t active_count() const { return active_count_; }
@@ -47,8 +51,10 @@ private:
     template <class Change>
     void change(ClientId id, Change apply);
     void count(const BindingContext& context, bool up);
+    void place(const Entry& entry, const ClientId& id, bool is_there);
 
     std::map<ClientId, Entry> entries_;
+    std::map<IpEndpoint, std::set<ClientId>> outers_;  // of active and of reserved
     std::map<std::string, std::size_t> per_user_;
     std::map<IpAddress, std::size_t> per_source_;
     std::map<std::string, std::size_t> per_endpoint_;

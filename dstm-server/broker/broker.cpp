@@ -4,6 +4,7 @@
 
 #include <map>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "common/base/assert.hpp"
@@ -19,11 +20,35 @@ namespace dstm::server {
 using tsp::Status;
 using tsp::TunnelAnswered;
 
+namespace {
+
+// What one of Kea's two servers reports.
+class StoreListener final : public LeaseListener {
+public:
+    StoreListener(Ledger& ledger, Family family) : ledger_(ledger), family_(family) {}
+
+    void on_lease_ended(const Lease& lease, LeaseEnd why) override {
+        ledger_.on_lease_ended(lease, why);
+    }
+    void on_lease_store_ready() override { ledger_.leases(family_).ready(); }
+    void on_lease_store_lost() override {
+        log_warning("BROKER_LEASE_STORE_LOST", "family={} bindings={}",
+                    family_ == Family::v4 ? 4 : 6, ledger_.table.active_count());
+        ledger_.leases(family_).lost();
+    }
+
+private:
+    Ledger& ledger_;
+    const Family family_;
+};
+
+}  // namespace
+
 class Broker::Machine {
 public:
-    Machine(BrokerConfig config, LeaseStore& leases, EndpointLinks& links, AuditLog& audit,
+    Machine(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
             const Clock& clock)
-        : ledger(std::move(config), leases, links, audit, clock,
+        : ledger(std::move(config), stores, links, audit, clock,
                  [this](const ClientId& id) { on_retired(id); }) {}
 
     struct Session {
@@ -36,8 +61,11 @@ public:
     void request(SessionId session, const tsp::TunnelMessage& message, Answer answer);
     void confirm(SessionId session, bool is_accepted);
     void close(SessionId session);
+    void take_down_idle(const std::string& endpoint, const std::vector<IpAddress>& inner);
 
     Ledger ledger;
+    StoreListener kea{ledger, Family::v4};
+    StoreListener kea6{ledger, Family::v6};
     std::map<SessionId, Session> sessions;
     SessionId last_session = 0;
 
@@ -51,10 +79,13 @@ private:
     void create(SessionId session, const tsp::TunnelMessage& message, Answer answer);
     void remove(SessionId session, const tsp::TunnelMessage& message, Answer answer);
     void info(const Session& session, const tsp::TunnelMessage& message, const Answer& answer);
-    [[nodiscard]] std::optional<Refusal> check_quota(const CreateTerms& terms) const;
+    [[nodiscard]] std::optional<Refusal> check_relay(const CreateTerms& terms) const;
+    [[nodiscard]] std::optional<Refusal> check_limits(const CreateTerms& terms) const;
     void start_or_wait(SessionId session, const ClientId& id, const Answer& answer, Start start);
     void begin_create(SessionId session, const CreateTerms& terms, Answer answer);
-    void begin_delete(SessionId session, const ClientId& id, Answer answer);
+    void begin_delete(SessionId session, const ClientName& client, Answer answer);
+    void take_down(const Lease& active, const std::string& reason);
+    [[nodiscard]] std::optional<Refusal> free_mapping(const CreateTerms& terms);
     void own(SessionId session, const ClientId& id, std::shared_ptr<Exchange> exchange);
     void on_retired(const ClientId& id);
 
@@ -65,8 +96,10 @@ private:
 namespace {
 
 void refuse(const Broker::Answer& answer, const Refusal& refusal) {
-    answer(TunnelAnswered{refusal.status, {}, refusal.text, {}});
+    answer(TunnelAnswered{refusal.status, {}, refusal.text, refusal.brokers});
 }
+
+const char* const kea_away = "The lease server is away, try again later";
 
 }  // namespace
 
@@ -76,10 +109,6 @@ void Broker::Machine::request(SessionId id, const tsp::TunnelMessage& message, A
     const auto at = sessions.find(id);
     if (at == sessions.end()) return;
     DSTM_ASSERT(at->second.is_authenticated);
-    if (!ledger.leases.has_listed()) {
-        refuse(answer, {Status::too_busy, "The lease server is away, try again later"});
-        return;
-    }
     switch (message.action) {
         case tsp::Action::create: create(id, message, std::move(answer)); return;
         case tsp::Action::delete_tunnel: remove(id, message, std::move(answer)); return;
@@ -97,13 +126,18 @@ void Broker::Machine::create(SessionId session, const tsp::TunnelMessage& messag
         refuse(answer, terms.error());
         return;
     }
-    if (const auto refusal = check_quota(*terms)) {
+    if (const auto refusal = check_relay(*terms)) {
         refuse(answer, *refusal);
         return;
     }
     // Not tried at all: an attempt whose end nobody sees would have to be cleared up later.
-    if (!ledger.leases.is_up()) {
-        refuse(answer, {Status::too_busy, "The lease server is away, try again later"});
+    const LeaseDesk& leases = ledger.leases(family_of(terms->context.type));
+    if (!leases.has_listed() || !leases.is_up()) {
+        refuse(answer, {Status::too_busy, kea_away});
+        return;
+    }
+    if (const auto refusal = check_limits(*terms)) {
+        refuse(answer, *refusal);
         return;
     }
     start_or_wait(session, terms->client_id, answer, [this, session, terms = *terms, answer] {
@@ -111,8 +145,21 @@ void Broker::Machine::create(SessionId session, const tsp::TunnelMessage& messag
     });
 }
 
+// RFC 5572 s4.5.2: a v6udpv4 tunnel has the address and port pair of its signalling, so that must
+// go through an endpoint which carries it. Others are sent to such endpoints (s4.7.4).
+std::optional<Refusal> Broker::Machine::check_relay(const CreateTerms& terms) const {
+    if (terms.context.type != TunnelType::v6udpv4) return std::nullopt;
+    Refusal refusal{Status::unsupported_tunnel_type};
+    for (const EndpointInfo* endpoint : ledger.carriers(TunnelType::v6udpv4)) {
+        if (endpoint->name == terms.relay) return std::nullopt;
+        refusal.brokers.push_back(
+            {{{tsp::AddressType::ipv4, endpoint->outer_ipv4->to_string(), {}}}});
+    }
+    return refusal;
+}
+
 // RFC 5572 s8. The client's own tunnel does not count: its create is an update.
-std::optional<Refusal> Broker::Machine::check_quota(const CreateTerms& terms) const {
+std::optional<Refusal> Broker::Machine::check_limits(const CreateTerms& terms) const {
     const BrokerConfig& config = ledger.config();
     const BindingContext& context = terms.context;
     const auto is_full = [](std::size_t count, std::size_t limit) {
@@ -127,28 +174,42 @@ std::optional<Refusal> Broker::Machine::check_quota(const CreateTerms& terms) co
         return Refusal{Status::no_more_tunnels,
                        "There are as many tunnels as one address may have"};
     }
+    // Protocol 41 has no ports: one address, one tunnel.
+    if (context.type == TunnelType::v6v4 &&
+        ledger.table.other_at(context.outer_client, terms.client_id)) {
+        return Refusal{Status::ipv4_address_in_use};
+    }
     return std::nullopt;
 }
 
 void Broker::Machine::remove(SessionId session, const tsp::TunnelMessage& message, Answer answer) {
-    const auto id = read_client_id(ledger.config(), sessions.at(session).asker, message);
-    if (!id) {
-        refuse(answer, id.error());
+    const auto client = read_client(ledger.config(), sessions.at(session).asker, message);
+    if (!client) {
+        refuse(answer, client.error());
         return;
     }
-    start_or_wait(session, *id, answer,
-                  [this, session, id = *id, answer] { begin_delete(session, id, answer); });
+    if (!ledger.leases(client->family).has_listed()) {
+        refuse(answer, {Status::too_busy, kea_away});
+        return;
+    }
+    start_or_wait(session, client->id, answer, [this, session, client = *client, answer] {
+        begin_delete(session, client, answer);
+    });
 }
 
 void Broker::Machine::info(const Session& session, const tsp::TunnelMessage& message,
                            const Answer& answer) {
-    const auto id = read_client_id(ledger.config(), session.asker, message);
-    if (!id) {
-        refuse(answer, id.error());
+    const auto client = read_client(ledger.config(), session.asker, message);
+    if (!client) {
+        refuse(answer, client.error());
         return;
     }
-    const Lease* lease = ledger.table.active(*id);
-    const auto exchange = ledger.exchange(*id);
+    if (!ledger.leases(client->family).has_listed()) {
+        refuse(answer, {Status::too_busy, kea_away});
+        return;
+    }
+    const Lease* lease = ledger.table.active(client->id);
+    const auto exchange = ledger.exchange(client->id);
     if (exchange && !exchange->is_awaited() && exchange->offered() != nullptr) {
         lease = exchange->offered();
     }
@@ -157,7 +218,7 @@ void Broker::Machine::info(const Session& session, const tsp::TunnelMessage& mes
         return;
     }
     const EndpointInfo* endpoint = ledger.endpoints.find(lease->context.endpoint);
-    if (endpoint == nullptr || !endpoint->outer_ipv6) {
+    if (endpoint == nullptr || !outer_address(*endpoint, lease->context.type)) {
         refuse(answer, {Status::too_busy, "The tunnel endpoint is away, try again later"});
         return;
     }
@@ -190,14 +251,24 @@ void Broker::Machine::start_or_wait(SessionId session, const ClientId& id, const
 }
 
 void Broker::Machine::begin_create(SessionId session, const CreateTerms& terms, Answer answer) {
+    // It may have waited, and others may have come meanwhile.
+    if (const auto refusal = check_limits(terms)) {
+        refuse(answer, *refusal);
+        return;
+    }
+    if (const auto refusal = free_mapping(terms)) {
+        refuse(answer, *refusal);
+        return;
+    }
     auto exchange = std::make_shared<CreateExchange>(ledger, terms, std::move(answer));
     own(session, terms.client_id, exchange);
     exchange->start();
 }
 
-void Broker::Machine::begin_delete(SessionId session, const ClientId& id, Answer answer) {
+void Broker::Machine::begin_delete(SessionId session, const ClientName& client, Answer answer) {
+    const ClientId& id = client.id;
     const Lease* active = ledger.table.active(id);
-    if (active == nullptr && ledger.leases.owes_any(id)) {
+    if (active == nullptr && ledger.leases(client.family).owes_any(id)) {
         refuse(answer, {Status::too_busy, "The lease is given back when the lease server answers"});
         return;
     }
@@ -207,9 +278,47 @@ void Broker::Machine::begin_delete(SessionId session, const ClientId& id, Answer
     }
     Lease binding = *active;
     binding.context.generation = ledger.newest_generation(binding);
-    auto exchange = std::make_shared<DeleteExchange>(ledger, binding, std::move(answer));
+    auto exchange =
+        std::make_shared<DeleteExchange>(ledger, binding, "deleted by client", std::move(answer));
     own(session, id, exchange);
     exchange->start();
+}
+
+// A delete that no session asked for.
+void Broker::Machine::take_down(const Lease& active, const std::string& reason) {
+    Lease binding = active;
+    binding.context.generation = ledger.newest_generation(binding);
+    auto exchange = std::make_shared<DeleteExchange>(ledger, binding, reason, nullptr);
+    ledger.begin(binding.client_id, exchange);
+    exchange->start();
+}
+
+// RFC 5572 s4.5.2: who signals through the mapping of a tunnel has it now, and the tunnel that was
+// there goes first. (That of the same client is updated in one step instead.)
+std::optional<Refusal> Broker::Machine::free_mapping(const CreateTerms& terms) {
+    if (terms.context.type != TunnelType::v6udpv4) return std::nullopt;
+    const auto other = ledger.table.other_at(terms.context.outer_client, terms.client_id);
+    if (!other) return std::nullopt;
+    if (const auto exchange = ledger.exchange(*other)) {
+        // What it leaves behind is seen at the next try.
+        if (!exchange->is_awaited()) exchange->withdraw();
+        return Refusal{Status::in_progress};
+    }
+    take_down(*ledger.table.active(*other), "its NAT mapping is another client's now");
+    return std::nullopt;
+}
+
+// RFC 5572 s4.6: tunnels that nobody uses may be dropped. One whose client signals is in use.
+void Broker::Machine::take_down_idle(const std::string& endpoint,
+                                     const std::vector<IpAddress>& inner) {
+    const std::set<IpAddress> idle(inner.begin(), inner.end());
+    std::vector<Lease> found;
+    ledger.table.for_each_active([&](const Lease& lease) {
+        const bool is_it = lease.context.endpoint == endpoint && idle.contains(lease.address);
+        const bool is_reachable = ledger.leases_of(lease).is_up();
+        if (is_it && is_reachable && !ledger.exchange(lease.client_id)) found.push_back(lease);
+    });
+    for (const Lease& lease : found) take_down(lease, "idle");
 }
 
 // A session has one exchange: a new one means that the client will not accept the last offer.
@@ -225,10 +334,12 @@ void Broker::Machine::own(SessionId session, const ClientId& id,
 }
 
 void Broker::Machine::on_retired(const ClientId& id) {
-    const auto owner = owners_.extract(id);
-    DSTM_ASSERT(!owner.empty());
-    const auto session = sessions.find(owner.mapped());
-    if (session != sessions.end() && session->second.client == id) session->second.client.reset();
+    if (const auto owner = owners_.extract(id); !owner.empty()) {
+        const auto session = sessions.find(owner.mapped());
+        if (session != sessions.end() && session->second.client == id) {
+            session->second.client.reset();
+        }
+    }
 
     const auto next = waiting_.extract(id);
     if (next.empty()) return;
@@ -258,23 +369,25 @@ void Broker::Machine::close(SessionId id) {
 
 // --- the face ------------------------------------------------------------------------------------
 
-Broker::Broker(BrokerConfig config, LeaseStore& leases, EndpointLinks& links, AuditLog& audit,
+Broker::Broker(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
                const Clock& clock)
-    : leases_(leases),
+    : stores_(stores),
       links_(links),
-      machine_(std::make_unique<Machine>(std::move(config), leases, links, audit, clock)) {
-    leases_.set_listener(this);
+      machine_(std::make_unique<Machine>(std::move(config), stores, links, audit, clock)) {
+    if (stores_.v4 != nullptr) stores_.v4->set_listener(&machine_->kea);
+    if (stores_.v6 != nullptr) stores_.v6->set_listener(&machine_->kea6);
     links_.set_listener(this);
 }
 
 Broker::~Broker() {
-    leases_.set_listener(nullptr);
+    if (stores_.v4 != nullptr) stores_.v4->set_listener(nullptr);
+    if (stores_.v6 != nullptr) stores_.v6->set_listener(nullptr);
     links_.set_listener(nullptr);
 }
 
 SessionId Broker::open(const SessionPeer& peer) {
     const SessionId id = ++machine_->last_session;
-    machine_->sessions[id].asker.source = peer.remote.address;
+    machine_->sessions[id].asker = Asker{"", peer.remote, peer.relay};
     return id;
 }
 
@@ -299,12 +412,14 @@ void Broker::reconfigure(BrokerConfig config) { machine_->ledger.reconfigure(std
 
 BrokerStatus Broker::status() const {
     const Ledger& ledger = machine_->ledger;
-    return BrokerStatus{.ready = ledger.leases.has_listed(),
-                        .lease_store_up = ledger.leases.is_up(),
+    const LeaseDesk& v4 = ledger.leases(Family::v4);
+    const LeaseDesk& v6 = ledger.leases(Family::v6);
+    return BrokerStatus{.kea = {v4.is_used(), v4.is_up(), v4.has_listed()},
+                        .kea6 = {v6.is_used(), v6.is_up(), v6.has_listed()},
                         .sessions = machine_->sessions.size(),
                         .bindings = ledger.table.active_count(),
                         .exchanges = ledger.exchanges().size(),
-                        .debts = ledger.leases.debt_count()};
+                        .debts = v4.debt_count() + v6.debt_count()};
 }
 
 std::vector<BindingView> Broker::bindings() const {
@@ -329,17 +444,6 @@ std::vector<EndpointView> Broker::endpoints() const {
     return views;
 }
 
-void Broker::on_lease_ended(const Lease& lease, LeaseEnd why) {
-    machine_->ledger.on_lease_ended(lease, why);
-}
-
-void Broker::on_lease_store_ready() { machine_->ledger.leases.ready(); }
-
-void Broker::on_lease_store_lost() {
-    log_warning("BROKER_LEASE_STORE_LOST", "bindings={}", machine_->ledger.table.active_count());
-    machine_->ledger.leases.lost();
-}
-
 void Broker::on_endpoint_up(const EndpointInfo& info) {
     log_info("BROKER_ENDPOINT_UP", "endpoint={} group={} data-plane={} tunnels={}",
              log::quoted(info.name), log::quoted(info.group), log::quoted(info.data_plane),
@@ -353,9 +457,11 @@ void Broker::on_endpoint_gone(const std::string& name) {
     machine_->ledger.endpoints.gone(name);
 }
 
-// A tunnel nobody uses costs nothing but its lease, which ends by time.
 void Broker::on_tunnels_idle(const std::string& name, const std::vector<IpAddress>& inner) {
     log_debug("BROKER_TUNNELS_IDLE", "endpoint={} tunnels={}", log::quoted(name), inner.size());
+    if (machine_->ledger.config().idle_tunnels == IdleTunnels::remove) {
+        machine_->take_down_idle(name, inner);
+    }
 }
 
 }  // namespace dstm::server

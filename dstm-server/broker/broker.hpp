@@ -37,22 +37,27 @@ struct EndpointView {
     bool in_sync = false;      // it holds what it should, as far as we know
     std::size_t bindings = 0;  // that it should carry
 };
+struct LeaseStoreStatus {
+    bool is_used = false;  // leases of this family are given out
+    bool is_up = false;
+    bool has_listed = false;  // the first list of leases has come: requests are served
+};
 struct BrokerStatus {
-    bool ready = false;  // the first list of leases has come: requests are served
-    bool lease_store_up = false;
+    LeaseStoreStatus kea;   // v4v6
+    LeaseStoreStatus kea6;  // the other types
     std::size_t sessions = 0;
     std::size_t bindings = 0;   // accepted
     std::size_t exchanges = 0;  // creates and deletes between request and end, offers too
     std::size_t debts = 0;      // leases to be given back when Kea answers
 };
 
-class Broker final : public LeaseListener, public EndpointListener {
+class Broker final : public EndpointListener {
 public:
     using Answer = std::function<void(tsp::TunnelAnswered)>;
 
-    // Makes itself the listener of `leases` and `links`. All references outlive the broker;
+    // Makes itself the listener of `stores` and `links`. All of them outlive the broker;
     // completions may come after it is gone and are ignored then.
-    Broker(BrokerConfig config, LeaseStore& leases, EndpointLinks& links, AuditLog& audit,
+    Broker(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
            const Clock& clock);
     ~Broker() override;
     Broker(const Broker&) = delete;
@@ -88,16 +93,13 @@ public:
 
     // --- what the edges report -------------------------------------------------------------------
 
-    void on_lease_ended(const Lease& lease, LeaseEnd why) override;
-    void on_lease_store_ready() override;
-    void on_lease_store_lost() override;
     void on_endpoint_up(const EndpointInfo& info) override;
     void on_endpoint_gone(const std::string& name) override;
     void on_tunnels_idle(const std::string& name, const std::vector<IpAddress>& inner) override;
 
 private:
     class Machine;
-    LeaseStore& leases_;
+    LeaseStores stores_;
     EndpointLinks& links_;
     std::unique_ptr<Machine> machine_;
 };

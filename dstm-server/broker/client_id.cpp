@@ -1,33 +1,25 @@
-// SHA-256 by OpenSSL. See client_id.hpp.
+// Client identifiers from a digest. See client_id.hpp.
 #include "dstm-server/broker/client_id.hpp"
 
-#include <algorithm>
-#include <array>
 #include <string>
 
-#include <openssl/evp.h>
-
 #include "common/base/assert.hpp"
+#include "dstm-server/broker/digest.hpp"
 
 namespace dstm::server {
 
-ClientId make_client_id(std::string_view user, std::string_view host) {
+ClientId make_client_id(Family family, std::string_view user, std::string_view host) {
     DSTM_ASSERT(host.find('\0') == std::string_view::npos);
-    std::string input = "dstm";
+    const bool is_v4 = family == Family::v4;
+    std::string input = is_v4 ? "dstm" : "dstm6";
     input.push_back('\0');
     input.append(user);
     input.push_back('\0');
     input.append(host);
 
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned int size = 0;
-    const int ok =
-        EVP_Digest(input.data(), input.size(), digest.data(), &size, EVP_sha256(), nullptr);
-    DSTM_ASSERT(ok == 1 && size == 32);
-
-    constexpr std::size_t used = 19;
-    ClientId id(1 + used);  // the type byte stays 0
-    std::copy_n(digest.begin(), used, id.begin() + 1);
+    const auto digest = sha256(input);
+    ClientId id = is_v4 ? ClientId{0x00} : ClientId{0x00, 0x04};
+    id.insert(id.end(), digest.begin(), digest.begin() + (is_v4 ? 19 : 16));
     return id;
 }
 

@@ -13,23 +13,6 @@ namespace {
 
 using tsp::Status;
 
-tsp::TunnelAnswered answer_to(const Error& error) {
-    switch (error.code) {
-        case ErrorCode::exhausted:
-            return {Status::no_more_tunnels, {}, "No IPv4 address is free", {}};
-        case ErrorCode::refused:
-        case ErrorCode::invalid:
-        case ErrorCode::not_found:
-            return {Status::server_error, {}, "The lease server refused the request", {}};
-        case ErrorCode::unavailable:
-        case ErrorCode::timed_out:
-        case ErrorCode::conflict:
-        case ErrorCode::closed:
-        case ErrorCode::internal: break;
-    }
-    return {Status::too_busy, {}, "The lease server does not answer, try again later", {}};
-}
-
 const char* const no_endpoint = "No tunnel endpoint is available, try again later";
 
 // A client waits while we try; a campus with more endpoints than this has other trouble.
@@ -42,6 +25,8 @@ CreateExchange::CreateExchange(Ledger& ledger, CreateTerms terms, Answer answer)
     lease_.client_id = terms_.client_id;
     lease_.context = terms_.context;
     wish_.type = terms_.context.type;
+    // RFC 5572 s4.5.2: data takes the mapping of the signalling, which ends at the relay.
+    if (wish_.type == TunnelType::v6udpv4) wish_.only = terms_.relay;
 }
 
 std::function<void()> CreateExchange::then(void (CreateExchange::*handler)()) {
@@ -63,6 +48,7 @@ void CreateExchange::start() {
     if (const Lease* active = ledger_.table.active(terms_.client_id)) {
         wish_.preferred = active->context.endpoint;
         wish_.address = active->address;
+        wish_.prefix = active->prefix;
     }
     const EndpointInfo* endpoint = ledger_.choose_endpoint(wish_);
     if (endpoint == nullptr) {
@@ -71,7 +57,7 @@ void CreateExchange::start() {
         return;
     }
     choose(*endpoint);
-    ledger_.leases.allocate(lease_request(), then(&CreateExchange::on_leased));
+    leases().allocate(lease_request(), then(&CreateExchange::on_leased));
 }
 
 void CreateExchange::choose(const EndpointInfo& endpoint) {
@@ -82,12 +68,14 @@ void CreateExchange::choose(const EndpointInfo& endpoint) {
     ledger_.table.reserve(terms_.client_id, lease_.context);
 }
 
-LeaseRequest CreateExchange::lease_request() const {
+LeaseRequest CreateExchange::lease_request() {
     return LeaseRequest{.client_id = terms_.client_id,
                         .context = lease_.context,
                         .requested = wish_.address,
+                        .prefix_length = terms_.prefix_length,
                         .valid_lifetime_s = ledger_.config().lifetime_s,
-                        .subnet_id = ledger_.config().subnet_id};
+                        .subnet_id = leases().subnet_id(),
+                        .hostname = terms_.hostname};
 }
 
 void CreateExchange::on_leased(Result<Lease> result) {
@@ -101,7 +89,7 @@ void CreateExchange::on_leased(Result<Lease> result) {
         } else if (previous() != nullptr) {
             go_back();  // Kea may hold the new context already
         } else {
-            ledger_.leases.owe(id, lease_.context.generation);
+            leases().owe(id, lease_.context.generation);
             finish();
         }
         return;
@@ -110,13 +98,14 @@ void CreateExchange::on_leased(Result<Lease> result) {
     lease_ = std::move(*result);
     lease_.context = sent;
     has_lease_ = true;
-    ledger_.leases.settle(id, sent.generation);
+    leases().settle(id, sent.generation);
     const Lease* active = ledger_.table.active(id);
     if (active != nullptr && active->address != lease_.address) {
-        ledger_.end_active(id, "replaced by " + lease_.address.to_string(),
+        ledger_.end_active(id, "replaced by " + to_string(lease_.address),
                            Ledger::AtEndpoint::remove);
     }
     wish_.address = lease_.address;
+    wish_.prefix = lease_.prefix;
     continue_at_endpoint();
 }
 
@@ -140,7 +129,7 @@ void CreateExchange::continue_at_endpoint() {
 void CreateExchange::rehome(const EndpointInfo& endpoint) {
     choose(endpoint);
     step_ = Step::rehoming;
-    ledger_.leases.renew(lease_, then(&CreateExchange::on_rehomed));
+    leases().renew(lease_, then(&CreateExchange::on_rehomed));
 }
 
 void CreateExchange::on_rehomed(Result<Lease> result) {
@@ -154,7 +143,7 @@ void CreateExchange::on_rehomed(Result<Lease> result) {
     if (code == ErrorCode::not_found || code == ErrorCode::conflict) {
         // Gone, or somebody else's: nothing of it is ours to give back.
         lost_up_to_ = lease_.context.generation;
-        ledger_.leases.doubt();
+        leases().doubt();
     }
     if (code == ErrorCode::not_found) {
         ledger_.end_active(terms_.client_id, "lease gone", Ledger::AtEndpoint::remove,
@@ -166,7 +155,7 @@ void CreateExchange::on_rehomed(Result<Lease> result) {
 
 void CreateExchange::install() {
     const auto spec = ledger_.spec_of(lease_);
-    DSTM_ASSERT(spec != nullptr);  // it was chosen in this very turn
+    DSTM_ASSERT(spec.has_value());  // it was chosen in this very turn
     step_ = Step::installing;
     at_endpoint_ = true;
     ledger_.endpoints.install(endpoint_.name, *spec, then(&CreateExchange::on_installed));
@@ -216,7 +205,7 @@ void CreateExchange::accept() {
         ledger_.remove_at_endpoint(*old);
     }
     log_info("BROKER_BINDING_ACCEPTED", "user={} address={} outer={} endpoint={}",
-             log::quoted(lease_.context.user), lease_.address.to_string(),
+             log::quoted(lease_.context.user), to_string(lease_.address),
              to_string(lease_.context.outer_client.address), log::quoted(endpoint_.name));
     finish();
 }
@@ -264,7 +253,7 @@ void CreateExchange::return_lease() {
     if (previous() != nullptr) {
         ledger_.restore(terms_.client_id, then(&CreateExchange::finish));
     } else if (has_lease_ && !is_lost()) {
-        ledger_.leases.give_back(lease_, then(&CreateExchange::finish));
+        leases().give_back(lease_, then(&CreateExchange::finish));
     } else {
         finish();
     }
@@ -295,6 +284,24 @@ bool CreateExchange::previous_is_at(const std::string& endpoint) const {
     return active != nullptr && active->context.endpoint == endpoint;
 }
 
+tsp::TunnelAnswered CreateExchange::answer_to(const Error& error) const {
+    switch (error.code) {
+        case ErrorCode::exhausted: return {Status::no_more_tunnels, {}, "No address is free", {}};
+        case ErrorCode::not_found:
+            if (!has_lease_) return {Status::prefix_length_unavailable, {}, {}, {}};
+            [[fallthrough]];
+        case ErrorCode::refused:
+        case ErrorCode::invalid:
+            return {Status::server_error, {}, "The lease server refused the request", {}};
+        case ErrorCode::unavailable:
+        case ErrorCode::timed_out:
+        case ErrorCode::conflict:
+        case ErrorCode::closed:
+        case ErrorCode::internal: break;
+    }
+    return {Status::too_busy, {}, "The lease server does not answer, try again later", {}};
+}
+
 void CreateExchange::audit_offer() {
     was_audited_ = true;
     const Lease* before = previous();
@@ -304,7 +311,11 @@ void CreateExchange::audit_offer() {
     }
     const bool moved = before->context.outer_client != lease_.context.outer_client;
     const bool rehomed = before->context.endpoint != lease_.context.endpoint;
-    const char* reason = moved ? "moved" : rehomed ? "endpoint changed" : "renewed";
+    const bool resized = before->prefix != lease_.prefix;
+    const char* reason = moved     ? "moved"
+                         : rehomed ? "endpoint changed"
+                         : resized ? "prefix changed"
+                                   : "renewed";
     ledger_.audit(AuditRecord::Event::changed, lease_, reason);
 }
 

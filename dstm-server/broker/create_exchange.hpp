@@ -27,6 +27,7 @@ public:
     // Once, after Ledger::begin.
     void start();
 
+    [[nodiscard]] Family family() const override { return family_of(terms_.context.type); }
     [[nodiscard]] bool is_awaited() const override { return answer_ != nullptr; }
     void withdraw() override;
     void accept() override;
@@ -57,7 +58,9 @@ private:
     [[nodiscard]] bool previous_is_at(const std::string& endpoint) const;
     void choose(const EndpointInfo& endpoint);
     [[nodiscard]] bool is_lost() const { return lost_up_to_ >= lease_.context.generation; }
-    [[nodiscard]] LeaseRequest lease_request() const;
+    [[nodiscard]] LeaseDesk& leases() { return ledger_.leases(family()); }
+    [[nodiscard]] LeaseRequest lease_request();
+    [[nodiscard]] tsp::TunnelAnswered answer_to(const Error& error) const;
     void audit_offer();
     void audit_return();
     // A completion that comes when the exchange is gone (the server went down) is dropped.

@@ -6,11 +6,13 @@
 namespace dstm::server {
 namespace {
 using tsp::Status;
-const char* const by_client = "deleted by client";
 }  // namespace
 
-DeleteExchange::DeleteExchange(Ledger& ledger, Lease binding, Answer answer)
-    : ledger_(ledger), binding_(std::move(binding)), answer_(std::move(answer)) {}
+DeleteExchange::DeleteExchange(Ledger& ledger, Lease binding, std::string reason, Answer answer)
+    : ledger_(ledger),
+      binding_(std::move(binding)),
+      reason_(std::move(reason)),
+      answer_(std::move(answer)) {}
 
 void DeleteExchange::start() {
     const std::string& endpoint = binding_.context.endpoint;
@@ -35,28 +37,30 @@ void DeleteExchange::on_removed(const Result<void>& result) {
 }
 
 void DeleteExchange::release() {
-    ledger_.leases.release(binding_, [weak = weak_from_this()](const Result<void>& result) {
-        if (const auto self = weak.lock()) self->on_released(result);
-    });
+    ledger_.leases_of(binding_).release(
+        binding_, [weak = weak_from_this()](const Result<void>& result) {
+            if (const auto self = weak.lock()) self->on_released(result);
+        });
 }
 
 void DeleteExchange::on_released(const Result<void>& result) {
     const ClientId& id = binding_.client_id;
+    LeaseDesk& leases = ledger_.leases_of(binding_);
     if (result || result.error().code == ErrorCode::not_found) {
-        ledger_.leases.settle(id, binding_.context.generation);
-        ledger_.end_active(id, by_client, Ledger::AtEndpoint::is_removed);
+        leases.settle(id, binding_.context.generation);
+        ledger_.end_active(id, reason_, Ledger::AtEndpoint::is_removed);
         finish({Status::success, {}, {}, {}});
         return;
     }
     if (result.error().code == ErrorCode::conflict) {
         // Renewed by another server: the list tells, and the sync puts back what belongs there.
-        ledger_.leases.doubt();
+        leases.doubt();
         ledger_.endpoints.mark(binding_.context.endpoint);
         finish({Status::too_busy, {}, "The binding has just changed, try again", {}});
         return;
     }
-    ledger_.end_active(id, by_client, Ledger::AtEndpoint::is_removed);
-    ledger_.leases.owe(id, binding_.context.generation);
+    ledger_.end_active(id, reason_, Ledger::AtEndpoint::is_removed);
+    leases.owe(id, binding_.context.generation);
     finish({Status::too_busy,
             {},
             "The tunnel is down, its lease is given back when the lease server answers",

@@ -2,11 +2,13 @@
 //
 // An endpoint that does not answer leaves all as it was (530). When the lease cannot be released
 // the tunnel stays down and the lease is owed to Kea: 530 as well, because not all is done yet. A
-// session that goes away does not stop a delete.
+// session that goes away does not stop a delete. The same is done without a client's asking when an
+// idle tunnel is to go, or one whose NAT mapping another client uses now.
 #pragma once
 
 #include <functional>
 #include <memory>
+#include <string>
 
 #include "common/tsp/server_session.hpp"
 #include "dstm-server/broker/exchange.hpp"
@@ -18,10 +20,12 @@ class DeleteExchange final : public Exchange, public std::enable_shared_from_thi
 public:
     using Answer = std::function<void(tsp::TunnelAnswered)>;
 
-    DeleteExchange(Ledger& ledger, Lease binding, Answer answer);
+    // `reason` is for the audit log. `answer` may be empty: nobody asked.
+    DeleteExchange(Ledger& ledger, Lease binding, std::string reason, Answer answer);
     // Once, after Ledger::begin.
     void start();
 
+    [[nodiscard]] Family family() const override { return family_of(binding_.context.type); }
     [[nodiscard]] bool is_awaited() const override { return answer_ != nullptr; }
     void withdraw() override { answer_ = nullptr; }
     void on_lease_ended(const Lease&) override {}
@@ -35,6 +39,7 @@ private:
 
     Ledger& ledger_;
     const Lease binding_;
+    const std::string reason_;
     Answer answer_;
 };
 

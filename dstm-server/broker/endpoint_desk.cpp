@@ -9,16 +9,40 @@
 namespace dstm::server {
 namespace {
 
+bool holds_v4(const EndpointInfo& info, const IpAddress& address) {
+    return std::any_of(info.pools.begin(), info.pools.end(), [&](const Ipv4Prefix& pool) {
+        return pool.contains(std::get<Ipv4Address>(address));
+    });
+}
+
+bool holds_v6(const EndpointInfo& info, const Ipv6Prefix& wanted) {
+    return std::any_of(info.pools_ipv6.begin(), info.pools_ipv6.end(),
+                       [&](const Ipv6Prefix& pool) {
+                           return pool.length <= wanted.length && pool.contains(wanted.address);
+                       });
+}
+
 bool can_carry(const EndpointInfo& info, const EndpointWish& wish) {
-    const auto& types = info.types;
-    if (std::find(types.begin(), types.end(), wish.type) == types.end()) return false;
-    if (!info.outer_ipv6) return false;
-    if (!wish.address) return !info.pools.empty();
-    return std::any_of(info.pools.begin(), info.pools.end(),
-                       [&](const Ipv4Prefix& pool) { return pool.contains(*wish.address); });
+    if (!wish.only.empty() && info.name != wish.only) return false;
+    if (!outer_address(info, wish.type)) return false;
+    if (family_of(wish.type) == Family::v4) return !wish.address || holds_v4(info, *wish.address);
+    if (wish.prefix && !holds_v6(info, *wish.prefix)) return false;
+    return !wish.address || holds_v6(info, {std::get<Ipv6Address>(*wish.address), 128});
 }
 
 }  // namespace
+
+// RFC 5572 s4.7.3: the answer names the endpoint's inner address too, so that must be there.
+std::optional<IpAddress> outer_address(const EndpointInfo& info, TunnelType type) {
+    const auto& types = info.types;
+    if (std::find(types.begin(), types.end(), type) == types.end()) return std::nullopt;
+    if (family_of(type) == Family::v4) {
+        if (!info.outer_ipv6 || info.pools.empty()) return std::nullopt;
+        return *info.outer_ipv6;
+    }
+    if (!info.outer_ipv4 || !info.inner_ipv6 || info.pools_ipv6.empty()) return std::nullopt;
+    return *info.outer_ipv4;
+}
 
 EndpointDesk::EndpointDesk(const BrokerConfig& config, EndpointLinks& links, const Clock& clock,
                            const Generations& generations, Desired desired)
@@ -42,6 +66,19 @@ const EndpointInfo* EndpointDesk::choose(const EndpointWish& wish, const Load& l
         }
     }
     return best;
+}
+
+std::vector<const EndpointInfo*> EndpointDesk::carriers(TunnelType type, const Load& load) const {
+    std::vector<const EndpointInfo*> found;
+    for (const auto& [name, endpoint] : endpoints_) {
+        if (endpoint.connected && outer_address(endpoint.info, type)) {
+            found.push_back(&endpoint.info);
+        }
+    }
+    std::stable_sort(found.begin(), found.end(), [&](const auto* left, const auto* right) {
+        return load(left->name) < load(right->name);
+    });
+    return found;
 }
 
 const EndpointInfo* EndpointDesk::find(const std::string& name) const {
@@ -89,6 +126,15 @@ void EndpointDesk::mark_all() {
     for (auto& [name, endpoint] : endpoints_) endpoint.marked = true;
 }
 
+void EndpointDesk::allow_syncs(bool knows_all) {
+    // What we know now for the first time is told at once.
+    if (!may_sync_ || (knows_all && !knows_all_)) {
+        for (auto& [name, endpoint] : endpoints_) endpoint.sync_not_before = clock_.now();
+    }
+    may_sync_ = true;
+    knows_all_ = knows_all;
+}
+
 void EndpointDesk::sync_marked() {
     if (!may_sync_) return;
     for (auto& [name, endpoint] : endpoints_) {
@@ -102,7 +148,8 @@ void EndpointDesk::sync(const std::string& name, Endpoint& endpoint) {
     endpoint.marked = false;
     endpoint.syncing = true;
     endpoint.sync_not_before = clock_.now() + config_.repair_interval;
-    links_.sync(name, desired_(endpoint.info), generations_.last(),
+    const Generation as_of = knows_all_ ? generations_.last() : 0;
+    links_.sync(name, desired_(endpoint.info), as_of,
                 [this, name, connection = endpoint.connection,
                  alive = std::weak_ptr<bool>(alive_)](const Result<SyncOutcome>& outcome) {
                     if (!alive.expired()) on_synced(name, connection, outcome);

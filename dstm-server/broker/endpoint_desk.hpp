@@ -21,10 +21,15 @@ namespace dstm::server {
 
 struct EndpointWish {
     TunnelType type = TunnelType::v4v6;
-    std::string preferred;               // where the tunnel is now; taken if it can be
-    std::optional<Ipv4Address> address;  // must lie in the endpoint's pools
-    std::set<std::string> failed;        // have been tried
+    std::string only;                   // no other will do; empty: any
+    std::string preferred;              // where the tunnel is now; taken if it can be
+    std::optional<IpAddress> address;   // must lie in the endpoint's pools
+    std::optional<Ipv6Prefix> prefix;   // so must this
+    std::set<std::string> failed;       // have been tried
 };
+
+// The endpoint's own outer address for such a tunnel; nullopt: it cannot carry one.
+[[nodiscard]] std::optional<IpAddress> outer_address(const EndpointInfo& info, TunnelType type);
 
 class EndpointDesk {
 public:
@@ -37,6 +42,9 @@ public:
 
     // The preferred one, or the least loaded; nullptr when none fits.
     [[nodiscard]] const EndpointInfo* choose(const EndpointWish& wish, const Load& load) const;
+    // Those connected that carry this type, least loaded first.
+    [[nodiscard]] std::vector<const EndpointInfo*> carriers(TunnelType type,
+                                                            const Load& load) const;
     // Connected now, else nullptr.
     [[nodiscard]] const EndpointInfo* find(const std::string& name) const;
 
@@ -45,8 +53,9 @@ public:
     void install(const std::string& name, const TunnelSpec& spec, Done<void> done);
     void remove(const std::string& name, const IpAddress& inner, Generation up_to, Done<void> done);
 
-    // No endpoint is synced before we know the leases: an empty table would take down everything.
-    void allow_syncs() { may_sync_ = true; }
+    // No endpoint is synced before we know leases. As long as we know those of one family only, a
+    // sync puts in what is missing and takes nothing away.
+    void allow_syncs(bool knows_all);
     // Its part of the table changed other than by install and remove.
     void mark(const std::string& name);
     void mark_all();
@@ -84,6 +93,7 @@ private:
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
     std::map<std::string, Endpoint> endpoints_;
     bool may_sync_ = false;
+    bool knows_all_ = false;
 };
 
 }  // namespace dstm::server

@@ -11,6 +11,8 @@ class Exchange {
 public:
     virtual ~Exchange() = default;
 
+    // Where the client's lease is.
+    [[nodiscard]] virtual Family family() const = 0;
     // Somebody still waits for the answer.
     [[nodiscard]] virtual bool is_awaited() const = 0;
     // Nobody will accept: the answer is not wanted any more, and what is held goes back, now or as

@@ -38,23 +38,31 @@ bool may_have_happened(const Error& error) {
     return true;
 }
 
-LeaseDesk::LeaseDesk(const BrokerConfig& config, LeaseStore& store, const Clock& clock,
-                     Listed listed)
-    : config_(config), store_(store), clock_(clock), listed_(std::move(listed)) {}
+LeaseDesk::LeaseDesk(const BrokerConfig& config, LeaseStore* store, Family family,
+                     const Clock& clock, Listed listed)
+    : config_(config),
+      store_(store),
+      family_(family),
+      clock_(clock),
+      listed_(std::move(listed)) {}
+
+std::uint32_t LeaseDesk::subnet_id() const {
+    return family_ == Family::v4 ? config_.subnet_id : config_.subnet_id_v6;
+}
 
 void LeaseDesk::allocate(const LeaseRequest& request, Done<Lease> done) {
     touch(request.client_id);
-    store_.allocate(request, guard(alive_, std::move(done)));
+    store_->allocate(request, guard(alive_, std::move(done)));
 }
 
 void LeaseDesk::renew(const Lease& lease, Done<Lease> done) {
     touch(lease.client_id);
-    store_.renew(lease.address, request_of(lease), guard(alive_, std::move(done)));
+    store_->renew(lease.address, request_of(lease), guard(alive_, std::move(done)));
 }
 
 void LeaseDesk::release(const Lease& lease, Done<void> done) {
     touch(lease.client_id);
-    store_.release(lease.address, lease.client_id, lease.context.generation,
+    store_->release(lease.address, lease.client_id, lease.context.generation,
                    guard(alive_, std::move(done)));
 }
 
@@ -76,8 +84,9 @@ LeaseRequest LeaseDesk::request_of(const Lease& lease) const {
     return LeaseRequest{.client_id = lease.client_id,
                         .context = lease.context,
                         .requested = lease.address,
+                        .prefix_length = std::nullopt,
                         .valid_lifetime_s = config_.lifetime_s,
-                        .subnet_id = config_.subnet_id};
+                        .subnet_id = subnet_id()};
 }
 
 void LeaseDesk::owe(const ClientId& id, Generation up_to) {
@@ -142,7 +151,7 @@ void LeaseDesk::list_if_wanted() {
     lists_all_ = std::exchange(wants_all_, false);
     list_not_before_ = clock_.now() + config_.repair_interval;
     touched_.clear();
-    store_.list(guard<std::vector<Lease>>(
+    store_->list(guard<std::vector<Lease>>(
         alive_, [this](Result<std::vector<Lease>> leases) { on_list(std::move(leases)); }));
 }
 

@@ -1,4 +1,4 @@
-// The way to the lease store, with what makes up for its failures: debts (leases that must go back)
+// The way to one lease store, with what makes up for its failures: debts (leases that must go back)
 // and lists (to compare what Kea holds with what we believe).
 //
 // One rule for repair: whoever cannot know what an operation did calls doubt(), and a list of all
@@ -31,7 +31,10 @@ class LeaseDesk {
 public:
     using Listed = std::function<void(const LeaseList&)>;
 
-    LeaseDesk(const BrokerConfig& config, LeaseStore& store, const Clock& clock, Listed listed);
+    // `store` may be nullptr: leases of this family are not given out here.
+    LeaseDesk(const BrokerConfig& config, LeaseStore* store, Family family, const Clock& clock,
+              Listed listed);
+    [[nodiscard]] bool is_used() const { return store_ != nullptr; }
 
     // As LeaseStore says; `done` is not called once the desk is gone.
     void allocate(const LeaseRequest& request, Done<Lease> done);
@@ -63,6 +66,7 @@ public:
     [[nodiscard]] bool is_up() const { return is_up_; }
     // The first list has come: the table is what Kea holds.
     [[nodiscard]] bool has_listed() const { return has_listed_; }
+    [[nodiscard]] std::uint32_t subnet_id() const;
 
 private:
     void list_if_wanted();
@@ -70,7 +74,8 @@ private:
     [[nodiscard]] LeaseRequest request_of(const Lease& lease) const;
 
     const BrokerConfig& config_;
-    LeaseStore& store_;
+    LeaseStore* const store_;
+    const Family family_;
     const Clock& clock_;
     Listed listed_;
     std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

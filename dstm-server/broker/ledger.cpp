@@ -20,60 +20,66 @@ const char* reason_of(LeaseEnd why) {
     return "";
 }
 
+std::optional<TunnelSpec> spec_at(const Lease& lease, const EndpointInfo& endpoint) {
+    const auto outer_server = outer_address(endpoint, lease.context.type);
+    if (!outer_server) return std::nullopt;
+    return TunnelSpec{.type = lease.context.type,
+                      .inner = lease.address,
+                      .inner_prefix = lease.prefix,
+                      .outer_client = lease.context.outer_client,
+                      .outer_server = *outer_server,
+                      .generation = lease.context.generation,
+                      .expires_at = lease.expires_at};
+}
+
 }  // namespace
 
-Ledger::Ledger(BrokerConfig config, LeaseStore& store, EndpointLinks& links, AuditLog& audit,
+Ledger::Ledger(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
                const Clock& clock, std::function<void(const ClientId&)> retired)
     : config_(std::move(config)),
       audit_(audit),
       clock_(clock),
       generations_(clock.wall()),
-      leases(config_, store, clock, [this](const LeaseList& list) { reconcile(list); }),
       endpoints(config_, links, clock, generations_,
                 [this](const EndpointInfo& endpoint) { return desired(endpoint); }),
+      leases_v4_(config_, stores.v4, Family::v4, clock,
+                 [this](const LeaseList& list) { reconcile(Family::v4, list); }),
+      leases_v6_(config_, stores.v6, Family::v6, clock,
+                 [this](const LeaseList& list) { reconcile(Family::v6, list); }),
       retired_(std::move(retired)) {}
 
 const EndpointInfo* Ledger::choose_endpoint(const EndpointWish& wish) const {
-    return endpoints.choose(
-        wish, [this](const std::string& name) { return table.count_of_endpoint(name); });
+    return endpoints.choose(wish, [this](const std::string& name) { return load(name); });
 }
 
-TunnelSpec Ledger::spec_at(const Lease& lease, const EndpointInfo& endpoint) {
-    DSTM_ASSERT(endpoint.outer_ipv6.has_value());
-    return TunnelSpec{.type = lease.context.type,
-                      .inner = lease.address,
-                      .inner_prefix = std::nullopt,
-                      .outer_client = lease.context.outer_client,
-                      .outer_server = *endpoint.outer_ipv6,
-                      .generation = lease.context.generation,
-                      .expires_at = lease.expires_at};
+std::vector<const EndpointInfo*> Ledger::carriers(TunnelType type) const {
+    return endpoints.carriers(type, [this](const std::string& name) { return load(name); });
 }
 
-std::unique_ptr<TunnelSpec> Ledger::spec_of(const Lease& lease) const {
+std::optional<TunnelSpec> Ledger::spec_of(const Lease& lease) const {
     const EndpointInfo* endpoint = endpoints.find(lease.context.endpoint);
-    if (endpoint == nullptr || !endpoint->outer_ipv6) return nullptr;
-    return std::make_unique<TunnelSpec>(spec_at(lease, *endpoint));
+    return endpoint == nullptr ? std::nullopt : spec_at(lease, *endpoint);
 }
 
 // Accepted bindings and what is being offered. Where both are of one client on one endpoint, the
 // offer stands: it has the higher generation.
 std::vector<TunnelSpec> Ledger::desired(const EndpointInfo& endpoint) const {
     std::vector<TunnelSpec> specs;
-    if (!endpoint.outer_ipv6) return specs;
-    const auto belongs = [&](const Lease& lease) {
-        return lease.context.endpoint == endpoint.name && lease.context.type == TunnelType::v4v6;
+    // Whether the lease is for a tunnel at this endpoint.
+    const auto add = [&](const Lease& lease) {
+        if (lease.context.endpoint != endpoint.name) return false;
+        auto spec = spec_at(lease, endpoint);
+        if (spec) specs.push_back(*std::move(spec));
+        return true;
     };
     std::set<ClientId> replaced;
     for (const auto& [id, exchange] : exchanges_) {
         const Lease* offered = exchange->offered();
-        const bool is_here = offered != nullptr && belongs(*offered);
-        if (is_here) specs.push_back(spec_at(*offered, endpoint));
+        const bool is_here = offered != nullptr && add(*offered);
         if (is_here || exchange->takes_down()) replaced.insert(id);
     }
     table.for_each_active([&](const Lease& lease) {
-        if (belongs(lease) && !replaced.contains(lease.client_id)) {
-            specs.push_back(spec_at(lease, endpoint));
-        }
+        if (!replaced.contains(lease.client_id)) add(lease);
     });
     return specs;
 }
@@ -86,6 +92,7 @@ void Ledger::audit(AuditRecord::Event event, const Lease& lease, const std::stri
                              .host = context.host,
                              .type = context.type,
                              .inner = lease.address,
+                             .prefix = lease.prefix,
                              .outer_client = context.outer_client,
                              .endpoint = context.endpoint,
                              .expires_at = lease.expires_at,
@@ -100,7 +107,7 @@ void Ledger::end_active(const ClientId& id, const std::string& reason, AtEndpoin
     table.clear_active(id);
     audit(AuditRecord::Event::ended, ended, reason);
     log_info("BROKER_BINDING_ENDED", "user={} address={} reason={}",
-             log::quoted(ended.context.user), ended.address.to_string(), reason);
+             log::quoted(ended.context.user), to_string(ended.address), reason);
     if (at_endpoint == AtEndpoint::is_removed) return;
     ended.context.generation = std::max(newest_generation(ended), up_to);
     remove_at_endpoint(ended);
@@ -113,7 +120,8 @@ void Ledger::remove_at_endpoint(const Lease& lease) {
 }
 
 Generation Ledger::newest_generation(const Lease& active) const {
-    return std::max(active.context.generation, leases.owed(active.client_id));
+    const LeaseDesk& desk = leases(family_of(active.context.type));
+    return std::max(active.context.generation, desk.owed(active.client_id));
 }
 
 void Ledger::restore(const ClientId& id, std::function<void()> done) {
@@ -121,7 +129,7 @@ void Ledger::restore(const ClientId& id, std::function<void()> done) {
     DSTM_ASSERT(active != nullptr);
     Lease sent = *active;
     sent.context.generation = next_generation();
-    leases.renew(sent, [this, sent, done = std::move(done)](Result<Lease> result) {
+    leases_of(sent).renew(sent, [this, sent, done = std::move(done)](Result<Lease> result) {
         on_restored(sent, std::move(result), done);
     });
 }
@@ -129,11 +137,12 @@ void Ledger::restore(const ClientId& id, std::function<void()> done) {
 void Ledger::on_restored(const Lease& sent, Result<Lease> result, std::function<void()> done) {
     const ClientId& id = sent.client_id;
     const Generation generation = sent.context.generation;
+    LeaseDesk& desk = leases_of(sent);
     const Lease* active = table.active(id);
     const bool is_current = active != nullptr && active->address == sent.address &&
                             active->context.generation < generation;
     if (active == nullptr) {  // it ended while we asked: Kea may have it anew
-        leases.give_back(sent, std::move(done));
+        desk.give_back(sent, std::move(done));
         return;
     }
     if (!is_current) {  // a newer one stands for it
@@ -145,17 +154,17 @@ void Ledger::on_restored(const Lease& sent, Result<Lease> result, std::function<
             case ErrorCode::not_found:
                 end_active(id, "lease gone", AtEndpoint::remove, generation);
                 break;
-            case ErrorCode::conflict: leases.doubt(); break;
-            default: leases.owe(id, generation); break;
+            case ErrorCode::conflict: desk.doubt(); break;
+            default: desk.owe(id, generation); break;
         }
         done();
         return;
     }
     result->context = sent.context;
     table.set_active(*result);
-    leases.settle(id, generation);
+    desk.settle(id, generation);
     const auto spec = spec_of(*result);
-    if (spec == nullptr) {  // the sync at its return does it
+    if (!spec) {  // the sync at its return does it
         done();
         return;
     }
@@ -177,9 +186,9 @@ void Ledger::begin(const ClientId& id, std::shared_ptr<Exchange> exchange) {
 
 void Ledger::retire(const ClientId& id_given) {
     const ClientId id = id_given;  // the caller's may live in the exchange
-    const auto erased = exchanges_.erase(id);
-    DSTM_ASSERT(erased == 1);
-    if (compare_later_.erase(id) == 1) leases.doubt();
+    const auto retired = exchanges_.extract(id);
+    DSTM_ASSERT(!retired.empty());
+    if (compare_later_.erase(id) == 1) leases(retired.mapped()->family()).doubt();
     retired_(id);
 }
 
@@ -188,7 +197,7 @@ void Ledger::retire(const ClientId& id_given) {
 void Ledger::on_lease_ended(const Lease& lease, LeaseEnd why) {
     const Generation generation = lease.context.generation;
     generations_.saw(generation);
-    leases.touch(lease.client_id);
+    leases_of(lease).touch(lease.client_id);
 
     const Lease* active = table.active(lease.client_id);
     // A newer generation is a newer binding, which this event, being late, says nothing about.
@@ -202,12 +211,19 @@ void Ledger::on_lease_ended(const Lease& lease, LeaseEnd why) {
 }
 
 void Ledger::tick() {
-    leases.tick();
+    leases_v4_.tick();
+    leases_v6_.tick();
     endpoints.sync_marked();
 }
 
+bool Ledger::knows_all_leases() const {
+    return (leases_v4_.has_listed() || !leases_v4_.is_used()) &&
+           (leases_v6_.has_listed() || !leases_v6_.is_used());
+}
+
 // Kea's list is the truth, except for clients of which we know something newer.
-void Ledger::reconcile(const LeaseList& list) {
+void Ledger::reconcile(Family family, const LeaseList& list) {
+    LeaseDesk& desk = leases(family);
     std::map<ClientId, const Lease*> newest;
     for (const Lease& lease : list.leases) {
         generations_.saw(lease.context.generation);
@@ -223,26 +239,27 @@ void Ledger::reconcile(const LeaseList& list) {
         if (exchanges_.contains(lease.client_id)) {
             compare_later_.insert(lease.client_id);
         } else if (newest.at(lease.client_id) != &lease) {
-            leases.give_back(lease, [] {});  // one client, one lease
+            desk.give_back(lease, [] {});  // one client, one lease
         } else if (const Lease* active = table.active(lease.client_id)) {
             compare(lease, *active);
         } else {
             adopt_or_return(lease);
         }
     }
-    end_unlisted(listed, list.touched);
-    leases.forgive(list);
+    end_unlisted(family, listed, list.touched);
+    desk.forgive(list);
 
-    endpoints.allow_syncs();
+    endpoints.allow_syncs(knows_all_leases());
     if (list.all_may_have_changed) endpoints.mark_all();
     endpoints.sync_marked();
-    log_info("BROKER_LEASES_COMPARED", "leases={} bindings={}", list.leases.size(),
-             table.active_count());
+    log_info("BROKER_LEASES_COMPARED", "family={} leases={} bindings={}",
+             family == Family::v4 ? 4 : 6, list.leases.size(), table.active_count());
 }
 
 void Ledger::adopt_or_return(const Lease& held) {
-    if (leases.owes(held.client_id, held.context.generation)) {
-        leases.give_back(held, [] {});
+    LeaseDesk& desk = leases_of(held);
+    if (desk.owes(held.client_id, held.context.generation)) {
+        desk.give_back(held, [] {});
         return;
     }
     if (held.expires_at <= clock_.wall()) return;  // Kea has not got to it yet
@@ -255,12 +272,12 @@ void Ledger::adopt_or_return(const Lease& held) {
 void Ledger::compare(const Lease& held, const Lease& active_now) {
     const Lease active = active_now;  // the table is changed below
     if (held.address != active.address) {
-        end_active(active.client_id, "replaced by " + held.address.to_string(), AtEndpoint::remove);
+        end_active(active.client_id, "replaced by " + to_string(held.address), AtEndpoint::remove);
         adopt_or_return(held);
         return;
     }
     const bool is_older = held.context.generation < active.context.generation;
-    if (is_older || leases.owes_any(active.client_id)) {
+    if (is_older || leases_of(held).owes_any(active.client_id)) {
         // Kea was set back to an older lease file, or holds what a failed exchange left.
         restore(active.client_id, [] {});
         return;
@@ -271,10 +288,12 @@ void Ledger::compare(const Lease& held, const Lease& active_now) {
     table.set_active(held);
 }
 
-void Ledger::end_unlisted(const std::set<ClientId>& listed, const std::set<ClientId>& touched) {
+void Ledger::end_unlisted(Family family, const std::set<ClientId>& listed,
+                          const std::set<ClientId>& touched) {
     std::vector<ClientId> gone;
     table.for_each_active([&](const Lease& lease) {
         const ClientId& id = lease.client_id;
+        if (family_of(lease.context.type) != family) return;
         if (listed.contains(id) || touched.contains(id)) return;
         if (exchanges_.contains(id)) {
             compare_later_.insert(id);
@@ -284,6 +303,7 @@ void Ledger::end_unlisted(const std::set<ClientId>& listed, const std::set<Clien
     });
     // An offer whose lease Kea has lost is found when its exchange is over.
     for (const auto& [id, exchange] : exchanges_) {
+        if (exchange->family() != family) continue;
         if (!listed.contains(id) && !touched.contains(id)) compare_later_.insert(id);
     }
     for (const ClientId& id : gone) end_active(id, "lease gone", AtEndpoint::remove);

@@ -1,11 +1,14 @@
-// What exchanges work with: the table of bindings, the two desks, and the rules that keep table,
-// lease store and endpoints equal when something happens that no client asked for (a lease ends, a
-// list comes, an endpoint connects). It knows no session.
+// What exchanges work with: the table of bindings, the desks (one to the endpoints, one to each of
+// Kea's two servers), and the rules that keep table,
+// lease stores and endpoints equal when something happens that no client asked for (a lease ends, a
+// list comes, an endpoint connects). A list of one family says nothing about the bindings of the
+// other. It knows no session.
 #pragma once
 
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,7 +33,7 @@ class Ledger {
 
 public:
     // `retired` is told when a client's exchange is over.
-    Ledger(BrokerConfig config, LeaseStore& store, EndpointLinks& links, AuditLog& audit,
+    Ledger(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
            const Clock& clock, std::function<void(const ClientId&)> retired);
 
     // --- for exchanges ---------------------------------------------------------------------------
@@ -41,12 +44,21 @@ public:
     [[nodiscard]] Generation next_generation() { return generations_.next(clock_.wall()); }
 
     BindingTable table;
-    LeaseDesk leases;
     EndpointDesk endpoints;
+    [[nodiscard]] LeaseDesk& leases(Family family) {
+        return family == Family::v4 ? leases_v4_ : leases_v6_;
+    }
+    [[nodiscard]] const LeaseDesk& leases(Family family) const {
+        return family == Family::v4 ? leases_v4_ : leases_v6_;
+    }
+    [[nodiscard]] LeaseDesk& leases_of(const Lease& lease) {
+        return leases(family_of(lease.context.type));
+    }
 
     [[nodiscard]] const EndpointInfo* choose_endpoint(const EndpointWish& wish) const;
-    // nullptr when its endpoint is not connected (any more).
-    [[nodiscard]] std::unique_ptr<TunnelSpec> spec_of(const Lease& lease) const;
+    [[nodiscard]] std::vector<const EndpointInfo*> carriers(TunnelType type) const;
+    // nullopt when its endpoint is not connected (any more), or cannot carry it.
+    [[nodiscard]] std::optional<TunnelSpec> spec_of(const Lease& lease) const;
     void audit(AuditRecord::Event event, const Lease& lease, const std::string& reason);
 
     enum class AtEndpoint { remove, is_removed };
@@ -80,13 +92,19 @@ public:
 
 private:
     [[nodiscard]] std::vector<TunnelSpec> desired(const EndpointInfo& endpoint) const;
-    [[nodiscard]] static TunnelSpec spec_at(const Lease& lease, const EndpointInfo& endpoint);
-    void reconcile(const LeaseList& list);
+    [[nodiscard]] std::size_t load(const std::string& endpoint) const {
+        return table.count_of_endpoint(endpoint);
+    }
+    void reconcile(Family family, const LeaseList& list);
+    [[nodiscard]] bool knows_all_leases() const;
     void compare(const Lease& held, const Lease& active);
     void adopt_or_return(const Lease& held);
     void on_restored(const Lease& sent, Result<Lease> result, std::function<void()> done);
-    void end_unlisted(const std::set<ClientId>& listed, const std::set<ClientId>& touched);
+    void end_unlisted(Family family, const std::set<ClientId>& listed,
+                      const std::set<ClientId>& touched);
 
+    LeaseDesk leases_v4_;
+    LeaseDesk leases_v6_;
     std::function<void(const ClientId&)> retired_;
     std::map<ClientId, std::shared_ptr<Exchange>> exchanges_;
     // Clients that a list could not be compared with because an exchange was under way.

@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "common/base/assert.hpp"
+#include "dstm-server/broker/endpoint_desk.hpp"
+#include "dstm-server/broker/name_servers.hpp"
 
 namespace dstm::server {
 namespace {
@@ -15,14 +17,51 @@ std::uint32_t seconds_left(const Lease& lease, WallTime now) {
         std::clamp<std::int64_t>((lease.expires_at - now).count(), 0, most));
 }
 
-std::optional<tsp::Keepalive> agree_keepalive(const BrokerConfig& config,
-                                              const EndpointInfo& endpoint,
+tsp::RequestType request_type(TunnelType type) {
+    switch (type) {
+        case TunnelType::v4v6: return tsp::RequestType::v4v6;
+        case TunnelType::v6v4: return tsp::RequestType::v6v4;
+        case TunnelType::v6udpv4: return tsp::RequestType::v6udpv4;
+    }
+    return tsp::RequestType::v4v6;
+}
+
+tsp::Address outside(const IpAddress& address) {
+    const bool is_v4 = std::holds_alternative<Ipv4Address>(address);
+    return {is_v4 ? tsp::AddressType::ipv4 : tsp::AddressType::ipv6, to_string(address), {}};
+}
+
+tsp::Address inside(const IpAddress& address) {
+    if (std::holds_alternative<Ipv4Address>(address)) return outside(address);
+    return {tsp::AddressType::ipv6, std::get<Ipv6Address>(address).to_padded_string(), {}};
+}
+
+// RFC 5572 s5: IPv4 stands first.
+std::vector<tsp::Address> pair_of(tsp::Address one, tsp::Address other) {
+    if (one.type != tsp::AddressType::ipv4) std::swap(one, other);
+    return {std::move(one), std::move(other)};
+}
+
+IpAddress inner_address(const EndpointInfo& endpoint, TunnelType type) {
+    if (family_of(type) == Family::v4) return endpoint.inner_ipv4;
+    return endpoint.inner_ipv6.value();
+}
+
+std::optional<tsp::Keepalive> agree_keepalive(const BrokerConfig& config, const IpAddress& target,
                                               std::optional<std::uint32_t> wish_s) {
     if (!wish_s && config.keepalive_default_s == 0) return std::nullopt;
     const std::uint32_t interval = std::clamp(wish_s.value_or(config.keepalive_default_s),
                                               config.keepalive_min_s, config.keepalive_max_s);
-    const tsp::Address target{tsp::AddressType::ipv4, endpoint.inner_ipv4.to_string(), {}};
-    return tsp::Keepalive{interval, target};
+    return tsp::Keepalive{interval, inside(target)};
+}
+
+tsp::Router describe_router(const Ipv6Prefix& prefix, const BindingContext& context) {
+    tsp::Router router;
+    router.prefix = tsp::Prefix{prefix.length, prefix.address.to_padded_string()};
+    for (const std::string& server : context.name_servers) {
+        router.dns_servers.push_back(to_address(server));
+    }
+    return router;
 }
 
 }  // namespace
@@ -30,24 +69,29 @@ std::optional<tsp::Keepalive> agree_keepalive(const BrokerConfig& config,
 tsp::TunnelMessage describe_tunnel(const BrokerConfig& config, const Lease& lease,
                                    const EndpointInfo& endpoint,
                                    std::optional<std::uint32_t> keepalive_wish_s, WallTime now) {
-    DSTM_ASSERT(endpoint.outer_ipv6.has_value());
+    const TunnelType type = lease.context.type;
+    const auto outer_server = outer_address(endpoint, type);
+    DSTM_ASSERT(outer_server.has_value());
+    const IpAddress inner_server = inner_address(endpoint, type);
     const std::uint32_t left = seconds_left(lease, now);
 
     tsp::TunnelMessage message;
     message.action = tsp::Action::info;
-    message.type = tsp::RequestType::v4v6;
+    message.type = request_type(type);
     // RFC 5572 s4.7.1: minutes. Rounded down, so that a client never trusts a lease that is over.
     message.lifetime_min = std::max(1U, left / 60);
     message.lease_seconds = left;
 
     tsp::Party server;
-    server.addresses = {{tsp::AddressType::ipv4, endpoint.inner_ipv4.to_string(), {}},
-                        {tsp::AddressType::ipv6, endpoint.outer_ipv6->to_string(), {}}};
+    server.addresses = pair_of(inside(inner_server), outside(*outer_server));
     tsp::Party client;
-    client.addresses = {
-        {tsp::AddressType::ipv4, lease.address.to_string(), {}},
-        {tsp::AddressType::ipv6, to_string(lease.context.outer_client.address), {}}};
-    client.keepalive = agree_keepalive(config, endpoint, keepalive_wish_s);
+    client.addresses =
+        pair_of(inside(lease.address), outside(lease.context.outer_client.address));
+    if (!lease.hostname.empty()) {
+        client.addresses.push_back({tsp::AddressType::dn, lease.hostname, {}});
+    }
+    if (lease.prefix) client.router = describe_router(*lease.prefix, lease.context);
+    client.keepalive = agree_keepalive(config, inner_server, keepalive_wish_s);
     message.server = std::move(server);
     message.client = std::move(client);
     return message;

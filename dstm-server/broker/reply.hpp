@@ -1,4 +1,4 @@
-// The `info` message that goes with success (RFC 5572 s4.7, s5.3, Figure 18). Pure.
+// The `info` message that goes with success (RFC 5572 s4.7, s5, Figures 13 to 19). Pure.
 #pragma once
 
 #include <cstdint>
@@ -11,10 +11,15 @@
 
 namespace dstm::server {
 
-// Server: the endpoint's inner IPv4 and outer IPv6. Client: the leased IPv4 and its own IPv6. All
-// four, because deployed clients need them. The keepalive goes to the endpoint's inner IPv4
+// Server: the endpoint's inner and outer address. Client: the leased address and its own. So both
+// have an IPv4 and an IPv6 address in every mode, because deployed clients need them; then the
+// name, the prefix and its name servers. The keepalive goes to the endpoint's inner address
 // whatever the client named (old ones name 127.0.0.1 and ping what comes back).
-// `endpoint` has an outer IPv6 address.
+//
+// What is inside a tunnel of IPv6 is written with all its digits: deployed clients cut prefixes by
+// counting characters.
+//
+// `endpoint` can carry the lease's type (outer_address in endpoint_desk.hpp).
 [[nodiscard]] tsp::TunnelMessage describe_tunnel(const BrokerConfig& config, const Lease& lease,
                                                  const EndpointInfo& endpoint,
                                                  std::optional<std::uint32_t> keepalive_wish_s,

@@ -21,12 +21,14 @@ inline constexpr std::size_t list_page_max = 1000;
 
 // --- requests ------------------------------------------------------------------------------------
 
-[[nodiscard]] std::string encode_allocate(std::uint64_t id, const LeaseRequest& request);
-[[nodiscard]] std::string encode_renew(std::uint64_t id, Ipv4Address address,
+[[nodiscard]] std::string encode_allocate(std::uint64_t id, Family family,
+                                          const LeaseRequest& request);
+[[nodiscard]] std::string encode_renew(std::uint64_t id, const IpAddress& address,
                                        const LeaseRequest& request);
-[[nodiscard]] std::string encode_release(std::uint64_t id, Ipv4Address address,
+[[nodiscard]] std::string encode_release(std::uint64_t id, const IpAddress& address,
                                          const ClientId& client_id, Generation up_to);
-[[nodiscard]] std::string encode_list(std::uint64_t id, std::optional<Ipv4Address> from);
+[[nodiscard]] std::string encode_list(std::uint64_t id, Family family,
+                                      const std::optional<IpAddress>& from);
 
 // --- what comes back -----------------------------------------------------------------------------
 
@@ -55,22 +57,23 @@ struct UnknownEvent {
 };
 using Message = std::variant<Answer, Hello, LeaseEnded, Resync, UnknownEvent>;
 
-// invalid: not a message of this protocol. The context says what is wrong with it.
-[[nodiscard]] Result<Message> decode(std::string_view line);
+// invalid: not a message of this protocol. The context says what is wrong with it. Leases are of
+// the family that the hook serves.
+[[nodiscard]] Result<Message> decode(Family family, std::string_view line);
 
 struct Allocated {
     Lease lease;
     bool reused = false;
 };
-[[nodiscard]] Result<Allocated> decode_allocated(std::string_view arguments);
-[[nodiscard]] Result<Lease> decode_lease(std::string_view arguments);
+[[nodiscard]] Result<Allocated> decode_allocated(Family family, std::string_view arguments);
+[[nodiscard]] Result<Lease> decode_lease(Family family, std::string_view arguments);
 
 struct LeasePage {
     std::vector<Lease> leases;   // ours only
     std::size_t unreadable = 0;  // marked as ours, but damaged: one must not hide all others
-    std::optional<Ipv4Address> next;
+    std::optional<IpAddress> next;
 };
-[[nodiscard]] Result<LeasePage> decode_page(std::string_view arguments);
+[[nodiscard]] Result<LeasePage> decode_page(Family family, std::string_view arguments);
 
 // "00:8f:..." and back; nullopt for anything else.
 [[nodiscard]] std::string to_hex(const ClientId& id);

@@ -103,17 +103,19 @@ void Dialogue::fail_call(Call& call, const Error& error) {
 
 void Dialogue::allocate(const LeaseRequest& request, Done<Lease> done, Instant now) {
     Allocate call{std::move(done), request.client_id, request.context.generation};
-    if (const auto id = begin(std::move(call), now)) send(encode_allocate(*id, request));
+    if (const auto id = begin(std::move(call), now)) {
+        send(encode_allocate(*id, config_.family, request));
+    }
 }
 
-void Dialogue::renew(Ipv4Address address, const LeaseRequest& request, Done<Lease> done,
+void Dialogue::renew(const IpAddress& address, const LeaseRequest& request, Done<Lease> done,
                      Instant now) {
     if (const auto id = begin(Renew{std::move(done)}, now)) {
         send(encode_renew(*id, address, request));
     }
 }
 
-void Dialogue::release(Ipv4Address address, const ClientId& client_id, Generation up_to,
+void Dialogue::release(const IpAddress& address, const ClientId& client_id, Generation up_to,
                        Done<void> done, Instant now) {
     if (const auto id = begin(Release{std::move(done)}, now)) {
         send(encode_release(*id, address, client_id, up_to));
@@ -122,14 +124,14 @@ void Dialogue::release(Ipv4Address address, const ClientId& client_id, Generatio
 
 void Dialogue::list(Done<std::vector<Lease>> done, Instant now) {
     if (const auto id = begin(List{std::move(done), {}, {}}, now)) {
-        send(encode_list(*id, std::nullopt));
+        send(encode_list(*id, config_.family, std::nullopt));
     }
 }
 
 // --- what the hook says --------------------------------------------------------------------------
 
 Result<void> Dialogue::handle_line(std::string_view line, Instant now) {
-    auto message = decode(line);
+    auto message = decode(config_.family, line);
     if (!message) return tl::unexpected(message.error());
     if (const auto* hello = std::get_if<Hello>(&*message)) return handle(*hello);
     if (!ready_) return fail(ErrorCode::invalid, "the first line is not hello");
@@ -154,9 +156,10 @@ Result<void> Dialogue::handle(const Hello& hello) {
         return fail(ErrorCode::invalid, fmt::format("the hook speaks protocol {}, not {}",
                                                     hello.protocol, protocol_version));
     }
-    if (hello.family != config_.family) {
-        return fail(ErrorCode::invalid, fmt::format("this is the hook of kea-dhcp{}, not {}",
-                                                    hello.family, config_.family));
+    const std::int64_t family = config_.family == Family::v4 ? 4 : 6;
+    if (hello.family != family) {
+        return fail(ErrorCode::invalid,
+                    fmt::format("this is the hook of kea-dhcp{}, not {}", hello.family, family));
     }
     ready_ = true;
     last_sequence_ = hello.sequence;
@@ -191,7 +194,7 @@ Result<void> Dialogue::finish(Allocate& call, Answer& answer, Instant now) {
         complete(std::move(call.done), {tl::unexpected(*answer.error)});
         return {};
     }
-    auto allocated = decode_allocated(answer.arguments);
+    auto allocated = decode_allocated(config_.family, answer.arguments);
     if (!allocated) {
         complete(std::move(call.done), {tl::unexpected(allocated.error())});
         return tl::unexpected(allocated.error());
@@ -210,7 +213,7 @@ Result<void> Dialogue::finish(Allocate& call, Answer& answer, Instant now) {
 void Dialogue::give_back(const Allocated& late, const Allocate& call, Instant now) {
     const Lease& lease = late.lease;
     if (late.reused && !orphans_.contains(lease.address)) return;
-    log_info("KEA_LATE_LEASE_RELEASED", "address={}", lease.address.to_string());
+    log_info("KEA_LATE_LEASE_RELEASED", "address={}", to_string(lease.address));
     orphans_.insert(lease.address);
     if (const auto id = begin(GiveBack{lease.address}, now)) {
         send(encode_release(*id, lease.address, call.client_id, call.generation));
@@ -222,7 +225,7 @@ Result<void> Dialogue::finish(Renew& call, Answer& answer, Instant) {
         complete(std::move(call.done), {tl::unexpected(*answer.error)});
         return {};
     }
-    auto lease = decode_lease(answer.arguments);
+    auto lease = decode_lease(config_.family, answer.arguments);
     Result<void> outcome;
     if (!lease) outcome = tl::unexpected(lease.error());
     complete(std::move(call.done), std::move(lease));
@@ -246,7 +249,7 @@ Result<void> Dialogue::finish(List& call, Answer& answer, Instant now) {
         complete(std::move(call.done), {tl::unexpected(*answer.error)});
         return {};
     }
-    auto page = decode_page(answer.arguments);
+    auto page = decode_page(config_.family, answer.arguments);
     const bool goes_back = page && page->next && call.from && *page->next <= *call.from;
     if (!page || goes_back || call.leases.size() + page->leases.size() > config_.leases_max) {
         const Error error{ErrorCode::invalid, page ? "Kea: the list of leases does not end"
@@ -261,7 +264,9 @@ Result<void> Dialogue::finish(List& call, Answer& answer, Instant now) {
         return {};
     }
     call.from = page->next;
-    if (const auto id = begin(std::move(call), now)) send(encode_list(*id, page->next));
+    if (const auto id = begin(std::move(call), now)) {
+        send(encode_list(*id, config_.family, page->next));
+    }
     return {};
 }
 

@@ -28,7 +28,7 @@ namespace dstm::server::lease {
 struct DialogueConfig {
     Duration call_timeout = std::chrono::seconds(5);
     Duration stall_timeout = std::chrono::seconds(60);  // without an answer: a dead connection
-    std::int64_t family = 4;
+    Family family = Family::v4;
     std::size_t calls_max = 100'000;      // outstanding at once
     std::size_t leases_max = 4'000'000;   // in one list
 };
@@ -52,8 +52,9 @@ public:
 
     // --- calls -----------------------------------------------------------------------------------
     void allocate(const LeaseRequest& request, Done<Lease> done, Instant now);
-    void renew(Ipv4Address address, const LeaseRequest& request, Done<Lease> done, Instant now);
-    void release(Ipv4Address address, const ClientId& client_id, Generation up_to,
+    void renew(const IpAddress& address, const LeaseRequest& request, Done<Lease> done,
+               Instant now);
+    void release(const IpAddress& address, const ClientId& client_id, Generation up_to,
                  Done<void> done, Instant now);
     void list(Done<std::vector<Lease>> done, Instant now);
 
@@ -86,11 +87,11 @@ private:
     struct List {
         Done<std::vector<Lease>> done;
         std::vector<Lease> leases;
-        std::optional<Ipv4Address> from;
+        std::optional<IpAddress> from;
     };
     // Our own release of an address that nobody waits for any more.
     struct GiveBack {
-        Ipv4Address address;
+        IpAddress address;
     };
     using Call = std::variant<Allocate, Renew, Release, List, GiveBack>;
     // A call without `done` is one whose caller has heard timed_out; its answer is still awaited.
@@ -134,7 +135,7 @@ private:
     std::map<std::uint64_t, Pending> pending_;
     std::set<std::pair<Instant, std::uint64_t>> deadlines_;
     // Leased for a caller that had given up, and not yet known to be released or wanted again.
-    std::set<Ipv4Address> orphans_;
+    std::set<IpAddress> orphans_;
 
     std::string output_;
     std::vector<Outcome> outcomes_;

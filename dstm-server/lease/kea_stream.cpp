@@ -18,7 +18,7 @@ public:
         : config_(std::move(config)),
           events_(events),
           clock_(clock),
-          dialogue_({.call_timeout = config_.call_timeout}),
+          dialogue_({.call_timeout = config_.call_timeout, .family = config_.family}),
           socket_(events),
           retry_timer_(events),
           deadline_timer_(events),
@@ -196,13 +196,13 @@ void KeaStream::allocate(const LeaseRequest& request, Done<Lease> done) {
     });
 }
 
-void KeaStream::renew(Ipv4Address address, const LeaseRequest& request, Done<Lease> done) {
+void KeaStream::renew(const IpAddress& address, const LeaseRequest& request, Done<Lease> done) {
     link_->with_dialogue([&](Dialogue& dialogue, Instant now) {
         dialogue.renew(address, request, std::move(done), now);
     });
 }
 
-void KeaStream::release(Ipv4Address address, const ClientId& client_id, Generation up_to,
+void KeaStream::release(const IpAddress& address, const ClientId& client_id, Generation up_to,
                         Done<void> done) {
     link_->with_dialogue([&](Dialogue& dialogue, Instant now) {
         dialogue.release(address, client_id, up_to, std::move(done), now);

@@ -18,6 +18,7 @@ namespace dstm::server {
 
 struct KeaStreamConfig {
     std::string socket_path;
+    Family family = Family::v4;  // of the server the hook is in
     Duration call_timeout = std::chrono::seconds(5);
     Duration retry_min = std::chrono::milliseconds(100);  // doubles up to retry_max
     Duration retry_max = std::chrono::seconds(5);
@@ -38,8 +39,8 @@ public:
 
     void set_listener(LeaseListener* listener) override;
     void allocate(const LeaseRequest& request, Done<Lease> done) override;
-    void renew(Ipv4Address address, const LeaseRequest& request, Done<Lease> done) override;
-    void release(Ipv4Address address, const ClientId& client_id, Generation up_to,
+    void renew(const IpAddress& address, const LeaseRequest& request, Done<Lease> done) override;
+    void release(const IpAddress& address, const ClientId& client_id, Generation up_to,
                  Done<void> done) override;
     void list(Done<std::vector<Lease>> done) override;
 

@@ -1,4 +1,4 @@
-// The driver of one TCP connection. Every handler holds the connection, and does nothing when it is
+// The driver of one connection. Every handler holds the connection, and does nothing when it is
 // over.
 #include "dstm-server/net/connection.hpp"
 
@@ -14,34 +14,53 @@ namespace {
 constexpr std::chrono::milliseconds pause_between_segments(150);
 
 constexpr int kernel_buffer_size = 32 * 1024;
+constexpr std::chrono::seconds end_time_max(1);  // for a peer's last word in TLS
 
 }  // namespace
 
-Connection::Connection(Socket socket, IpEndpoint peer, const tsp::ServerSessionConfig& config,
-                       OutputLimits limits, const Surroundings& around, Gone gone)
-    : socket_(std::move(socket)),
+Connection::Connection(std::unique_ptr<io::ByteStream> stream, IpEndpoint peer,
+                       const tsp::ServerSessionConfig& config, OutputLimits limits,
+                       const Surroundings& around, Gone gone)
+    : stream_(std::move(stream)),
       peer_(std::move(peer)),
+      config_(config),
       limits_(limits),
       around_(around),
       gone_(std::move(gone)),
-      session_(config, around.clock.now()),
-      timer_(around_.events),
-      pause_(around_.events) {}
+      timer_(around_.edges.events),
+      pause_(around_.edges.events) {}
 
 void Connection::start() {
     ErrorCodeOfAsio ignored;
-    socket_.set_option(asio::ip::tcp::no_delay(true), ignored);
-    socket_.set_option(asio::socket_base::keep_alive(true), ignored);
+    auto& socket = stream_->socket();
+    socket.set_option(asio::ip::tcp::no_delay(true), ignored);
+    socket.set_option(asio::socket_base::keep_alive(true), ignored);
     // Else the kernel would hold megabytes for a peer that does not read.
-    socket_.set_option(asio::socket_base::send_buffer_size(kernel_buffer_size), ignored);
+    socket.set_option(asio::socket_base::send_buffer_size(kernel_buffer_size), ignored);
+    stream_deadline_ = around_.edges.clock.now() + config_.limits.phase_timeout;
+    arm_timer();
+    stream_->begin([self = shared_from_this()](const ErrorCodeOfAsio& error) {
+        if (self->over_) return;
+        if (error) return self->abort(error.message());
+        self->stream_deadline_.reset();
+        self->begin_session();
+    });
+}
+
+void Connection::begin_session() {
+    const SessionPeer speaker{peer_, Transport::tcp, stream_->is_encrypted()};
+    const auto certified_name = stream_->certified_name();
+    config_.mechanisms =
+        around_.edges.authenticator.mechanisms({peer_, speaker.tls, certified_name});
+    session_.emplace(config_, around_.edges.clock.now());
     owner_ = std::make_unique<SessionOwner>(
-        SessionPeer{peer_, Transport::tcp}, around_.events, around_.authenticator, around_.tunnels,
+        speaker, certified_name, around_.edges,
         [weak = weak_from_this()](const SessionOwner::Event& event) {
             const auto self = weak.lock();
             if (!self || self->over_ || self->closing_) return;
             std::visit([&](const auto& one) { self->feed(one); }, event);
         });
-    log_debug("TSP_CONNECTED", "peer={}", to_string(peer_));
+    log_debug("TSP_CONNECTED", "peer={} tls={}", to_string(peer_), speaker.tls);
     arm_timer();
     read();
 }
@@ -50,7 +69,7 @@ void Connection::start() {
 
 template <class Event>
 void Connection::feed(const Event& event) {
-    auto actions = session_.handle(event, around_.clock.now());
+    auto actions = session_->handle(event, around_.edges.clock.now());
     for (auto& action : actions) {
         if (over_ || closing_) return;
         std::visit([this](auto& one) { carry_out(one); }, action);
@@ -73,8 +92,9 @@ void Connection::carry_out(tsp::Close&) { close_when_flushed(); }
 // --- socket and time -----------------------------------------------------------------------------
 
 void Connection::read() {
-    socket_.async_read_some(
-        asio::buffer(input_), [self = shared_from_this()](auto error, std::size_t size) {
+    stream_->read_some(
+        asio::buffer(input_),
+        [self = shared_from_this()](const ErrorCodeOfAsio& error, std::size_t size) {
             if (self->over_ || self->closing_) return;
             if (error == asio::error::eof) {
                 // It has said all it wants to say, but may still listen.
@@ -96,27 +116,27 @@ void Connection::write() {
 }
 
 void Connection::write_now() {
-    write_deadline_ = around_.clock.now() + limits_.write_timeout;
-    asio::async_write(socket_, asio::buffer(output_.front().bytes),
-                      [self = shared_from_this()](auto error, std::size_t) {
-                          if (self->over_) return;
-                          if (error) return self->abort(error.message());
-                          self->write_deadline_.reset();
-                          self->output_size_ -= self->output_.front().bytes.size();
-                          self->output_.pop_front();
-                          if (!self->output_.empty()) self->write();
-                          else if (self->closing_) self->close_when_flushed();
-                          if (!self->over_) self->arm_timer();
-                      });
+    stream_deadline_ = around_.edges.clock.now() + limits_.write_timeout;
+    stream_->write(asio::buffer(output_.front().bytes),
+                   [self = shared_from_this()](const ErrorCodeOfAsio& error, std::size_t) {
+                       if (self->over_) return;
+                       if (error) return self->abort(error.message());
+                       self->stream_deadline_.reset();
+                       self->output_size_ -= self->output_.front().bytes.size();
+                       self->output_.pop_front();
+                       if (!self->output_.empty()) self->write();
+                       else if (self->closing_) self->close_when_flushed();
+                       if (!self->over_) self->arm_timer();
+                   });
 }
 
 void Connection::arm_timer() {
-    std::optional<Instant> wanted = closing_ ? std::nullopt : session_.deadline();
-    if (write_deadline_) wanted = std::min(wanted.value_or(*write_deadline_), *write_deadline_);
+    std::optional<Instant> wanted = closing_ || !session_ ? std::nullopt : session_->deadline();
+    if (stream_deadline_) wanted = std::min(wanted.value_or(*stream_deadline_), *stream_deadline_);
     // A timer that fires too early costs less than one that is moved with every event.
     if (!wanted || (timer_at_ && *timer_at_ <= *wanted)) return;
     timer_at_ = wanted;
-    timer_.expires_after(*wanted - around_.clock.now());
+    timer_.expires_after(*wanted - around_.edges.clock.now());
     timer_.async_wait([weak = weak_from_this()](auto error) {
         const auto self = weak.lock();
         if (error || !self || self->over_) return;
@@ -126,9 +146,11 @@ void Connection::arm_timer() {
 }
 
 void Connection::timer_fired() {
-    const Instant now = around_.clock.now();
-    if (write_deadline_ && *write_deadline_ <= now) return abort("it does not read our replies");
-    const auto deadline = session_.deadline();
+    const Instant now = around_.edges.clock.now();
+    if (stream_deadline_ && *stream_deadline_ <= now) {
+        return abort(session_ ? "it does not read our replies" : "no TLS handshake in time");
+    }
+    const auto deadline = session_ ? session_->deadline() : std::nullopt;
     if (!closing_ && deadline && *deadline <= now) feed(tsp::TimePassed{});
     if (!over_) arm_timer();
 }
@@ -141,16 +163,26 @@ void Connection::end_dialogue() {
 }
 
 void Connection::close_when_flushed() {
-    if (over_) return;
+    if (over_ || ending_) return;
     closing_ = true;
     end_dialogue();
     if (!output_.empty()) return arm_timer();
+    ending_ = true;
+    stream_deadline_ = around_.edges.clock.now() + end_time_max;
+    arm_timer();
+    // What the peer says to our end, if anything, changes nothing.
+    stream_->end([self = shared_from_this()](const ErrorCodeOfAsio&) {
+        if (!self->over_) self->hand_over();
+    });
+}
+
+void Connection::hand_over() {
     over_ = true;
     ErrorCodeOfAsio ignored;
     timer_.cancel(ignored);
     pause_.cancel(ignored);
-    socket_.cancel(ignored);
-    around_.closer.close(std::move(socket_));
+    stream_->socket().cancel(ignored);
+    around_.closer.close(std::move(stream_->socket()));
     std::exchange(gone_, nullptr)();
 }
 
@@ -167,7 +199,7 @@ void Connection::abandon() {
     ErrorCodeOfAsio ignored;
     timer_.cancel(ignored);
     pause_.cancel(ignored);
-    socket_.close(ignored);
+    stream_->socket().close(ignored);
 }
 
 }  // namespace dstm::server::net

@@ -1,4 +1,4 @@
-// One TCP connection of a TSP client: feeds bytes and time to the tsp::ServerSession, carries out
+// One connection of a TSP client, by TCP or TLS: feeds bytes and time to the tsp::ServerSession, carries out
 // its actions by the socket and, through the session's owner, by the authenticator and the tunnel
 // service (RFC 5572 s4.4.1.1). It decides nothing about the protocol.
 #pragma once
@@ -10,7 +10,7 @@
 #include <string>
 
 #include "common/base/clock.hpp"
-#include "common/io/asio.hpp"
+#include "common/io/byte_stream.hpp"
 #include "common/tsp/server_session.hpp"
 #include "dstm-server/auth/authenticator.hpp"
 #include "dstm-server/net/lingering_closer.hpp"
@@ -24,23 +24,20 @@ struct OutputLimits {
     Duration write_timeout = std::chrono::seconds(30);   // for one write
 };
 
-// All of them outlive the connections.
+// All of it outlives the connections.
 struct Surroundings {
-    asio::io_context& events;
-    const Clock& clock;
-    Authenticator& authenticator;
-    TunnelService& tunnels;
+    SessionEdges edges;
     LingeringCloser& closer;
 };
 
 class Connection : public std::enable_shared_from_this<Connection> {
 public:
-    using Socket = asio::ip::tcp::socket;
     using Gone = std::function<void()>;
 
     // `gone` is called once, when the dialogue is over, from a handler on the event thread.
-    Connection(Socket socket, IpEndpoint peer, const tsp::ServerSessionConfig& config,
-               OutputLimits limits, const Surroundings& around, Gone gone);
+    Connection(std::unique_ptr<io::ByteStream> stream, IpEndpoint peer,
+               const tsp::ServerSessionConfig& config, OutputLimits limits,
+               const Surroundings& around, Gone gone);
 
     void start();
     // Ends it now and without a word; `gone` is not called.
@@ -56,6 +53,7 @@ private:
         owner_->carry_out(action);
     }
 
+    void begin_session();
     void read();
     void write();
     void write_now();
@@ -64,21 +62,24 @@ private:
     void abort(const std::string& why);
     void end_dialogue();
     void close_when_flushed();
+    void hand_over();
 
-    Socket socket_;
+    const std::unique_ptr<io::ByteStream> stream_;
     const IpEndpoint peer_;
+    tsp::ServerSessionConfig config_;
     const OutputLimits limits_;
     Surroundings around_;
     Gone gone_;
-    tsp::ServerSession session_;
-    std::unique_ptr<SessionOwner> owner_;  // from start() to the end of the dialogue
-    bool closing_ = false;           // what is queued goes out, and then the connection
+    std::optional<tsp::ServerSession> session_;  // when the stream has begun
+    std::unique_ptr<SessionOwner> owner_;
+    bool closing_ = false;  // what is queued goes out, and then the connection
+    bool ending_ = false;   // it has gone out
     bool over_ = false;
 
     asio::steady_timer timer_;
     asio::steady_timer pause_;  // before a Send that must be apart
     std::optional<Instant> timer_at_;
-    std::optional<Instant> write_deadline_;
+    std::optional<Instant> stream_deadline_;  // of what the stream does for us
     std::array<char, 4096> input_{};
     std::deque<tsp::Send> output_;  // the front one is being written
     std::size_t output_size_ = 0;

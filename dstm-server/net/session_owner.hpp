@@ -1,13 +1,16 @@
 // What one signalling dialogue asks of the authenticator and the tunnel service, whatever carries
 // its bytes: carries out the actions of a tsp::ServerSession that are not about the wire, and
-// brings the outcomes back as its events (RFC 5572 s4.3). It decides nothing about the protocol.
+// brings the outcomes back as its events (RFC 5572 s4.3). Who tries too often is told 530 before
+// either is asked (s8). It decides nothing else about the protocol.
 #pragma once
 
 #include <functional>
 #include <memory>
 #include <variant>
 
+#include "common/base/clock.hpp"
 #include "common/tsp/server_session.hpp"
+#include "common/tsp/throttle.hpp"
 #include "dstm-server/auth/authenticator.hpp"
 #include "dstm-server/net/tunnel_service.hpp"
 
@@ -17,15 +20,24 @@ class io_context;
 
 namespace dstm::server::net {
 
+// What a dialogue works with. All of it outlives the dialogue.
+struct SessionEdges {
+    boost::asio::io_context& events;
+    const Clock& clock;
+    Authenticator& authenticator;
+    TunnelService& tunnels;
+    tsp::Throttle& throttle;
+};
+
 class SessionOwner {
 public:
     using Event = std::variant<tsp::AuthenticationStepDone, tsp::TunnelAnswered>;
     using Tell = std::function<void(const Event&)>;
 
     // `tell` is called from a handler on the event thread, never from within a call, and not after
-    // end(). All references outlive the owner.
-    SessionOwner(SessionPeer peer, boost::asio::io_context& events, Authenticator& authenticator,
-                 TunnelService& tunnels, Tell tell);
+    // end(). `certified_name`: of the client's TLS certificate, if it has shown one.
+    SessionOwner(SessionPeer peer, std::string certified_name, const SessionEdges& edges,
+                 Tell tell);
     ~SessionOwner();
     SessionOwner(const SessionOwner&) = delete;
     SessionOwner& operator=(const SessionOwner&) = delete;
@@ -42,13 +54,15 @@ public:
 
 private:
     void step_done(AuthenticationStep step);
+    void tell_later(Event event);
+    [[nodiscard]] bool may_request();
     void report_refusal(const tsp::TunnelAnswered& answer) const;
 
     const SessionPeer peer_;
-    boost::asio::io_context& events_;
-    Authenticator& authenticator_;
-    TunnelService& tunnels_;
+    const AuthenticationChannel channel_;
+    const SessionEdges edges_;
     Tell tell_;
+    std::string user_;  // empty: anonymous, or not yet known
     std::uint64_t id_ = 0;  // 0: ended
     std::unique_ptr<Conversation> conversation_;
     // Outcomes that come after the end find nobody.

@@ -8,6 +8,7 @@
 #include "common/log/log.hpp"
 #include "dstm-server/net/connection.hpp"
 #include "dstm-server/net/lingering_closer.hpp"
+#include "dstm-server/net/random_key.hpp"
 #include "dstm-server/net/session_quota.hpp"
 
 namespace dstm::server::net {
@@ -35,7 +36,9 @@ IpEndpoint ours(const Tcp::endpoint& endpoint) {
 }
 
 struct Listener {
-    explicit Listener(asio::io_context& events) : acceptor(events), pause(events) {}
+    Listener(asio::io_context& events, io::TlsServer* tls_in)
+        : tls(tls_in), acceptor(events), pause(events) {}
+    io::TlsServer* tls;  // nullptr: plain TCP
     Tcp::acceptor acceptor;
     asio::steady_timer pause;
     bool reported = false;  // that it cannot accept
@@ -51,7 +54,8 @@ public:
           events_(events),
           clock_(clock),
           closer_(events, lingering_max),
-          around_{events, clock, authenticator, tunnels, closer_},
+          throttle_(config_.tries, random_key()),
+          around_{{events, clock, authenticator, tunnels, throttle_}, closer_},
           quota_(config_.sessions_max, config_.sessions_per_address_max) {}
 
     ~Machine() {
@@ -61,21 +65,20 @@ public:
 
     Result<void> start() {
         for (const IpEndpoint& endpoint : config_.listen) {
-            auto listener = std::make_unique<Listener>(events_);
-            if (auto error = open(*listener, endpoint)) {
-                const bool is_temporary = error == asio::error::address_in_use;
-                return fail(is_temporary ? ErrorCode::unavailable : ErrorCode::invalid,
-                            "listen on " + to_string(endpoint) + ": " + error.message());
-            }
-            accept(*listener);
-            listeners_.push_back(std::move(listener));
+            if (auto listening = listen(endpoint, nullptr); !listening) return listening;
         }
-        return {};
+        if (!config_.tls) return {};
+        auto tls = io::TlsServer::create(config_.tls->files);
+        if (!tls) return tl::unexpected(tls.error());
+        tls_ = std::move(*tls);
+        return listen(config_.tls->listen, tls_.get());
     }
 
     void reconfigure(TspServerConfig config) {
         config.listen = std::move(config_.listen);
+        config.tls = std::move(config_.tls);
         config_ = std::move(config);
+        throttle_.set_limits(config_.tries);
         quota_.set_limits(config_.sessions_max, config_.sessions_per_address_max);
     }
 
@@ -88,8 +91,21 @@ public:
         return all;
     }
     [[nodiscard]] std::size_t sessions() const { return quota_.total(); }
+    [[nodiscard]] const tsp::Throttle::Counters& throttled() const { return throttle_.refused(); }
 
 private:
+    Result<void> listen(const IpEndpoint& endpoint, io::TlsServer* tls) {
+        auto listener = std::make_unique<Listener>(events_, tls);
+        if (auto error = open(*listener, endpoint)) {
+            const bool is_temporary = error == asio::error::address_in_use;
+            return fail(is_temporary ? ErrorCode::unavailable : ErrorCode::invalid,
+                        "listen on " + to_string(endpoint) + ": " + error.message());
+        }
+        accept(*listener);
+        listeners_.push_back(std::move(listener));
+        return {};
+    }
+
     ErrorCodeOfAsio open(Listener& listener, const IpEndpoint& endpoint) {
         const Tcp::endpoint local = native(endpoint);
         ErrorCodeOfAsio error;
@@ -116,7 +132,7 @@ private:
                 if (!*alive) return;
                 if (!error) {
                     listener.reported = false;
-                    welcome(std::move(socket));
+                    welcome(std::move(socket), listener.tls);
                     return accept(listener);
                 }
                 if (error == asio::error::connection_aborted) return accept(listener);
@@ -130,15 +146,20 @@ private:
             });
     }
 
-    void welcome(Tcp::socket socket) {
+    // RFC 5572 s8: what is too much costs no more than this.
+    void welcome(Tcp::socket socket, io::TlsServer* tls) {
         ErrorCodeOfAsio error;
         const Tcp::endpoint remote = socket.remote_endpoint(error);
         if (error) return;  // gone already
         const IpEndpoint peer = ours(remote);
-        if (!quota_.take(peer.address)) return refuse(std::move(socket), peer);
+        const bool is_welcome =
+            throttle_.admit(peer.address, clock_.now()) && quota_.take(peer.address);
+        if (!is_welcome) return refuse(std::move(socket), peer, tls != nullptr);
         const std::uint64_t number = ++last_number_;
         auto connection = std::make_shared<Connection>(
-            std::move(socket), peer, config_.session,
+            tls == nullptr ? io::make_plain_stream(std::move(socket))
+                           : tls->make_stream(std::move(socket)),
+            peer, config_.session,
             OutputLimits{config_.output_size_max, config_.write_timeout}, around_,
             [this, number, address = peer.address] {
                 quota_.give_back(address);
@@ -148,27 +169,37 @@ private:
         connection->start();
     }
 
-    // RFC 5572 Appendix B, 530; bare, as everything before the first command is.
-    void refuse(Tcp::socket socket, const IpEndpoint& peer) {
-        static constexpr std::string_view reply = "530 Server too busy\r\n";
-        ErrorCodeOfAsio error;
-        socket.non_blocking(true, error);
-        if (!error) socket.write_some(asio::buffer(reply), error);
-        closer_.close(std::move(socket));
+    // RFC 5572 Appendix B, 530; bare, as everything before the first command is. Who waits for a TLS
+    // handshake could not read it.
+    void refuse(Tcp::socket socket, const IpEndpoint& peer, bool is_silent) {
+        if (!is_silent) {
+            const auto reply = tsp::format_redirect(tsp::Status::too_busy, {},
+                                                    config_.session.redirect.brokers);
+            ErrorCodeOfAsio error;
+            socket.non_blocking(true, error);
+            if (!error) socket.write_some(asio::buffer(reply), error);
+            closer_.close(std::move(socket));
+        }
         ++refused_;
         const Instant now = clock_.now();
         if (busy_reported_at_ && now - *busy_reported_at_ < busy_report_interval) return;
         busy_reported_at_ = now;
-        log_warning("TSP_TOO_BUSY", "refused={} since the last report, the latest from {}; "
-                    "sessions={}", std::exchange(refused_, 0), to_string(peer), quota_.total());
+        const auto& throttled = throttle_.refused();
+        log_warning("TSP_TOO_BUSY",
+                    "refused={} since the last report, the latest from {}; sessions={}; tries "
+                    "refused since the start: by address {}, by prefix {}, by user {}",
+                    std::exchange(refused_, 0), to_string(peer), quota_.total(),
+                    throttled.by_address, throttled.by_prefix, throttled.by_user);
     }
 
     TspServerConfig config_;
     asio::io_context& events_;
     const Clock& clock_;
     LingeringCloser closer_;
+    tsp::Throttle throttle_;
     Surroundings around_;
     SessionQuota quota_;
+    std::unique_ptr<io::TlsServer> tls_;
     std::vector<std::unique_ptr<Listener>> listeners_;
     std::unordered_map<std::uint64_t, std::shared_ptr<Connection>> connections_;
     std::uint64_t last_number_ = 0;
@@ -187,5 +218,6 @@ Result<void> TspServer::start() { return machine_->start(); }
 void TspServer::reconfigure(TspServerConfig config) { machine_->reconfigure(std::move(config)); }
 std::vector<IpEndpoint> TspServer::local_endpoints() const { return machine_->local_endpoints(); }
 std::size_t TspServer::sessions() const { return machine_->sessions(); }
+const tsp::Throttle::Counters& TspServer::throttled() const { return machine_->throttled(); }
 
 }  // namespace dstm::server::net

@@ -1,29 +1,38 @@
-// The TCP listeners for TSP (RFC 5572 s4.4.1.1), over IPv6 and IPv4, and the connections they made.
+// The TCP listeners for TSP (RFC 5572 s4.4.1.1), over IPv6 and IPv4, one of them with TLS, and the
+// connections they made.
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/base/clock.hpp"
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
+#include "common/io/byte_stream.hpp"
 #include "common/tsp/server_session.hpp"
+#include "common/tsp/throttle.hpp"
 #include "dstm-server/auth/authenticator.hpp"
 #include "dstm-server/net/tunnel_service.hpp"
 
-namespace boost::asio {
-class io_context;
-}
-
 namespace dstm::server::net {
+
+// A port of its own, where TSP runs over TLS.
+struct TspTls {
+    IpEndpoint listen;
+    io::TlsServer::Files files;
+};
 
 struct TspServerConfig {
     std::vector<IpEndpoint> listen;  // "::" serves IPv4 as well if its port is listed for none
+    std::optional<TspTls> tls;
+    // But for the mechanisms, which depend on the connection.
     tsp::ServerSessionConfig session;
     std::size_t sessions_max = 10000;
     std::size_t sessions_per_address_max = 32;
     std::size_t output_size_max = 64 * 1024;              // bytes that one peer has not taken
     Duration write_timeout = std::chrono::seconds(30);
+    tsp::Throttle::Limits tries;
 };
 
 class TspServer {
@@ -38,12 +47,13 @@ public:
 
     // invalid, unavailable: an address cannot be listened on; the context names it.
     [[nodiscard]] Result<void> start();
-    // For connections from now on. The listening addresses stay as they are.
+    // For connections from now on. The listening addresses and certificates stay as they are.
     void reconfigure(TspServerConfig config);
 
-    // Where it listens in the order of the configuration, with the ports that were chosen for 0.
+    // Where it listens, TLS last, with the ports that were chosen for 0.
     [[nodiscard]] std::vector<IpEndpoint> local_endpoints() const;
     [[nodiscard]] std::size_t sessions() const;
+    [[nodiscard]] const tsp::Throttle::Counters& throttled() const;
 
 private:
     class Machine;

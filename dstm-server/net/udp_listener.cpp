@@ -1,15 +1,15 @@
-// Reading, sending and the ticks of the exchanges.
+// Reading, sending, relays and the ticks of the exchanges.
 #include "dstm-server/net/udp_listener.hpp"
 
 #include <algorithm>
 #include <array>
-#include <random>
 #include <unordered_map>
 
 #include "common/base/assert.hpp"
 #include "common/io/asio.hpp"
 #include "common/io/timer.hpp"
 #include "common/log/log.hpp"
+#include "dstm-server/net/random_key.hpp"
 #include "dstm-server/net/session_owner.hpp"
 #include "dstm-server/net/udp_socket.hpp"
 
@@ -21,27 +21,33 @@ constexpr Duration tick_interval = std::chrono::seconds(1);
 constexpr Duration report_interval = std::chrono::seconds(10);
 constexpr std::size_t buffer_size = 65536;  // of one datagram
 
-std::uint64_t random_key() {
-    std::random_device source;
-    return static_cast<std::uint64_t>(source()) << 32 | source();
-}
+// Channels of the machine: sockets from 0 on, relays from here on.
+constexpr std::uint32_t first_relay_channel = 1 << 16;
 
 }  // namespace
 
-class UdpListener::Machine {
+class UdpListener::Machine final : private RelayListener {
 public:
     Machine(UdpListenerConfig config, asio::io_context& events, const Clock& clock,
-            Authenticator& authenticator, TunnelService& tunnels, IsWilling is_willing)
+            Authenticator& authenticator, TunnelService& tunnels, DatagramRelay& relay,
+            IsWilling is_willing)
         : config_(std::move(config)),
           events_(events),
           clock_(clock),
-          authenticator_(authenticator),
-          tunnels_(tunnels),
+          relay_(relay),
           is_willing_(std::move(is_willing)),
           machine_({config_.session, config_.limits, random_key()}),
-          tick_(events) {}
+          edges_{events, clock, authenticator, tunnels, machine_.throttle()},
+          tick_(events) {
+        relay_.set_relay_listener(this);
+    }
 
-    ~Machine() { *alive_ = false; }
+    ~Machine() override {
+        *alive_ = false;
+        relay_.set_relay_listener(nullptr);
+    }
+    Machine(const Machine&) = delete;
+    Machine& operator=(const Machine&) = delete;
 
     Result<void> start() {
         for (const IpEndpoint& endpoint : config_.listen) {
@@ -71,10 +77,16 @@ public:
         return all;
     }
     [[nodiscard]] UdpListenerStatus status() const {
-        return {machine_.exchanges(), send_failed_, machine_.counters()};
+        return {machine_.exchanges(), relayed_, send_failed_, machine_.counters(),
+                machine_.throttle().refused()};
     }
 
 private:
+    struct Relay {
+        std::uint32_t channel = 0;  // a new one with each link: what an old one owes is void
+        std::string endpoint;
+    };
+
     void read(std::size_t index) {
         sockets_[index]->when_readable([this, alive = alive_, index](ErrorCodeOfAsio error) {
             if (!*alive || error == asio::error::operation_aborted) return;
@@ -91,6 +103,32 @@ private:
                                     static_cast<std::uint32_t>(index)};
             carry_out(machine_.receive(path, datagram->bytes, clock_.now()));
         }
+    }
+
+    // --- relays ----------------------------------------------------------------------------------
+
+    void on_datagram(const std::string& endpoint, const IpEndpoint& peer,
+                     std::string_view datagram) override {
+        ++relayed_;
+        const auto at = std::ranges::find(relays_, endpoint, &Relay::endpoint);
+        const auto channel = at != relays_.end() ? at->channel : next_relay_channel_++;
+        if (at == relays_.end()) relays_.push_back({channel, endpoint});
+        const tsp::UdpPath path{peer, Ipv6Address(), 0, channel};
+        carry_out(machine_.receive(path, datagram, clock_.now()));
+    }
+
+    void on_relay_gone(const std::string& endpoint) override {
+        const auto at = std::ranges::find(relays_, endpoint, &Relay::endpoint);
+        if (at == relays_.end()) return;
+        const auto channel = at->channel;
+        relays_.erase(at);
+        carry_out(machine_.channel_gone(channel));
+    }
+
+    // The endpoint whose relay the channel is; empty: it is one of our sockets.
+    [[nodiscard]] std::string relay_of(std::uint32_t channel) const {
+        const auto at = std::ranges::find(relays_, channel, &Relay::channel);
+        return at == relays_.end() ? std::string() : at->endpoint;
     }
 
     void tick() {
@@ -110,24 +148,24 @@ private:
 
     void carry_out_one(const tsp::udp::SendDatagram& action) {
         const tsp::UdpPath& path = action.path;
+        const bool is_sent =
+            path.channel >= first_relay_channel
+                ? relay_.relay(relay_of(path.channel), path.peer, action.bytes)
+                : sockets_[path.channel]->send(action.bytes, path.peer, path.local, path.interface);
         // What is lost here is lost as on the way: the client asks again.
-        if (!sockets_[path.channel]->send(action.bytes, path.peer, path.local, path.interface)) {
-            ++send_failed_;
-        }
+        if (!is_sent) ++send_failed_;
     }
 
     void carry_out_one(const tsp::udp::OpenExchange& action) {
         const auto id = action.exchange;
-        owners_.emplace(id, std::make_unique<SessionOwner>(
-                                SessionPeer{action.peer, Transport::udp}, events_, authenticator_, tunnels_,
-                                [this, id](const SessionOwner::Event& event) {
-                                    std::visit(
-                                        [&](const auto& one) {
-                                            carry_out(machine_.handle(id, one, clock_.now()));
-                                        },
-                                        event);
-                                }));
-        log_debug("TSP_UDP_OPENED", "peer={}", to_string(action.peer));
+        const SessionPeer peer{action.path.peer, Transport::udp, false,
+                               relay_of(action.path.channel)};
+        const auto tell = [this, id](const SessionOwner::Event& event) {
+            std::visit(
+                [&](const auto& one) { carry_out(machine_.handle(id, one, clock_.now())); }, event);
+        };
+        owners_.emplace(id, std::make_unique<SessionOwner>(peer, "", edges_, tell));
+        log_debug("TSP_UDP_OPENED", "peer={} relay={}", to_string(peer.remote), peer.relay);
     }
 
     void carry_out_one(tsp::udp::OwnerAction& action) {
@@ -152,12 +190,15 @@ private:
         const Instant now = clock_.now();
         if (reported_at_ && now - *reported_at_ < report_interval) return;
         const auto& counters = machine_.counters();
-        const auto unanswered = counters.limited + counters.withheld + counters.no_room;
+        const auto unanswered = counters.limited + counters.withheld + counters.no_room +
+                                counters.throttled;
         if (unanswered == reported_) return;
         log_warning("TSP_UDP_LIMITED",
                     "replies not given to sources that proved nothing: {} over the rate of their "
-                    "prefix, {} too long, {} for want of room, since the start; exchanges={}",
-                    counters.limited, counters.withheld, counters.no_room, machine_.exchanges());
+                    "prefix, {} too long, {} for want of room, {} of too many tries, since the "
+                    "start; exchanges={}",
+                    counters.limited, counters.withheld, counters.no_room, counters.throttled,
+                    machine_.exchanges());
         reported_ = unanswered;
         reported_at_ = now;
     }
@@ -165,13 +206,16 @@ private:
     UdpListenerConfig config_;
     asio::io_context& events_;
     const Clock& clock_;
-    Authenticator& authenticator_;
-    TunnelService& tunnels_;
+    DatagramRelay& relay_;
     IsWilling is_willing_;
     tsp::UdpServer machine_;
+    const SessionEdges edges_;
+    std::vector<Relay> relays_;
+    std::uint32_t next_relay_channel_ = first_relay_channel;
     std::vector<std::unique_ptr<UdpSocket>> sockets_;
     std::unordered_map<tsp::udp::ExchangeId, std::unique_ptr<SessionOwner>> owners_;
     std::array<char, buffer_size> buffer_{};
+    std::uint64_t relayed_ = 0;
     std::uint64_t send_failed_ = 0;
     std::uint64_t reported_ = 0;
     std::optional<Instant> reported_at_;
@@ -180,10 +224,10 @@ private:
 };
 
 UdpListener::UdpListener(UdpListenerConfig config, asio::io_context& events, const Clock& clock,
-                         Authenticator& authenticator, TunnelService& tunnels,
+                         Authenticator& authenticator, TunnelService& tunnels, DatagramRelay& relay,
                          IsWilling is_willing)
     : machine_(std::make_unique<Machine>(std::move(config), events, clock, authenticator, tunnels,
-                                         std::move(is_willing))) {}
+                                         relay, std::move(is_willing))) {}
 UdpListener::~UdpListener() = default;
 
 Result<void> UdpListener::start() { return machine_->start(); }

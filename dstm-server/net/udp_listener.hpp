@@ -1,5 +1,6 @@
-// The UDP side of TSP (RFC 5572 s4.4.1.2), over IPv6 and IPv4, beside the TCP listeners: sockets
-// and time around a tsp::UdpServer, and an owner for each of its exchanges.
+// The UDP side of TSP (RFC 5572 s4.4.1.2), beside the TCP listeners: sockets over IPv6 and IPv4, the
+// datagrams that endpoints relay, and time around a tsp::UdpServer, and an owner for each of its
+// exchanges.
 #pragma once
 
 #include <functional>
@@ -11,6 +12,7 @@
 #include "common/base/result.hpp"
 #include "common/tsp/udp_server.hpp"
 #include "dstm-server/auth/authenticator.hpp"
+#include "dstm-server/datagram_relay.hpp"
 #include "dstm-server/net/tunnel_service.hpp"
 
 namespace boost::asio {
@@ -20,15 +22,19 @@ class io_context;
 namespace dstm::server::net {
 
 struct UdpListenerConfig {
-    std::vector<IpEndpoint> listen;  // "::" serves IPv4 as well if its port is listed for none
+    // May be empty: then only what is relayed comes. "::" serves IPv4 as well if its port is listed
+    // for none.
+    std::vector<IpEndpoint> listen;
     tsp::ServerSessionConfig session;
     tsp::UdpServerLimits limits;
 };
 
 struct UdpListenerStatus {
     std::size_t exchanges = 0;
-    std::uint64_t send_failed = 0;  // the kernel did not take a reply
+    std::uint64_t relayed = 0;      // datagrams that came through endpoints
+    std::uint64_t send_failed = 0;  // the kernel, or an endpoint's link, did not take a reply
     tsp::UdpServerCounters counters;
+    tsp::Throttle::Counters throttled;
 };
 
 class UdpListener {
@@ -38,7 +44,8 @@ public:
     // All of them outlive the listener. `is_willing`: would a new client be served now? It decides
     // how ECHO REQUEST is answered.
     UdpListener(UdpListenerConfig config, boost::asio::io_context& events, const Clock& clock,
-                Authenticator& authenticator, TunnelService& tunnels, IsWilling is_willing);
+                Authenticator& authenticator, TunnelService& tunnels, DatagramRelay& relay,
+                IsWilling is_willing);
     // Dialogues end without a word, and are closed at the tunnel service.
     ~UdpListener();
     UdpListener(const UdpListener&) = delete;

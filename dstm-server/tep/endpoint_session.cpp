@@ -118,6 +118,8 @@ void EndpointSession::on_notification(const teplink::Notification& notification)
     if (info_.name.empty()) return;
     if (const auto* idle = std::get_if<teplink::Idle>(&notification)) {
         handlers_.on_idle(idle->inner);
+    } else if (const auto* datagram = std::get_if<teplink::Datagram>(&notification)) {
+        handlers_.on_datagram(*datagram);
     } else {
         log_info("TEP_ENDPOINT_STOPS", "endpoint={}", info_.name);
         // It closes the link itself, right behind this; two closes that cross would take longer.

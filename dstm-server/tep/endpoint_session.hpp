@@ -25,6 +25,7 @@ public:
         // Its hello has been answered: now the endpoint can be spoken to.
         std::function<void()> on_up;
         std::function<void(const std::vector<IpAddress>&)> on_idle;
+        std::function<void(const teplink::Datagram&)> on_datagram;
         // Runs once, after every call that waited has ended.
         std::function<void()> on_gone;
     };
@@ -38,6 +39,7 @@ public:
     void remove(const IpAddress& inner, Generation up_to, Done<void> done);
     // One at a time: a later sync ends the one under way with conflict.
     void sync(std::vector<TunnelSpec> tunnels, Generation as_of, Done<SyncOutcome> done);
+    [[nodiscard]] bool relay(const teplink::Datagram& datagram) { return peer_->relay(datagram); }
     void close(std::string why);
 
     // What it said in hello; empty name before.

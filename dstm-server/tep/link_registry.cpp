@@ -66,6 +66,12 @@ void LinkRegistry::sync(const std::string& endpoint, std::vector<TunnelSpec> tun
     session->sync(std::move(tunnels), as_of, while_alive(std::move(done)));
 }
 
+bool LinkRegistry::relay(const std::string& endpoint, const IpEndpoint& peer,
+                         std::string_view datagram) {
+    const auto session = find(endpoint);
+    return session && session->relay({peer, std::string(datagram)});
+}
+
 std::vector<EndpointInfo> LinkRegistry::endpoints() const {
     std::vector<EndpointInfo> infos;
     for (const auto& [name, session] : by_name_) infos.push_back(session->info());
@@ -93,6 +99,12 @@ void LinkRegistry::take(io::LinkPtr link) {
                 if (!*alive || !is_present(from) || listener_ == nullptr) return;
                 listener_->on_tunnels_idle(from->info().name, inner);
             },
+        .on_datagram =
+            [this, alive, weak](const teplink::Datagram& datagram) {
+                const auto from = weak.lock();
+                if (!*alive || !is_present(from) || relay_listener_ == nullptr) return;
+                relay_listener_->on_datagram(from->info().name, datagram.peer, datagram.data);
+            },
         .on_gone =
             [this, alive, weak] {
                 if (const auto gone = weak.lock(); gone && *alive) on_gone(gone);
@@ -110,7 +122,7 @@ void LinkRegistry::on_up(const SessionPtr& session) {
         log_warning("TEP_ENDPOINT_TAKEN_OVER", "endpoint={} old={} new={}", info.name,
                     older->peer_address(), session->peer_address());
         older->close("a newer link took the name over");
-        if (listener_ != nullptr) listener_->on_endpoint_gone(info.name);
+        tell_gone(info.name);
     }
     if (listener_ != nullptr) listener_->on_endpoint_up(info);
 }
@@ -121,6 +133,11 @@ void LinkRegistry::on_gone(const SessionPtr& session) {
     const auto name = session->info().name;
     by_name_.erase(name);
     log_warning("TEP_ENDPOINT_GONE", "endpoint={}", name);
+    tell_gone(name);
+}
+
+void LinkRegistry::tell_gone(const std::string& name) {
+    if (relay_listener_ != nullptr) relay_listener_->on_relay_gone(name);
     if (listener_ != nullptr) listener_->on_endpoint_gone(name);
 }
 

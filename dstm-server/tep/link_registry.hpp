@@ -1,4 +1,4 @@
-// EndpointLinks over real links: listens for endpoints, knows them by name, and hands each call to
+// EndpointLinks and DatagramRelay over real links: listens for endpoints, knows them by name, and hands each call to
 // the endpoint's session.
 //
 // A hello with a name that is known already takes the name over and closes the older link: it is
@@ -13,12 +13,13 @@
 #include <vector>
 
 #include "common/io/web_socket_link.hpp"
+#include "dstm-server/datagram_relay.hpp"
 #include "dstm-server/ports.hpp"
 #include "dstm-server/tep/endpoint_session.hpp"
 
 namespace dstm::server {
 
-class LinkRegistry final : public EndpointLinks {
+class LinkRegistry final : public EndpointLinks, public DatagramRelay {
 public:
     // Links at once, those that have not said hello included.
     static constexpr std::size_t links_max = 1024;
@@ -44,6 +45,10 @@ public:
     void sync(const std::string& endpoint, std::vector<TunnelSpec> tunnels, Generation as_of,
               Done<SyncOutcome> done) override;
 
+    void set_relay_listener(RelayListener* listener) override { relay_listener_ = listener; }
+    [[nodiscard]] bool relay(const std::string& endpoint, const IpEndpoint& peer,
+                             std::string_view datagram) override;
+
     // Names of those that are up, for status output.
     [[nodiscard]] std::vector<EndpointInfo> endpoints() const;
 
@@ -53,6 +58,7 @@ private:
     void take(io::LinkPtr link);
     void on_up(const SessionPtr& session);
     void on_gone(const SessionPtr& session);
+    void tell_gone(const std::string& name);
     [[nodiscard]] SessionPtr find(const std::string& endpoint) const;
     [[nodiscard]] bool is_present(const SessionPtr& session) const;
     template <class T>
@@ -66,6 +72,7 @@ private:
     io::LinkOptions options_;
     EndpointTimes times_;
     EndpointListener* listener_ = nullptr;
+    RelayListener* relay_listener_ = nullptr;
     std::vector<std::unique_ptr<io::LinkAcceptor>> acceptors_;
     std::set<SessionPtr> sessions_;              // every link, also before its hello
     std::map<std::string, SessionPtr> by_name_;  // those that are up

@@ -7,7 +7,9 @@ Everything runs in network namespaces that are made here and deleted again.
 import os
 import sys
 
+import flood_bench
 import path
+import reattach
 from common import Namespace, say
 
 
@@ -38,6 +40,8 @@ BENCHES = {
     "bpf": lambda: in_lone_endpoint("dstm_bench_bpf"),
     "table": lambda: in_lone_endpoint("dstm_bench_table"),
     "path": path.main,
+    "reattach": reattach.main,
+    "flood": flood_bench.main,
 }
 
 

@@ -426,6 +426,11 @@ class Campus:
         return self.hosts[host].start(name or os.path.basename(configuration)[:-5],
                                       self.binary("dstm-client"), "run", "-c", configuration)
 
+    def run_client_command(self, name, *command, host="client"):
+        """dstm-client renew, status, down ... to the running client of that configuration."""
+        return self.hosts[host].run(self.binary("dstm-client"), *command, "-c",
+                                    self.path(f"{name}.conf"))
+
     # --- what the operator sees ----------------------------------------------------------------
 
     def leases(self):

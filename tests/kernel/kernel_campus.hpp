@@ -9,7 +9,8 @@
 #include <net/if.h>
 
 #include "common/dataplane/kernel_plane.hpp"
-#include "tests/unit/dataplane/tun_traffic.hpp"
+#include "tests/unit/dataplane/hand_made_client.hpp"
+#include "tests/unit/dataplane/traffic.hpp"
 
 namespace dstm::dataplane::testing {
 

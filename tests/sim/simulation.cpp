@@ -13,19 +13,42 @@ using tsp::Status;
 
 namespace {
 constexpr auto success = static_cast<std::uint16_t>(Status::success);
+
+server::SessionPeer peer_at(const std::string& address, std::uint16_t port = 40000,
+                            const std::string& relay = {}) {
+    const auto transport = relay.empty() ? server::Transport::tcp : server::Transport::udp;
+    return {{*parse_ip_address(address), port}, transport, false, relay};
 }
+
+// Where the tunnel of a client that signals like this goes.
+IpEndpoint outer_of(const server::SessionPeer& peer) {
+    return peer.relay.empty() ? IpEndpoint{peer.remote.address, 0} : peer.remote;
+}
+}  // namespace
 
 Simulation::Simulation(const SimulationConfig& config)
     : config_(config), random_(config.seed), world_(config.pool_size) {
     world_.config.lifetime_s = 1800;
     world_.add_endpoint("tep1");
     world_.add_endpoint("tep2");
+    world_.config.idle_tunnels = server::IdleTunnels::remove;
     for (std::size_t i = 0; i < config.clients; ++i) {
         Client client;
-        client.user = "user" + std::to_string(i / 2);  // two hosts each
-        client.host = "host" + std::to_string(i);
-        for (const char* network : {"2001:db8:1::", "2001:db8:2::", "2001:db8:3::"}) {
-            client.sources.push_back(network + std::to_string(i + 1));
+        client.user = "user" + std::to_string(i / 4);  // two hosts each, with both families
+        client.host = "host" + std::to_string(i / 2);
+        const std::string number = std::to_string(i + 1);
+        if (i % 2 == 0) {
+            for (const char* network : {"2001:db8:1::", "2001:db8:2::", "2001:db8:3::"}) {
+                client.sources.push_back(peer_at(network + number));
+            }
+        } else {
+            client.family = server::Family::v6;
+            if (i % 4 == 1) client.prefix_length = 56;
+            const auto port = static_cast<std::uint16_t>(40000 + i);
+            client.sources = {peer_at("203.0.113." + number),
+                              peer_at("203.0.113.200", port, "tep1"),
+                              peer_at("203.0.113.201", port, "tep2"),
+                              peer_at("203.0.113.100")};  // where all go at times
         }
         clients_.push_back(std::move(client));
     }
@@ -124,11 +147,22 @@ void Simulation::ask(Client& client, tsp::Action action) {
     talk->start();
 }
 
+server::ClientId Simulation::id_of(const Client& client) {
+    return server::make_client_id(client.family, client.user, client.host);
+}
+
 void Simulation::send(Client& client, tsp::Action action) {
     client.asked = action;
     client.is_tainted = false;
     client.calm_when_asked = calm_;
-    auto message = support::BrokerWorld::create_message(client.sources[client.at]);
+    const server::SessionPeer& peer = client.sources[client.at];
+    support::Dialogue from;
+    from.source = to_string(peer.remote.address);
+    from.relay = peer.relay;
+    auto message = support::BrokerWorld::create_message(from);
+    if (client.prefix_length) {
+        message = support::BrokerWorld::with_router(std::move(message), *client.prefix_length);
+    }
     message.action = action;
     message.host_id = client.host;
     if (action != tsp::Action::create) message.client.reset();
@@ -144,7 +178,10 @@ void Simulation::on_answer(Client& client, const tsp::client::CommandAnswered& a
         client.claim = is_done ? Claim::nothing : Claim::unsure;
     } else if (answer.status == success) {
         const auto& message = *answer.message;
-        client.offered = *Ipv4Address::parse(message.client->find(tsp::AddressType::ipv4)->text);
+        client.offered = support::BrokerWorld::inner_of(message);
+        if (client.prefix_length && !message.client->router) {
+            note(client.host + " got no prefix");
+        }
         client.offered_until =
             world_.scheduler.clock.wall() + std::chrono::seconds(*message.lease_seconds);
         client.is_deciding = true;
@@ -182,7 +219,7 @@ void Simulation::on_accept_arrived(Client& client) {
     }
     client.claim = Claim::bound;
     client.address = client.offered;
-    client.source = client.sources[client.at];
+    client.source = outer_of(client.sources[client.at]);
     client.until = client.offered_until;
     if (client.calm_when_asked != calm_) return;
     bool is_installed = false;
@@ -190,7 +227,7 @@ void Simulation::on_accept_arrived(Client& client) {
         const auto at = endpoint.tunnels.find(client.address);
         is_installed =
             is_installed || (at != endpoint.tunnels.end() &&
-                             to_string(at->second.outer_client.address) == client.source);
+                             at->second.outer_client == client.source);
     }
     if (!is_installed) note(client.host + " was told success without a tunnel");
 }
@@ -210,30 +247,32 @@ void Simulation::on_over(Client& client) {
 
 void Simulation::world_event() {
     if (!world_.has_server() && chance(60)) return toggle_server();
-    if (!world_.kea.is_running() && chance(60)) return toggle_kea();
-    switch (pick(8)) {
-        case 0: return toggle_kea();
+    for (auto* kea : {&world_.kea, &world_.kea6}) {
+        if (!kea->is_running() && chance(60)) return toggle_kea(*kea);
+    }
+    switch (pick(9)) {
+        case 0: return toggle_kea(some_kea());
         case 1:
         case 2: return toggle_endpoint();
         case 3: return restart_endpoint();
         case 4: return toggle_server();
         case 5: return delete_a_lease();
-        case 6: ++calm_; return run_for(up_to(std::chrono::minutes(chance(20) ? 40 : 4)));
+        case 6: return report_idle();
+        case 7: ++calm_; return run_for(up_to(std::chrono::minutes(chance(20) ? 40 : 4)));
         default: break;
     }
-    // Links that broke come back by themselves.
-    if (!world_.has_server()) return;
-    world_.lease_store().connect();
-    for (auto& [name, endpoint] : world_.endpoints) world_.links().connect(endpoint);
+    if (world_.has_server()) world_.connect_all();
 }
 
-void Simulation::toggle_kea() {
-    if (world_.kea.is_running()) {
-        world_.kea.stop();
+void Simulation::toggle_kea(support::MemoryKea& kea) {
+    if (kea.is_running()) {
+        kea.stop();
         return;
     }
-    world_.kea.start();
-    if (world_.has_server()) world_.lease_store().connect();
+    kea.start();
+    if (!world_.has_server()) return;
+    auto& store = &kea == &world_.kea ? world_.lease_store() : world_.lease_store6();
+    store.connect();
 }
 
 void Simulation::toggle_endpoint() {
@@ -265,23 +304,39 @@ void Simulation::toggle_server() {
     // What was under way or owed is known to nobody now: the next server takes what Kea has.
     const auto status = world_.broker().status();
     for (Client& client : clients_) {
-        if (status.exchanges + status.debts > 0 || !status.ready) client.claim = Claim::unsure;
+        const bool has_listed = status.kea.has_listed && status.kea6.has_listed;
+        if (status.exchanges + status.debts > 0 || !has_listed) client.claim = Claim::unsure;
         client.is_tainted = true;
     }
     world_.kill_server(chance(70));
 }
 
-void Simulation::delete_a_lease() {
-    if (world_.kea.leases.empty() || !world_.kea.is_running()) return;
+// What the lease's client was told may not hold any more.
+void Simulation::forget(const server::Lease& lease) {
     ++calm_;
-    const auto at = std::next(world_.kea.leases.begin(),
-                              static_cast<std::ptrdiff_t>(pick(world_.kea.leases.size())));
     for (Client& client : clients_) {
-        if (server::make_client_id(client.user, client.host) != at->second.client_id) continue;
+        if (id_of(client) != lease.client_id) continue;
         client.claim = Claim::unsure;
         client.is_tainted = true;
     }
-    world_.kea.end(at->first, server::LeaseEnd::deleted);
+}
+
+void Simulation::delete_a_lease() {
+    support::MemoryKea& kea = some_kea();
+    if (kea.leases.empty() || !kea.is_running()) return;
+    const auto at =
+        std::next(kea.leases.begin(), static_cast<std::ptrdiff_t>(pick(kea.leases.size())));
+    forget(at->second);
+    kea.end(at->first, server::LeaseEnd::deleted);
+}
+
+void Simulation::report_idle() {
+    support::MemoryKea& kea = some_kea();
+    if (kea.leases.empty() || !world_.has_server()) return;
+    const auto at =
+        std::next(kea.leases.begin(), static_cast<std::ptrdiff_t>(pick(kea.leases.size())));
+    forget(at->second);
+    world_.links().report_idle(at->second.context.endpoint, {at->first});
 }
 
 // --- what must hold ------------------------------------------------------------------------------
@@ -294,10 +349,9 @@ void Simulation::note_all(const std::vector<std::string>& problems, const std::s
 void Simulation::check_claims() {
     for (const Client& client : clients_) {
         if (client.claim == Claim::unsure) continue;
-        const auto id = server::make_client_id(client.user, client.host);
         const server::Lease* lease = nullptr;
-        for (const auto& [address, held] : world_.kea.leases) {
-            if (held.client_id == id) lease = &held;
+        for (const auto& [address, held] : kea_of(client).leases) {
+            if (held.client_id == id_of(client)) lease = &held;
         }
         if (client.claim == Claim::nothing) {
             if (lease != nullptr) note(client.host + " holds a lease that it never accepted");
@@ -310,8 +364,11 @@ void Simulation::check_claims() {
             continue;
         }
         if (lease->address != client.address) note(client.host + " has another address");
-        if (to_string(lease->context.outer_client.address) != client.source) {
+        if (lease->context.outer_client != client.source) {
             note(client.host + " is bound to an outer address that it did not accept");
+        }
+        if (lease->prefix.has_value() != client.prefix_length.has_value()) {
+            note(client.host + " has lost its prefix, or got one unasked");
         }
     }
 }
@@ -330,7 +387,9 @@ void Simulation::delete_everything() {
              std::to_string(status.exchanges) + " exchanges, " + std::to_string(status.debts) +
              " debts, " + std::to_string(status.sessions) + " sessions at the end");
     }
-    if (!world_.kea.leases.empty()) note("Kea keeps a lease at the end");
+    if (!world_.kea.leases.empty() || !world_.kea6.leases.empty()) {
+        note("Kea keeps a lease at the end");
+    }
     for (const auto& [name, endpoint] : world_.endpoints) {
         if (!endpoint.tunnels.empty()) note(name + " keeps a tunnel at the end");
     }

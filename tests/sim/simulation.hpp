@@ -1,4 +1,4 @@
-// Server, endpoints, Kea and clients in one process and virtual time. A seed decides who does what
+// Server, endpoints, Kea's two servers and clients in one process and virtual time. A seed decides who does what
 // when, what fails, what is slow and what dies; the same seed plays the same life again.
 #pragma once
 
@@ -15,8 +15,8 @@ namespace dstm::sim {
 
 struct SimulationConfig {
     std::uint64_t seed = 1;
-    std::size_t clients = 6;
-    std::size_t pool_size = 5;  // one too few
+    std::size_t clients = 12;   // every other one wants IPv6
+    std::size_t pool_size = 5;  // one too few, in each family
     int events = 120;
 };
 
@@ -35,7 +35,9 @@ private:
     struct Client {
         std::string user;
         std::string host;
-        std::vector<std::string> sources;
+        server::Family family = server::Family::v4;
+        std::optional<std::uint32_t> prefix_length;
+        std::vector<server::SessionPeer> sources;
         std::size_t at = 0;  // the source it has now
         std::shared_ptr<support::Conversation> talk;
         tsp::Action asked = tsp::Action::create;
@@ -43,11 +45,11 @@ private:
         Claim claim = Claim::nothing;
         bool is_deciding = false;  // has an offer and says nothing else before its answer to it
         bool is_tainted = false;   // something took its dialogue's effect away, or may have
-        Ipv4Address address;
-        std::string source;
+        IpAddress address;
+        IpEndpoint source;
         WallTime until;
         // of the offer it looks at
-        Ipv4Address offered;
+        IpAddress offered;
         WallTime offered_until;
         std::uint64_t calm_when_asked = 0;
     };
@@ -62,7 +64,14 @@ private:
     void on_accept_arrived(Client& client);
     void on_over(Client& client);
 
-    void toggle_kea();
+    void toggle_kea(support::MemoryKea& kea);
+    void report_idle();
+    void forget(const server::Lease& lease);
+    [[nodiscard]] static server::ClientId id_of(const Client& client);
+    [[nodiscard]] support::MemoryKea& some_kea() { return chance(50) ? world_.kea : world_.kea6; }
+    [[nodiscard]] support::MemoryKea& kea_of(const Client& client) {
+        return client.family == server::Family::v4 ? world_.kea : world_.kea6;
+    }
     void toggle_endpoint();
     void toggle_server();
     void restart_endpoint();

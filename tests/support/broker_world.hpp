@@ -1,5 +1,5 @@
-// A campus in memory: Kea, endpoints, an audit log that stays, and a server that can be killed and
-// started again. Used by the broker's tests and by the simulation.
+// A campus in memory: Kea's two servers, endpoints, an audit log that stays, and a server that can
+// be killed and started again. Used by the broker's tests and by the simulation.
 #pragma once
 
 #include <map>
@@ -25,6 +25,7 @@ public:
 struct Dialogue {
     server::SessionId session = 0;
     std::string source;
+    std::string relay;  // not empty: it comes by UDP, through this endpoint and a NAT
     std::vector<tsp::TunnelAnswered> answers;
 
     [[nodiscard]] bool is_answered() const { return !answers.empty(); }
@@ -38,12 +39,16 @@ public:
 
     Scheduler scheduler;
     MemoryKea kea;
+    MemoryKea kea6;
     std::map<std::string, MemoryEndpoint> endpoints;
     MemoryAuditLog audit;
     server::BrokerConfig config;
     Fates fates;  // empty: all goes well
 
-    // An endpoint that carries the world's pool, connected if a server runs.
+    // The address that clients behind the NAT have there.
+    static constexpr const char* behind_nat = "10.0.0.5";
+
+    // An endpoint that carries the world's pools, connected if a server runs.
     MemoryEndpoint& add_endpoint(const std::string& name);
     [[nodiscard]] static server::EndpointInfo endpoint_info(const std::string& name);
 
@@ -54,21 +59,38 @@ public:
     [[nodiscard]] std::uint64_t server_life() const { return server_life_; }
     [[nodiscard]] server::Broker& broker() { return server_->broker; }
     [[nodiscard]] MemoryLeaseStore& lease_store() { return server_->store; }
+    [[nodiscard]] MemoryLeaseStore& lease_store6() { return server_->store6; }
+    [[nodiscard]] MemoryKea& kea_of(const IpAddress& inner) {
+        return std::holds_alternative<Ipv4Address>(inner) ? kea : kea6;
+    }
+    // Connections that broke come back by themselves.
+    void connect_all();
     [[nodiscard]] MemoryEndpointLinks& links() { return server_->links; }
 
-    // `user` empty: anonymous.
+    // `user` empty: anonymous. Behind a NAT all have port 40000 but those who name another one.
     [[nodiscard]] std::shared_ptr<Dialogue> open(const std::string& user,
-                                                 const std::string& source);
+                                                 const std::string& source,
+                                                 const std::string& relay = {},
+                                                 std::uint16_t port = 40000);
     void ask(const std::shared_ptr<Dialogue>& dialogue, const tsp::TunnelMessage& message);
+    // A v4v6 for an IPv6 address, a v6v4 for an IPv4 address.
     [[nodiscard]] static tsp::TunnelMessage create_message(const std::string& address);
+    // With a `router` that asks for a prefix.
+    [[nodiscard]] static tsp::TunnelMessage with_router(tsp::TunnelMessage message,
+                                                        std::uint32_t length);
+    // As create_message, or a v6anyv4 from behind the NAT.
+    [[nodiscard]] static tsp::TunnelMessage create_message(const Dialogue& dialogue);
     void ask_create(const std::shared_ptr<Dialogue>& dialogue);
     void ask_delete(const std::shared_ptr<Dialogue>& dialogue);
     void ask_info(const std::shared_ptr<Dialogue>& dialogue);
     // Runs until the next answer has come; false when it never does.
     bool wait_answer(const std::shared_ptr<Dialogue>& dialogue);
 
-    // A whole dialogue up to accept; the address, or nullopt.
-    std::optional<Ipv4Address> set_up(const std::string& user, const std::string& source);
+    // A whole dialogue up to accept; the address leased, or nullopt.
+    std::optional<IpAddress> set_up(const std::string& user, const std::string& source,
+                                    const std::string& relay = {}, std::uint16_t port = 40000);
+    // The address leased that an answer names.
+    [[nodiscard]] static IpAddress inner_of(const tsp::TunnelMessage& answer);
 
     // Everything up, no more faults, and time for repairs.
     void settle();
@@ -81,11 +103,12 @@ private:
     struct Server {
         Server(BrokerWorld& world);
         MemoryLeaseStore store;
+        MemoryLeaseStore store6;
         MemoryEndpointLinks links;
         server::Broker broker;  // last: it goes first
     };
     void beat();
-    void check_tunnels(std::vector<std::string>& found) const;
+    void check_tunnels(std::vector<std::string>& found);
     void check_bindings(std::vector<std::string>& found);
 
     std::unique_ptr<Server> server_;

@@ -9,7 +9,8 @@ namespace {
 
 tsp::ServerSessionConfig server_config() {
     tsp::ServerSessionConfig config;
-    config.tunnel_types = {tsp::RequestType::v4v6};
+    config.tunnel_types = {tsp::RequestType::v4v6, tsp::RequestType::v6v4,
+                           tsp::RequestType::v6udpv4};
     config.mechanisms = {"EXTERNAL"};
     return config;
 }
@@ -21,16 +22,15 @@ struct Overloaded : Handlers... {
 
 }  // namespace
 
-Conversation::Conversation(BrokerWorld& world, std::string user, const std::string& source,
-                           Hooks hooks)
+Conversation::Conversation(BrokerWorld& world, std::string user,
+                           const server::SessionPeer& peer, Hooks hooks)
     : world_(world),
       user_(std::move(user)),
       hooks_(std::move(hooks)),
       client_(tsp::ClientSessionConfig{}),
       server_(server_config(), world.scheduler.clock.now()),
       server_life_(world.server_life()) {
-    const IpEndpoint remote{*parse_ip_address(source), 40000};
-    session_ = world.broker().open({remote, server::Transport::tcp, false});
+    session_ = world.broker().open(peer);
 }
 
 bool Conversation::server_lives() const {

@@ -23,7 +23,8 @@ public:
         std::function<void()> accept_arrived;  // just before the broker hears it
         std::function<void()> over;            // closed by either side, or failed
     };
-    Conversation(BrokerWorld& world, std::string user, const std::string& source, Hooks hooks);
+    Conversation(BrokerWorld& world, std::string user, const server::SessionPeer& peer,
+                 Hooks hooks);
 
     void start();
     void command(const tsp::TunnelMessage& message);

@@ -65,6 +65,11 @@ void MemoryEndpointLinks::disconnect(const std::string& name) {
     if (listener_ != nullptr) listener_->on_endpoint_gone(name);
 }
 
+void MemoryEndpointLinks::report_idle(const std::string& name,
+                                      const std::vector<IpAddress>& inner) {
+    if (listener_ != nullptr && is_connected(name)) listener_->on_tunnels_idle(name, inner);
+}
+
 void MemoryEndpointLinks::let_requests_survive() {
     for (auto& [name, link] : links_) link.wire->let_effects_survive();
 }

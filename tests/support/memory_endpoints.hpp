@@ -35,6 +35,8 @@ public:
 
     void connect(MemoryEndpoint& endpoint);
     void disconnect(const std::string& name);
+    // The endpoint has seen no packet of these for long.
+    void report_idle(const std::string& name, const std::vector<IpAddress>& inner);
     [[nodiscard]] bool is_connected(const std::string& name) const { return links_.contains(name); }
     // At the death of the server: what was sent is carried out.
     void let_requests_survive();

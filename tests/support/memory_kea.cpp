@@ -18,32 +18,56 @@ void MemoryKea::grant(Lease& lease, const LeaseRequest& request) const {
     lease.expires_at = scheduler_.clock.wall() + std::chrono::seconds(lease.valid_lifetime_s);
 }
 
-Result<Lease> MemoryKea::allocate(const LeaseRequest& request) {
-    for (auto& [address, lease] : leases) {
-        if (lease.client_id != request.client_id) continue;
-        grant(lease, request);
-        return lease;
-    }
-    const auto take = [&](Ipv4Address address) {
-        Lease& lease = leases[address];
-        lease.address = address;
-        grant(lease, request);
-        return lease;
-    };
-    const auto is_ours = [&](Ipv4Address address) {
-        return address >= first_ && address.host_order() - first_.host_order() < size_;
-    };
-    if (request.requested && is_ours(*request.requested) && !leases.contains(*request.requested)) {
-        return take(*request.requested);
-    }
-    for (std::uint32_t i = 0; i < size_; ++i) {
-        const Ipv4Address address(first_.host_order() + i);
-        if (!leases.contains(address)) return take(address);
-    }
-    return fail(ErrorCode::exhausted, "pool-exhausted");
+IpAddress MemoryKea::address_at(std::size_t index) const {
+    const auto last = static_cast<std::uint8_t>(10 + index);
+    if (family_ == server::Family::v4) return Ipv4Address(0xc0000200u + last);
+    auto bytes = Ipv6Address::parse("2001:db8:100::")->bytes();
+    bytes.back() = last;
+    return Ipv6Address(bytes);
 }
 
-Result<Lease> MemoryKea::renew(Ipv4Address address, const LeaseRequest& request) {
+std::optional<Ipv6Prefix> MemoryKea::free_prefix(std::uint8_t length) const {
+    if (!prefix_lengths.contains(length)) return std::nullopt;
+    for (unsigned index = 0; index < 256; ++index) {  // a /48 each
+        auto bytes = Ipv6Address::parse("2001:db8:f00::")->bytes();
+        bytes[5] = static_cast<std::uint8_t>(index);
+        const Ipv6Prefix prefix{Ipv6Address(bytes), length};
+        const bool is_taken = std::any_of(leases.begin(), leases.end(), [&](const auto& held) {
+            const auto& other = held.second.prefix;
+            return other && (other->contains(prefix.address) || prefix.contains(other->address));
+        });
+        if (!is_taken) return prefix;
+    }
+    return std::nullopt;
+}
+
+Result<Lease> MemoryKea::allocate(const LeaseRequest& request) {
+    Lease lease;
+    for (const auto& [address, held] : leases) {
+        if (held.client_id == request.client_id) lease = held;
+    }
+    const bool has_address = !lease.client_id.empty();
+    if (!has_address) {
+        std::vector<IpAddress> free;
+        for (std::size_t i = 0; i < size_; ++i) {
+            if (!leases.contains(address_at(i))) free.push_back(address_at(i));
+        }
+        if (free.empty()) return fail(ErrorCode::exhausted, "pool-exhausted");
+        const bool is_wished = request.requested && std::ranges::count(free, *request.requested);
+        lease.address = is_wished ? *request.requested : free.front();
+    }
+    const auto length = request.prefix_length;
+    if (length && (!lease.prefix || lease.prefix->length != *length)) {
+        lease.prefix = free_prefix(*length);
+        if (!lease.prefix) return fail(ErrorCode::not_found, "prefix-unavailable");
+    }
+    lease.hostname = request.hostname;
+    grant(lease, request);
+    leases[lease.address] = lease;
+    return lease;
+}
+
+Result<Lease> MemoryKea::renew(const IpAddress& address, const LeaseRequest& request) {
     const auto at = leases.find(address);
     if (at == leases.end()) return fail(ErrorCode::not_found, "not-found");
     if (at->second.client_id != request.client_id) return fail(ErrorCode::conflict, "not-owner");
@@ -54,7 +78,7 @@ Result<Lease> MemoryKea::renew(Ipv4Address address, const LeaseRequest& request)
     return at->second;
 }
 
-Result<void> MemoryKea::release(Ipv4Address address, const server::ClientId& client_id,
+Result<void> MemoryKea::release(const IpAddress& address, const server::ClientId& client_id,
                                 Generation up_to) {
     const auto at = leases.find(address);
     if (at == leases.end()) return fail(ErrorCode::not_found, "not-found");
@@ -70,21 +94,25 @@ std::vector<Lease> MemoryKea::list() const {
     return all;
 }
 
-void MemoryKea::end(Ipv4Address address, server::LeaseEnd why) {
+void MemoryKea::end(const IpAddress& address, server::LeaseEnd why) {
     const auto at = leases.find(address);
     DSTM_ASSERT(at != leases.end());
     const Lease ended = at->second;
     leases.erase(at);
+    announce(ended, why);
+}
+
+void MemoryKea::announce(const Lease& ended, server::LeaseEnd why) {
     for (MemoryLeaseStore* connection : connections_) connection->tell(ended, why);
 }
 
 void MemoryKea::reclaim_expired() {
     if (!is_running_) return;
-    std::vector<Ipv4Address> over;
+    std::vector<IpAddress> over;
     for (const auto& [address, lease] : leases) {
         if (lease.expires_at <= scheduler_.clock.wall()) over.push_back(address);
     }
-    for (const Ipv4Address address : over) end(address, server::LeaseEnd::expired);
+    for (const IpAddress& address : over) end(address, server::LeaseEnd::expired);
 }
 
 void MemoryKea::stop() {
@@ -144,14 +172,14 @@ void MemoryLeaseStore::allocate(const LeaseRequest& request, server::Done<Lease>
         std::move(done));
 }
 
-void MemoryLeaseStore::renew(Ipv4Address address, const LeaseRequest& request,
+void MemoryLeaseStore::renew(const IpAddress& address, const LeaseRequest& request,
                              server::Done<Lease> done) {
     submit<Lease>(
         "renew", [this_kea = &kea_, address, request] { return this_kea->renew(address, request); },
         std::move(done));
 }
 
-void MemoryLeaseStore::release(Ipv4Address address, const server::ClientId& client_id,
+void MemoryLeaseStore::release(const IpAddress& address, const server::ClientId& client_id,
                                Generation up_to, server::Done<void> done) {
     submit<void>(
         "release",

@@ -1,9 +1,13 @@
-// Kea in memory: the leases, by the rules of ports.hpp and docs/wire/kea-stream.md, and one
-// server's connection to it as a LeaseStore. Leases live on when a server dies.
+// One of Kea's two servers in memory: the leases, by the rules of ports.hpp and
+// docs/wire/kea-stream.md, and one server's connection to it as a LeaseStore. Leases live on when a
+// server dies.
+//
+// Addresses are given from 192.0.2.10, or from 2001:db8:100::10 with prefixes of 2001:db8:f00::/40.
 #pragma once
 
 #include <map>
 #include <memory>
+#include <set>
 #include <vector>
 
 #include "dstm-server/ports.hpp"
@@ -16,22 +20,25 @@ class MemoryLeaseStore;
 
 class MemoryKea {
 public:
-    MemoryKea(Scheduler& scheduler, Ipv4Address first, std::size_t size)
-        : scheduler_(scheduler), first_(first), size_(size) {}
+    MemoryKea(Scheduler& scheduler, server::Family family, std::size_t size)
+        : scheduler_(scheduler), family_(family), size_(size) {}
 
-    std::map<Ipv4Address, server::Lease> leases;
+    std::map<IpAddress, server::Lease> leases;
     std::uint32_t default_lifetime_s = 3600;
+    std::set<std::uint8_t> prefix_lengths = {48, 56, 60, 64};  // that can be had
 
     // What the hook does for each command.
     [[nodiscard]] Result<server::Lease> allocate(const server::LeaseRequest& request);
-    [[nodiscard]] Result<server::Lease> renew(Ipv4Address address,
+    [[nodiscard]] Result<server::Lease> renew(const IpAddress& address,
                                               const server::LeaseRequest& request);
-    [[nodiscard]] Result<void> release(Ipv4Address address, const server::ClientId& client_id,
+    [[nodiscard]] Result<void> release(const IpAddress& address, const server::ClientId& client_id,
                                        Generation up_to);
     [[nodiscard]] std::vector<server::Lease> list() const;
 
-    // What happens by itself; every connected server is told.
-    void end(Ipv4Address address, server::LeaseEnd why);
+    // Every connected server is told, whatever `leases` holds.
+    void announce(const server::Lease& ended, server::LeaseEnd why);
+    // What happens by itself, and is announced.
+    void end(const IpAddress& address, server::LeaseEnd why);
     void reclaim_expired();
 
     // Down: connections are lost, leases stay as in the lease file.
@@ -42,9 +49,11 @@ public:
 private:
     friend class MemoryLeaseStore;
     void grant(server::Lease& lease, const server::LeaseRequest& request) const;
+    [[nodiscard]] IpAddress address_at(std::size_t index) const;
+    [[nodiscard]] std::optional<Ipv6Prefix> free_prefix(std::uint8_t length) const;
 
     Scheduler& scheduler_;
-    Ipv4Address first_;
+    const server::Family family_;
     std::size_t size_;
     bool is_running_ = true;
     std::vector<MemoryLeaseStore*> connections_;
@@ -63,9 +72,9 @@ public:
 
     void set_listener(server::LeaseListener* listener) override { listener_ = listener; }
     void allocate(const server::LeaseRequest& request, server::Done<server::Lease> done) override;
-    void renew(Ipv4Address address, const server::LeaseRequest& request,
+    void renew(const IpAddress& address, const server::LeaseRequest& request,
                server::Done<server::Lease> done) override;
-    void release(Ipv4Address address, const server::ClientId& client_id, Generation up_to,
+    void release(const IpAddress& address, const server::ClientId& client_id, Generation up_to,
                  server::Done<void> done) override;
     void list(server::Done<std::vector<server::Lease>> done) override;
 

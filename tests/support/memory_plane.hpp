@@ -45,10 +45,16 @@ public:
         return all;
     }
     dataplane::DropCounters drops() const override { return drop_counters; }
+    Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override {
+        if (fail_next) return tl::unexpected<Error>(*std::exchange(fail_next, std::nullopt));
+        sent.push_back({peer, {datagram.begin(), datagram.end()}});
+        return {};
+    }
 
     std::map<IpAddress, dataplane::InstalledTunnel> tunnels;
     dataplane::DropCounters drop_counters;
-    std::optional<Error> fail_next;  // of the next add or remove
+    std::vector<std::pair<IpEndpoint, std::string>> sent;  // by send_tsp
+    std::optional<Error> fail_next;  // of the next add, remove or send
     int adds = 0;
     int removes = 0;
 };

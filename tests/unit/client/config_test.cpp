@@ -18,7 +18,7 @@ TEST(ClientConfig, ServerAloneIsEnoughAndAsksAnonymously) {
     EXPECT_EQ(settings->port, 3653);
     EXPECT_EQ(settings->mechanisms, std::vector<std::string>{"ANONYMOUS"});
     ASSERT_EQ(settings->routes.size(), 1U);
-    EXPECT_EQ(settings->routes[0].to_string(), "0.0.0.0/0");
+    EXPECT_EQ(settings->routes[0], dataplane::IpPrefix(*Ipv4Prefix::parse("0.0.0.0/0")));
 }
 
 TEST(ClientConfig, PlainAndAnonymousAreUsedForAUserOnlyWhenWrittenDown) {
@@ -61,7 +61,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("mechanisms": ["CRAM-MD5"])", "dstm-client.mechanisms"},
                     Mistake{R"("mechanisms": ["PLAIN"])", "dstm-client.mechanisms"},
                     Mistake{R"("mechanisms": [])", "dstm-client.mechanisms"},
-                    Mistake{R"("tunnel-type": "v6v4")", "dstm-client.tunnel-type"},
+                    Mistake{R"("tunnel-type": "v5v4")", "dstm-client.tunnel-type"},
                     Mistake{R"("device": "a/b")", "dstm-client.device"},
                     Mistake{R"("device": "longer-than-15-ch")", "dstm-client.device"},
                     Mistake{R"("routes": ["10.0.0.1/8"])", "dstm-client.routes"},
@@ -71,7 +71,41 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("keepalive": 100000)", "dstm-client.keepalive"},
                     Mistake{R"("state-directory": "here")", "dstm-client.state-directory"},
                     Mistake{R"("control-socket": "here")", "dstm-client.control-socket"},
+                    Mistake{R"("transport": "tcp", "tunnel-type": "v6anyv4")",
+                            "dstm-client.transport"},
+                    Mistake{R"("routes": ["0.0.0.0/0"], "tunnel-type": "v6v4")",
+                            "dstm-client.routes"},
+                    Mistake{R"("router": { "inside-interface": "lan0" })", "dstm-client.router"},
+                    Mistake{R"("tunnel-type": "v6v4", "router": {})",
+                            "dstm-client.router.inside-interface"},
+                    Mistake{R"("tunnel-type": "v6v4", "router": { "inside-interface": "lan0", )"
+                            R"("prefix-length": 65 })",
+                            "dstm-client.router.prefix-length"},
+                    Mistake{R"("tunnel-type": "v6v4", "router": { "inside-interface": "lan0", )"
+                            R"("dns-servers": ["ns1.example"] })",
+                            "dstm-client.router.dns-servers"},
+                    Mistake{R"("tunnel-type": "v6v4", "router": { "inside-interface": "lan0", )"
+                            R"("script": "up.sh" })",
+                            "dstm-client.router.script"},
                     Mistake{R"("colour": 1)", "dstm-client.colour"}));
+
+TEST(ClientConfig, V6TypesAreAskedOverIpv4AndRouteIpv6BelowTheNativeRank) {
+    const auto settings = parse_settings(
+        R"({ "dstm-client": { "server": "192.0.2.53", "tunnel-type": "v6anyv4",
+             "router": { "prefix-length": 56, "inside-interface": "lan0",
+                         "dns-servers": ["2001:db8::53"], "script": "/etc/dstm/prefix" } } })",
+        "c");
+    ASSERT_TRUE(settings) << settings.error().front();
+    EXPECT_EQ(settings->tunnel_type, tsp::RequestType::v6anyv4);
+    EXPECT_EQ(settings->routes.at(0), dataplane::IpPrefix(*Ipv6Prefix::parse("::/0")));
+    EXPECT_GT(settings->route_metric, 1024U);
+    ASSERT_TRUE(settings->router);
+    EXPECT_EQ(settings->router->prefix_length, 56);
+    EXPECT_EQ(settings->router->inside_interface, "lan0");
+    EXPECT_EQ(settings->router->script, "/etc/dstm/prefix");
+    EXPECT_FALSE(parse_settings(
+        R"({ "dstm-client": { "server": "2001:db8::1", "tunnel-type": "v6v4" } })", "c"));
+}
 
 TEST(ClientConfig, EveryMistakeIsReportedAtOnce) {
     const auto settings = parse_settings(with("\"port\": 0,\n\"device\": \"a b\",\n\"x\": 1"), "c");

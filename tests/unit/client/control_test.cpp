@@ -24,10 +24,10 @@ struct QuietSignalling final : Signalling {
     void connect(const Target&) override { ++connects; }
     void send(const tsp::TunnelMessage& message) override { last = message.action; }
     void close() override {}
-    std::optional<Ipv6Address> source_towards(const IpEndpoint&) override { return source; }
+    std::optional<IpAddress> source_towards(const IpEndpoint&) override { return source; }
     unsigned connects = 0;
     std::optional<tsp::Action> last;
-    std::optional<Ipv6Address> source = home;
+    std::optional<IpAddress> source = home;
 };
 struct QuietHost final : HostNetwork {
     Result<void> install(const TunnelSpec&) override { return {}; }
@@ -66,7 +66,7 @@ protected:
     }
 
     void come_up() {
-        driver.handle(SessionOpened{home, {*Ipv6Address::parse("2001:db8:3::1"), 3653}});
+        driver.handle(SessionOpened{{home, 0}, {*Ipv6Address::parse("2001:db8:3::1"), 3653}});
         driver.handle(Answered{200, "", offer_message("192.0.2.7", home, 3600), {}});
     }
 

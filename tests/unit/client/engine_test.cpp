@@ -247,7 +247,7 @@ TEST(ClientEngine, RenewalGoesToTheServerThatGaveTheLease) {
                                                  {broker("other.example")}});
             return;
         }
-        world.events.push_back(SessionOpened{home, {*Ipv6Address::parse("2001:db8:3::2"), 3653}});
+        world.events.push_back(SessionOpened{{home, 0}, {*Ipv6Address::parse("2001:db8:3::2"), 3653}});
     };
     world.tell(StartRequested{});
     ASSERT_EQ(world.engine.state(), State::up);
@@ -311,8 +311,8 @@ TEST(ClientEngine, KeepaliveKeepsTheBrokersIntervalWithJitter) {
     EXPECT_LE(longest, 30s);
     EXPECT_LT(shortest, 23500ms) << "the whole range is used";
     EXPECT_GT(longest, 29s);
-    EXPECT_EQ(world.echoes[0].to, *Ipv4Address::parse("192.0.2.1"));
-    EXPECT_EQ(world.echoes[0].from, *Ipv4Address::parse("192.0.2.7"));
+    EXPECT_EQ(world.echoes[0].to, IpAddress(*Ipv4Address::parse("192.0.2.1")));
+    EXPECT_EQ(world.echoes[0].from, IpAddress(*Ipv4Address::parse("192.0.2.7")));
 }
 
 TEST(ClientEngine, ThreeMissesInARowSignalAgainAndTwoDoNot) {
@@ -358,7 +358,7 @@ TEST(ClientEngine, FlappingAddressIsDamped) {
     }
     EXPECT_LE(world.connects.size(), 4U);
     world.pass(3s);
-    EXPECT_EQ(world.engine.binding()->outer, world.source);
+    EXPECT_EQ(world.engine.binding()->outer.address, world.source);
 }
 
 TEST(ClientEngine, OneMoveThatIsReportedInPiecesIsOneMove) {
@@ -368,7 +368,7 @@ TEST(ClientEngine, OneMoveThatIsReportedInPiecesIsOneMove) {
     world.on_connect = [](const Connect&) {};  // it takes its time
     world.tell(OuterAddressChanged{elsewhere});
     world.tell(OuterAddressChanged{elsewhere});
-    world.tell(SessionOpened{elsewhere, {*Ipv6Address::parse("2001:db8:3::1"), 3653}});
+    world.tell(SessionOpened{{elsewhere, 0}, world.peer});
     EXPECT_EQ(world.count(What::moved), 1U);
     world.pass(10s);
     EXPECT_EQ(world.connects.size(), 2U);

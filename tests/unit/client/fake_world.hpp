@@ -33,6 +33,35 @@ inline tsp::TunnelMessage offer_message(const std::string& inner, const Ipv6Addr
     return message;
 }
 
+inline const Ipv4Address home_v4 = *Ipv4Address::parse("198.51.100.10");
+inline const Ipv4Address elsewhere_v4 = *Ipv4Address::parse("203.0.113.10");
+inline const IpEndpoint peer_v4{*Ipv4Address::parse("192.0.2.53"), 3653};
+
+// RFC 5572 Figure 13, with a prefix where one was asked for.
+inline tsp::TunnelMessage offer_message_v6(tsp::RequestType type, const std::string& outer,
+                                           const std::string& prefix = {}) {
+    tsp::TunnelMessage message;
+    message.action = tsp::Action::info;
+    message.type = type;
+    message.lifetime_min = 60;
+    message.lease_seconds = 3600;
+    message.server.emplace();
+    message.server->addresses = {{tsp::AddressType::ipv4, "192.0.2.99", std::nullopt},
+                                 {tsp::AddressType::ipv6, "2001:db8:100::1", std::nullopt}};
+    message.client.emplace();
+    message.client->addresses = {
+        {tsp::AddressType::ipv4, outer, std::nullopt},
+        {tsp::AddressType::ipv6, "2001:0db8:0100:0000:0000:0000:0000:0007", std::nullopt},
+        {tsp::AddressType::dn, "alice.tunnel.example", std::nullopt}};
+    message.client->keepalive = tsp::Keepalive{
+        30, tsp::Address{tsp::AddressType::ipv6, "2001:db8:100::1", std::nullopt}};
+    if (!prefix.empty()) {
+        message.client->router.emplace();
+        message.client->router->prefix = tsp::Prefix{56, prefix};
+    }
+    return message;
+}
+
 class World {
 public:
     enum class Fault { none, lost, temporary, silence };
@@ -42,7 +71,7 @@ public:
     static EngineConfig default_config() {
         EngineConfig config;
         config.servers = {{"dstm.example", 3653}};
-        config.host_id = "0123456789abcdef0123456789abcdef";
+        config.wishes.host_id = "0123456789abcdef0123456789abcdef";
         config.seed = 7;
         return config;
     }
@@ -89,7 +118,9 @@ public:
     Moment now{Instant(std::chrono::hours(1)), from_unix(1'800'000'000)};
 
     // The network and the server.
-    Ipv6Address source = home;
+    IpAddress source = home;
+    IpEndpoint peer{*Ipv6Address::parse("2001:db8:3::1"), 3653};
+    std::function<tsp::TunnelMessage()> offer;  // instead of a v4v6 one
     bool reachable = true;
     bool echo_answers = true;
     std::uint16_t create_status = 200;
@@ -157,7 +188,7 @@ private:
             return;
         }
         session = true;
-        events.push_back(SessionOpened{source, {*Ipv6Address::parse("2001:db8:3::1"), 3653}});
+        events.push_back(SessionOpened{{source, 40000}, peer});
     }
 
     void carry_out(const SendCommand& action) {
@@ -183,8 +214,10 @@ private:
             events.push_back(Answered{create_status, "text", {}, create_brokers});
         } else {
             offered = true;
-            events.push_back(
-                Answered{200, "Success", offer_message(inner, source, lease_seconds), {}});
+            const auto message =
+                offer ? offer()
+                      : offer_message(inner, std::get<Ipv6Address>(source), lease_seconds);
+            events.push_back(Answered{200, "Success", message, {}});
         }
     }
 

@@ -24,7 +24,8 @@ using namespace std::chrono_literals;
 const HostChanges changes{"dstmtest0",
                           *Ipv4Address::parse("192.0.2.7"),
                           {*Ipv4Prefix::parse("0.0.0.0/0"), *Ipv4Prefix::parse("198.51.100.0/24")},
-                          1024};
+                          1024,
+                          std::nullopt};
 
 TEST(ClientState, HostIdIsMadeOnceWith0600AndStays) {
     TemporaryDirectory directory;
@@ -68,6 +69,22 @@ TEST(ClientState, RecordOfChangesSurvivesAKill) {
     EXPECT_EQ(after->recorded(), changes);
     after->forget();
     EXPECT_FALSE(after->recorded());
+}
+
+TEST(ClientState, RecordOfAnIpv6TunnelWithAPrefixIsReadBack) {
+    TemporaryDirectory directory;
+    auto state = StateDirectory::open(directory.path());
+    const HostChanges v6{"dstmtest0",
+                         *Ipv6Address::parse("2001:db8:100::7"),
+                         {*Ipv6Prefix::parse("::/0")},
+                         2048,
+                         InsideChanges{*Ipv6Prefix::parse("2001:db8:200::/56"),
+                                       "lan0",
+                                       "/etc/dstm/prefix",
+                                       {{"net/ipv6/conf/wan0/accept_ra", "1"},
+                                        {"net/ipv6/conf/all/forwarding", "0"}}}};
+    ASSERT_TRUE(state->record(v6));
+    EXPECT_EQ(state->recorded(), v6);
 }
 
 TEST(ClientState, RecordCutAtAnyByteIsNoRecordAndDoesNoHarm) {

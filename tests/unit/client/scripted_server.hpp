@@ -21,8 +21,9 @@ class ScriptedServer {
 public:
     static constexpr std::size_t never = static_cast<std::size_t>(-1);
 
-    ScriptedServer(asio::io_context& context, std::vector<Step> script)
-        : acceptor_(context, {asio::ip::address_v6::loopback(), 0}),
+    ScriptedServer(asio::io_context& context, std::vector<Step> script,
+                   const asio::ip::address& address = asio::ip::address_v6::loopback())
+        : acceptor_(context, {address, 0}),
           socket_(context),
           script_(std::move(script)) {
         acceptor_.async_accept(socket_, [this](const ErrorCodeOfAsio& error) {

@@ -96,7 +96,7 @@ TEST_F(TcpSignallingTest, WholeDialogueAndTheAcceptArrivesBeforeTheClose) {
     ASSERT_TRUE(reached([&] { return server.peer_closed; }));
     const auto* opened = first<SessionOpened>();
     ASSERT_NE(opened, nullptr);
-    EXPECT_EQ(opened->local, *Ipv6Address::parse("::1"));
+    EXPECT_EQ(opened->local.address, IpAddress(*Ipv6Address::parse("::1")));
     EXPECT_EQ(opened->peer.port, server.port());
     const auto* answered = first<Answered>();
     ASSERT_NE(answered, nullptr);
@@ -216,7 +216,7 @@ TEST_F(TcpSignallingTest, CloseInTheMiddleTellsNothing) {
 TEST_F(TcpSignallingTest, SourceTowardsAPeerIsTheKernelsChoice) {
     start({"::1", 1});
     EXPECT_EQ(signalling->source_towards({*Ipv6Address::parse("::1"), 3653}),
-              Ipv6Address::parse("::1"));
+              parse_ip_address("::1"));
     EXPECT_FALSE(signalling->source_towards({*Ipv4Address::parse("127.0.0.1"), 3653}));
 }
 

@@ -1,75 +1,17 @@
 // Signalling by UDP against a scripted peer on ::1, and the way from one transport to the other.
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <array>
 
 #include "client/net/signalling.hpp"
 #include "common/io/real_clock.hpp"
 #include "scripted_server.hpp"
+#include "udp_script.hpp"
 
 namespace dstm::client {
 namespace {
 
 using namespace std::chrono_literals;
-
-std::string framed(const std::string& body) {
-    return "Content-length: " + std::to_string(body.size()) + "\r\n" + body;
-}
-
-const std::string info =
-    framed("200 Success\r\n<tunnel action=\"info\" type=\"v4v6\" lifetime=\"60\"><server>"
-           "<address type=\"ipv4\">192.0.2.1</address>"
-           "<address type=\"ipv6\">2001:db8:2::1</address></server><client>"
-           "<address type=\"ipv4\">192.0.2.7</address>"
-           "<address type=\"ipv6\">::1</address></client></tunnel>\r\n");
-
-// Answers by what a datagram holds; loses the first copies of each if told so.
-class UdpScript {
-public:
-    explicit UdpScript(asio::io_context& context)
-        : socket_(context, {asio::ip::address_v6::loopback(), 0}) {
-        read();
-    }
-    [[nodiscard]] std::uint16_t port() const { return socket_.local_endpoint().port(); }
-
-    bool is_silent = false;
-    std::string silent_to;  // datagrams that hold this are lost, `losses` of them
-    int losses = 0;
-    std::vector<std::string> datagrams;
-    [[nodiscard]] int count(const std::string& what) const {
-        return static_cast<int>(std::count_if(
-            datagrams.begin(), datagrams.end(),
-            [&](const auto& one) { return one.find(what) != std::string::npos; }));
-    }
-
-private:
-    void read() {
-        socket_.async_receive_from(asio::buffer(buffer_), peer_,
-                                   [this](const ErrorCodeOfAsio& error, std::size_t size) {
-                                       if (error) return;
-                                       answer({buffer_.data(), size});
-                                       read();
-                                   });
-    }
-    void answer(const std::string& datagram) {
-        datagrams.push_back(datagram);
-        const auto packet = tsp::decode_udp_packet(datagram);
-        if (is_silent || !packet) return;
-        const auto has = [&](const char* word) {
-            return packet->data.find(word) != std::string_view::npos;
-        };
-        if (!silent_to.empty() && has(silent_to.c_str()) && losses-- > 0) return;
-        std::string reply;
-        if (has("VERSION")) reply = "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n";
-        if (has("AUTHENTICATE")) reply = "200 Success\r\n";
-        if (has("create")) reply = info;
-        socket_.send_to(asio::buffer(tsp::encode_udp_packet({packet->header, reply})), peer_);
-    }
-    asio::ip::udp::socket socket_;
-    asio::ip::udp::endpoint peer_;
-    std::array<char, 4096> buffer_{};
-};
 
 class UdpSignallingTest : public testing::Test {
 protected:
@@ -131,7 +73,7 @@ TEST_F(UdpSignallingTest, WholeDialogue) {
     ASSERT_TRUE(reached([&] { return server.count("accept") == 1; }));
     const auto* opened = first<SessionOpened>();
     ASSERT_NE(opened, nullptr);
-    EXPECT_EQ(opened->local, *Ipv6Address::parse("::1"));
+    EXPECT_EQ(opened->local.address, IpAddress(*Ipv6Address::parse("::1")));
     EXPECT_EQ(opened->peer.port, server.port());
     ASSERT_NE(first<Answered>(), nullptr);
     EXPECT_EQ(first<Answered>()->status, 200);

@@ -34,19 +34,21 @@ TEST_F(ClientCarrier, MoveForgetsWhatWasKnownOfTheOldPath) {
     const auto big = sized("192.0.2.7", "203.0.113.80", 1400, true);
     const auto sent = world.down(big).verdict.packet;
     EXPECT_EQ(load_ipv4(world.relay(2, 0, 1280, sent).verdict.answer, 12), v4("192.0.2.7"));
-    EXPECT_EQ(world.carrier().client_path_mtu(start), 1280u);
+    EXPECT_EQ(world.carrier().client_path(start)->mtu, 1280u);
     world.add(make_spec("192.0.2.7", "2001:db8:1::6", 2));
-    EXPECT_EQ(world.carrier().client_path_mtu(start), 1500u);
+    EXPECT_EQ(world.carrier().client_path(start)->mtu, 1500u);
 }
 
 TEST(ClientCarrierWithoutTunnel, CarriesNothing) {
     CarrierWorld world(client_config());
     EXPECT_EQ(world.down(plain("192.0.2.7", "203.0.113.80")).verdict.counter, "no_tunnel");
-    EXPECT_EQ(world.carrier().client_path_mtu(start), std::nullopt);
+    EXPECT_FALSE(world.carrier().client_path(start));
 }
 
 TEST(CarrierAdd, RefusesWhatCannotBe) {
-    Carrier carrier(endpoint_config(), [](const auto&) { return 1500u; });
+    auto config = endpoint_config();
+    config.udp_port = 0;
+    Carrier carrier(config, [](const auto&) { return 1500u; });
     const auto good = make_spec("192.0.2.7", "2001:db8:1::5");
     const auto code_after = [&](const std::function<void(TunnelSpec&)>& change) {
         auto spec = good;
@@ -54,7 +56,7 @@ TEST(CarrierAdd, RefusesWhatCannotBe) {
         return carrier.add(spec, start).error().code;
     };
     using Spec = TunnelSpec;
-    EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6v4; }), ErrorCode::refused);
+    EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6v4; }), ErrorCode::invalid);
     EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6udpv4; }), ErrorCode::refused);
     for (const auto* inner : {"192.0.3.7", "192.0.2.1", "224.0.0.1"}) {
         EXPECT_EQ(code_after([&](Spec& s) { s.inner = v4(inner); }), ErrorCode::invalid) << inner;

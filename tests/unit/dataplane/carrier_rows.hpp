@@ -60,10 +60,11 @@ inline void expect_same(const Outcome& outcome, const model::Verdict& wanted,
     EXPECT_EQ(outcome.moved, counters_of(wanted)) << description;
 }
 
-inline void expect_rows_up(CarrierWorld& world, const Ipv6Address& outer_source,
-                           const std::vector<Row>& rows) {
+inline void expect_rows_up(CarrierWorld& world, const Peer& from, const std::vector<Row>& rows) {
+    const auto to = from.type == TunnelType::v4v6 ? IpEndpoint{endpoint_outer, 0}
+                                                  : IpEndpoint{endpoint_outer_ipv4, endpoint_port};
     for (const auto& row : rows) {
-        const auto outer = make_ipv6(outer_source, endpoint_outer, 0, 4, row.in);
+        const auto outer = make_outer(from.type, from.endpoint, to, 0, row.in);
         const auto outcome = world.up(outer);
         EXPECT_EQ(outcome.verdict.counter, row.counter) << row.description;
         EXPECT_EQ(outcome.verdict.packet, row.out) << row.description;
@@ -71,16 +72,32 @@ inline void expect_rows_up(CarrierWorld& world, const Ipv6Address& outer_source,
     }
 }
 
-inline void expect_rows_down(CarrierWorld& world, const Ipv6Address& from, const Ipv6Address& to,
+inline void expect_rows_up(CarrierWorld& world, const Ipv6Address& outer_source,
+                           const std::vector<Row>& rows) {
+    expect_rows_up(world, Peer{TunnelType::v4v6, {outer_source, 0}}, rows);
+}
+
+// `from` and `to` are the outer ends, of the type of `to`.
+inline void expect_rows_down(CarrierWorld& world, const IpEndpoint& from, const Peer& to,
                              const std::vector<Row>& rows) {
     for (const auto& row : rows) {
         const auto outcome = world.down(row.in);
         EXPECT_EQ(outcome.verdict.counter, row.counter) << row.description;
-        const auto wanted =
-            row.out.empty() ? Packet() : make_ipv6(from, to, row.out.at(1), 4, row.out);
+        Packet wanted;
+        if (!row.out.empty()) {
+            const auto word = load16(row.out, 0);
+            const auto traffic_class = word >> 12 == 6 ? word >> 4 : word;
+            wanted = make_outer(to.type, from, to.endpoint,
+                                static_cast<std::uint8_t>(traffic_class), row.out);
+        }
         EXPECT_EQ(outcome.verdict.packet, wanted) << row.description;
         expect_same(outcome, world.model_down(row.in), row.description);
     }
+}
+
+inline void expect_rows_down(CarrierWorld& world, const Ipv6Address& from, const Ipv6Address& to,
+                             const std::vector<Row>& rows) {
+    expect_rows_down(world, IpEndpoint{from, 0}, Peer{TunnelType::v4v6, {to, 0}}, rows);
 }
 
 }  // namespace dstm::dataplane::testing

@@ -109,7 +109,7 @@ TEST_F(EndpointCarrier, DownCopiesTheTrafficClassAndKnowsItsTunnels) {
         {{"plain", good, "", good},
          {"DSCP and CE", make_ipv4(marked), "", make_ipv4(marked)},
          {"no tunnel", plain("203.0.113.80", "192.0.2.9"), "no_tunnel", {}},
-         {"IPv6 from the host", changed(good, 0, 0x60), "inner_bad_version", {}},
+         {"neither IPv4 nor IPv6", changed(good, 0, 0x75), "inner_bad_version", {}},
          {"hairpin", plain("192.0.2.8", "192.0.2.7"), "", plain("192.0.2.8", "192.0.2.7")}});
 }
 

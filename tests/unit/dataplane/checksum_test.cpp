@@ -1,8 +1,9 @@
-// Checksums that were left to hardware which is not there (inner_packet.hpp).
+// Checksums that were left to hardware which is not there (transport.hpp).
 #include <gtest/gtest.h>
 
 #include "bpf/packets.hpp"
-#include "common/dataplane/inner_packet.hpp"
+#include "common/dataplane/transport.hpp"
+#include "support/packets.hpp"
 
 namespace dstm::dataplane {
 namespace {
@@ -39,6 +40,28 @@ TEST(CompleteChecksum, OfUdpIsFinished) {
     covered.insert(covered.end(),
                    {0, 17, static_cast<std::uint8_t>(size >> 8), static_cast<std::uint8_t>(size)});
     EXPECT_EQ(internet_checksum(covered), 0);
+}
+
+TEST(CompleteChecksum, OfTcpOverIpv6IsFinishedBehindExtensionHeadersToo) {
+    packets::Ipv6Fields fields;
+    fields.source = packets::v6("2001:db8:100::7");
+    fields.destination = packets::v6("2001:db8:3::80");
+    for (const auto& extension : {packets::Packet(), packets::Packet{6, 0, 1, 4, 0, 0, 0, 0}}) {
+        fields.next_header = 60;
+        fields.payload = extension;
+        const auto right = packets::make_syn(fields, {2, 4, 0x05, 0xb4});
+        const auto at = 40 + extension.size();
+        auto packet = right;
+        store16(packet, at + 16, 0);
+        // The sum of the pseudo-header alone: over a packet that is all zero behind its header.
+        packets::Packet header_only(packet);
+        std::fill(header_only.begin() + static_cast<std::ptrdiff_t>(at), header_only.end(), 0);
+        const auto sum = packets::ipv6_checksum_error(header_only, 6, at);
+        store16(packet, at + 16, static_cast<std::uint16_t>(~sum));
+        ASSERT_NE(packet, right);
+        complete_checksum(packet);
+        EXPECT_EQ(packet, right);
+    }
 }
 
 TEST(CompleteChecksum, ThatIsRightOrWrongStaysAsItIs) {

@@ -44,6 +44,14 @@ TEST(PathMtu, NeverGoesBelowTheMinimumOfIpv6) {
     EXPECT_TRUE(path.lower(1280, start));
 }
 
+TEST(PathMtu, OfIpv4NeverGoesBelowWhatIpv6NeedsInside) {
+    PathMtu path(1500, path_mtu_floor(TunnelType::v6udpv4));
+    EXPECT_FALSE(path.lower(1307, start));
+    EXPECT_TRUE(path.lower(1308, start));
+    path.set_link(576);
+    EXPECT_EQ(path.value(start), 1308u);
+}
+
 TEST(RateLimit, AllowsABurstAndThenTheRate) {
     RateLimit limit(10, 3);
     for (int i = 0; i < 3; ++i) EXPECT_TRUE(limit.allows_one(start));

@@ -66,12 +66,13 @@ public:
         return host_.in([&] { return plane_.value()->add(spec); });
     }
     Result<void> remove(const std::string& inner, Generation up_to = 1) {
-        return host_.in([&] { return plane_.value()->remove(v4(inner), up_to); });
+        return host_.in(
+            [&] { return plane_.value()->remove(parse_ip_address(inner).value(), up_to); });
     }
     [[nodiscard]] std::uint64_t dropped(const std::string& name) {
         return plane_.value()->drops().at(name);
     }
-    [[nodiscard]] DataPlane& plane() { return *plane_.value(); }
+    [[nodiscard]] DataPlane& plane() const { return *plane_.value(); }
 
 private:
     const Namespace& host_;

@@ -3,10 +3,14 @@
 #include <csignal>
 #include <thread>
 
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "tests/unit/dataplane/hand_made_client.hpp"
+#include "tests/unit/dataplane/traffic.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
-#include "tests/unit/dataplane/tun_traffic.hpp"
 
 namespace dstm::dataplane::testing {
 namespace {

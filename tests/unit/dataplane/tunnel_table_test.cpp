@@ -9,12 +9,11 @@ class Table : public ::testing::Test {
 protected:
     void put(const TunnelSpec& spec) {
         ASSERT_TRUE(table.check_put(spec));
-        table.put(spec, std::get<Ipv6Address>(spec.outer_client.address), PathMtu(1500),
-                  start.instant);
+        table.put(spec, {spec.type, spec.outer_client}, PathMtu(1500), start.instant);
     }
     TunnelTable table{2};
-    const Ipv6Address outer = v6("2001:db8:1::5");
-    const Ipv6Address other_outer = v6("2001:db8:1::6");
+    const Peer outer{TunnelType::v4v6, {v6("2001:db8:1::5"), 0}};
+    const Peer other_outer{TunnelType::v4v6, {v6("2001:db8:1::6"), 0}};
 };
 
 TEST_F(Table, NewerReplacesAndTheCountersLiveOn) {
@@ -23,7 +22,7 @@ TEST_F(Table, NewerReplacesAndTheCountersLiveOn) {
     put(make_spec("192.0.2.7", "2001:db8:1::6", 6));
     ASSERT_EQ(table.size(), 1u);
     EXPECT_EQ(table.list().at(0).counters.packets_up, 42u);
-    EXPECT_EQ(table.find(v4("192.0.2.7"))->far_end->address, other_outer);
+    EXPECT_EQ(table.find(v4("192.0.2.7"))->far_end->peer, other_outer);
     EXPECT_EQ(table.find_far_end(outer), nullptr) << "nothing leads there any more";
 }
 
@@ -62,6 +61,53 @@ TEST_F(Table, FullRefusesNewOnesAndReplacesOldOnes) {
     put(make_spec("192.0.2.8", "2001:db8:1::5", 2));
     ASSERT_TRUE(table.remove(v4("192.0.2.7"), 1));
     put(third);
+}
+
+TunnelSpec with_prefix(const std::string& inner, const std::string& prefix,
+                       Generation generation = 1) {
+    auto spec = make_v6_spec(inner, "192.0.2.99", 0, generation);
+    if (!prefix.empty()) spec.inner_prefix = Ipv6Prefix::parse(prefix).value();
+    return spec;
+}
+
+TEST_F(Table, HolderIsFoundByItsAddressElseByTheLongestPrefix) {
+    put(with_prefix("2001:db8:100::7", "2001:db8:200::/48"));
+    put(with_prefix("2001:db8:200::8", "2001:db8:200:ab00::/56"));
+    const auto holder = [&](const std::string& address) -> std::string {
+        const auto* found = table.holder_of(v6(address));
+        return found == nullptr ? "nobody" : to_string(found->spec.inner);
+    };
+    EXPECT_EQ(holder("2001:db8:100::7"), "2001:db8:100::7");
+    EXPECT_EQ(holder("2001:db8:100::8"), "nobody");
+    EXPECT_EQ(holder("2001:db8:200::1"), "2001:db8:100::7");
+    EXPECT_EQ(holder("2001:db8:200:ffff:ffff:ffff:ffff:ffff"), "2001:db8:100::7");
+    EXPECT_EQ(holder("2001:db8:201::"), "nobody");
+    EXPECT_EQ(holder("2001:db8:200:abff::1"), "2001:db8:200::8");
+    EXPECT_EQ(holder("2001:db8:200:ac00::1"), "2001:db8:100::7");
+    EXPECT_EQ(holder("2001:db8:200::8"), "2001:db8:200::8") << "an address before any prefix";
+    EXPECT_EQ(table.holder_of(v4("192.0.2.7")), nullptr);
+}
+
+TEST_F(Table, PrefixGoesWithItsTunnelAndToWhomItIsGivenLast) {
+    put(with_prefix("2001:db8:100::7", "2001:db8:200::/48"));
+    put(with_prefix("2001:db8:100::7", "2001:db8:201::/48", 2));
+    EXPECT_EQ(table.holder_of(v6("2001:db8:200::1")), nullptr) << "it has another one now";
+    put(with_prefix("2001:db8:100::8", "2001:db8:201::/48", 3));
+    const auto* second = table.find(v6("2001:db8:100::8"));
+    EXPECT_EQ(table.holder_of(v6("2001:db8:201::1")), second);
+    ASSERT_TRUE(table.remove(v6("2001:db8:100::7"), 2));
+    EXPECT_EQ(table.holder_of(v6("2001:db8:201::1")), second) << "it was not the first one's";
+    ASSERT_TRUE(table.remove(v6("2001:db8:100::8"), 3));
+    EXPECT_EQ(table.holder_of(v6("2001:db8:201::1")), nullptr);
+}
+
+TEST_F(Table, FarEndsOfTwoEncapsulationsAreTwo) {
+    put(make_v6_spec("2001:db8:100::7", "192.0.2.99"));
+    put(make_v6_spec("2001:db8:100::8", "192.0.2.99", 40000));
+    const IpEndpoint with_port{v4("192.0.2.99"), 40000};
+    EXPECT_NE(table.find_far_end({TunnelType::v6udpv4, with_port}), nullptr);
+    EXPECT_EQ(table.find_far_end({TunnelType::v6v4, with_port}), nullptr);
+    EXPECT_EQ(table.find_far_end({TunnelType::v6udpv4, {v4("192.0.2.99"), 40001}}), nullptr);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <random>
+#include <set>
 
 #include "dstm-server/broker/binding_table.hpp"
 #include "dstm-server/broker/client_id.hpp"
@@ -19,8 +20,26 @@ BindingContext random_context(std::mt19937& random) {
     context.user = "user" + std::to_string(random() % 3);
     context.outer_client.address =
         *parse_ip_address("2001:db8::" + std::to_string(1 + random() % 3));
+    context.outer_client.port = static_cast<std::uint16_t>(random() % 2);
     context.endpoint = "tep" + std::to_string(random() % 2);
     return context;
+}
+
+// Who else has or is about to have a tunnel there.
+void expect_others(const BindingTable& table, const std::map<ClientId, Entry>& model,
+                   const IpEndpoint& outer) {
+    for (const auto& [except, ignored] : model) {
+        std::set<ClientId> others;
+        for (const auto& [id, entry] : model) {
+            const bool is_there =
+                (entry.active && entry.active->context.outer_client == outer) ||
+                (entry.reserved && entry.reserved->outer_client == outer);
+            if (is_there && id != except) others.insert(id);
+        }
+        const auto other = table.other_at(outer, except);
+        ASSERT_EQ(other.has_value(), !others.empty());
+        ASSERT_TRUE(!other || others.contains(*other));
+    }
 }
 
 void expect_counts(const BindingTable& table, const std::map<ClientId, Entry>& model) {
@@ -28,6 +47,7 @@ void expect_counts(const BindingTable& table, const std::map<ClientId, Entry>& m
         const std::string user = "user" + std::to_string(n);
         const IpAddress source = *parse_ip_address("2001:db8::" + std::to_string(1 + n));
         const std::string endpoint = "tep" + std::to_string(n);
+        for (const std::uint16_t port : std::vector<std::uint16_t>{0, 1}) expect_others(table, model, {source, port});
         for (const auto& [except, ignored] : model) {
             std::size_t of_user = 0, of_source = 0, of_endpoint = 0;
             for (const auto& [id, entry] : model) {
@@ -50,13 +70,16 @@ TEST(BindingTable, CountsAreThoseOfARecountAfterAnyChange) {
     std::mt19937 random(20260101);
     BindingTable table;
     std::map<ClientId, Entry> model;
-    for (int i = 0; i < 5; ++i) model[make_client_id("user", std::to_string(i))];
+    for (int i = 0; i < 5; ++i) model[make_client_id(Family::v4, "user", std::to_string(i))];
     for (int step = 0; step < 2000; ++step) {
         auto& [id, entry] = *std::next(model.begin(), random() % model.size());
         const BindingContext context = random_context(random);
         switch (random() % 4) {
             case 0:
-                entry.active = Lease{Ipv4Address(1), id, 60, {}, context};
+                entry.active.emplace();
+                entry.active->address = Ipv4Address(1);
+                entry.active->client_id = id;
+                entry.active->context = context;
                 table.set_active(*entry.active);
                 break;
             case 1:

@@ -115,7 +115,7 @@ TEST_F(BrokerCreate, AuditLineSaysWhoHasWhat) {
     const AuditRecord& line = world.audit.records.front();
     EXPECT_EQ(line.event, AuditRecord::Event::started);
     EXPECT_EQ(line.user, "alice");
-    EXPECT_EQ(line.inner, IpAddress(*address));
+    EXPECT_EQ(line.inner, *address);
     EXPECT_EQ(to_string(line.outer_client.address), alice_at);
     EXPECT_EQ(line.endpoint, "tep1");
     EXPECT_EQ(line.expires_at, world.kea.leases.at(*address).expires_at);

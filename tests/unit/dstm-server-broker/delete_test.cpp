@@ -34,7 +34,7 @@ protected:
     }
 
     BrokerWorld world;
-    Ipv4Address address;
+    IpAddress address;
 };
 
 TEST_F(BrokerDelete, TakesTheTunnelOffThenFreesTheLeaseThenAnswers) {

@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <set>
+#include <string_view>
 
 #include "support/broker_world.hpp"
 
@@ -17,6 +18,9 @@ using tsp::Status;
 
 const char* const home = "2001:db8:1::a";
 const char* const away = "2001:db8:9::a";
+const char* const home_v4 = "203.0.113.1";
+const char* const away_v4 = "203.0.113.9";
+const char* const nat = "203.0.113.200";
 
 enum class Failure {
     refused,
@@ -53,23 +57,32 @@ enum class Then { accept, reject, disconnect };
 
 struct Script {
     const char* name;
-    bool has_previous;   // a binding at home, accepted before
-    const char* source;  // nullptr: a delete from home
+    const char* previous;  // from where a binding was accepted before; nullptr: there is none
+    const char* source;    // nullptr: a delete from there
     Then then;
     int endpoints;
+    const char* relay = "";  // the create comes through this endpoint, and asks for a prefix
 };
 
 const Script scripts[] = {
-    {"Create", false, home, Then::accept, 1},
-    {"CreateWithTwoEndpoints", false, home, Then::accept, 2},
-    {"CreateAndReject", false, home, Then::reject, 2},
-    {"CreateAndDisconnect", false, home, Then::disconnect, 1},
-    {"Renew", true, home, Then::accept, 1},
-    {"RenewAndReject", true, home, Then::reject, 2},
-    {"Move", true, away, Then::accept, 2},
-    {"MoveAndReject", true, away, Then::reject, 1},
-    {"MoveAndDisconnect", true, away, Then::disconnect, 2},
-    {"Delete", true, nullptr, Then::disconnect, 2},
+    {"Create", nullptr, home, Then::accept, 1},
+    {"CreateWithTwoEndpoints", nullptr, home, Then::accept, 2},
+    {"CreateAndReject", nullptr, home, Then::reject, 2},
+    {"CreateAndDisconnect", nullptr, home, Then::disconnect, 1},
+    {"Renew", home, home, Then::accept, 1},
+    {"RenewAndReject", home, home, Then::reject, 2},
+    {"Move", home, away, Then::accept, 2},
+    {"MoveAndReject", home, away, Then::reject, 1},
+    {"MoveAndDisconnect", home, away, Then::disconnect, 2},
+    {"Delete", home, nullptr, Then::disconnect, 2},
+    {"CreateV6", nullptr, home_v4, Then::accept, 2},
+    {"CreateV6AndReject", nullptr, home_v4, Then::reject, 1},
+    {"MoveV6", home_v4, away_v4, Then::accept, 2},
+    {"CreateBehindNat", nullptr, nat, Then::accept, 2, "tep1"},
+    {"CreateBehindNatAndReject", nullptr, nat, Then::reject, 1, "tep1"},
+    {"MoveBehindNat", home_v4, nat, Then::accept, 2, "tep1"},
+    {"MoveBehindNatAndReject", home_v4, nat, Then::reject, 2, "tep1"},
+    {"DeleteV6", home_v4, nullptr, Then::disconnect, 2},
 };
 
 class Play {
@@ -79,17 +92,22 @@ public:
         for (int i = 1; i <= script.endpoints; ++i) world_.add_endpoint("tep" + std::to_string(i));
         world_.start_server();
         world_.scheduler.run_for(std::chrono::seconds(1));
-        if (script.has_previous) previous_ = world_.set_up("alice", home);
+        if (script.previous != nullptr) previous_ = world_.set_up("alice", script.previous);
         world_.scheduler.run_for(std::chrono::minutes(2));
     }
 
     void play() {
         world_.fates = [this](std::string_view) { return next_fate(); };
-        dialogue_ = world_.open("alice", script_.source == nullptr ? home : script_.source);
+        const char* source = script_.source == nullptr ? script_.previous : script_.source;
+        is_v4_ = std::string_view(source).find(':') != std::string_view::npos;
+        dialogue_ = world_.open("alice", source, script_.relay);
         if (script_.source == nullptr) {
             world_.ask_delete(dialogue_);
-        } else {
+        } else if (dialogue_->relay.empty()) {
             world_.ask_create(dialogue_);
+        } else {
+            const auto message = BrokerWorld::create_message(*dialogue_);
+            world_.ask(dialogue_, BrokerWorld::with_router(message, 56));
         }
         world_.scheduler.run_until([this] { return dialogue_->is_answered(); },
                                    std::chrono::seconds(20));
@@ -146,7 +164,7 @@ private:
     }
 
     void check_outcome() {
-        const auto& leases = world_.kea.leases;
+        const auto& leases = kea().leases;
         if (script_.source == nullptr) {
             if (succeeded()) {
                 EXPECT_THAT(leases, IsEmpty());
@@ -158,15 +176,18 @@ private:
             EXPECT_EQ(outer(), script_.source);
         } else if (previous_) {
             ASSERT_EQ(leases.size(), 1U);
-            EXPECT_EQ(outer(), home);
+            EXPECT_EQ(outer(), script_.previous);
             EXPECT_EQ(leases.begin()->first, *previous_);
         } else {
             EXPECT_THAT(leases, IsEmpty());
         }
     }
 
-    [[nodiscard]] std::string outer() const {
-        return to_string(world_.kea.leases.begin()->second.context.outer_client.address);
+    // The one of Kea's servers that the script is about.
+    [[nodiscard]] MemoryKea& kea() { return is_v4_ ? world_.kea : world_.kea6; }
+
+    [[nodiscard]] std::string outer() {
+        return to_string(kea().leases.begin()->second.context.outer_client.address);
     }
 
     Fate next_fate() {
@@ -203,7 +224,7 @@ private:
                 return;
             case Failure::kea_lost:
                 fate.answer_after = late;
-                world_.scheduler.post(in_the_middle, [this] { world_.kea.stop(); });
+                world_.scheduler.post(in_the_middle, [this] { kea().stop(); });
                 return;
             case Failure::endpoint_lost:
             case Failure::endpoint_lost_and_back:
@@ -226,8 +247,8 @@ private:
             case Failure::lease_deleted:
                 fate.answer_after = late;
                 world_.scheduler.post(in_the_middle, [this] {
-                    if (world_.kea.leases.empty()) return;
-                    world_.kea.end(world_.kea.leases.begin()->first, server::LeaseEnd::deleted);
+                    if (kea().leases.empty()) return;
+                    kea().end(kea().leases.begin()->first, server::LeaseEnd::deleted);
                 });
                 return;
             case Failure::server_killed:
@@ -242,7 +263,8 @@ private:
     Script script_;
     std::vector<Injection> injections_;
     BrokerWorld world_;
-    std::optional<Ipv4Address> previous_;
+    bool is_v4_ = true;  // an IPv4 address is leased
+    std::optional<IpAddress> previous_;
     std::shared_ptr<Dialogue> dialogue_;
     std::size_t steps_ = 0;
     std::set<Failure> happened_;

@@ -22,8 +22,13 @@ protected:
         world.scheduler.run_for(std::chrono::seconds(1));
         address = world.set_up("alice", home).value();
     }
+    // Of the lease that was given after ours.
+    [[nodiscard]] IpAddress next_address() const {
+        return Ipv4Address(std::get<Ipv4Address>(address).host_order() + 1);
+    }
+
     BrokerWorld world;
-    Ipv4Address address;
+    IpAddress address;
 };
 
 TEST_F(BrokerLeaseEvents, EachWayToEndTakesTheTunnelDownAndSaysWhy) {
@@ -49,7 +54,7 @@ TEST_F(BrokerLeaseEvents, LateEventDoesNotTouchANewerBinding) {
     const Lease old = world.kea.leases.at(address);
     ASSERT_EQ(world.set_up("alice", home), address);
     const std::size_t lines = world.audit.records.size();
-    world.broker().on_lease_ended(old, LeaseEnd::expired);
+    world.kea.announce(old, LeaseEnd::expired);
     world.scheduler.run_for(std::chrono::seconds(1));
     EXPECT_TRUE(world.endpoints.at("tep1").tunnels.contains(address));
     EXPECT_EQ(world.broker().status().bindings, 1U);
@@ -68,7 +73,7 @@ TEST_F(BrokerLeaseEvents, OfferWhoseLeaseIsDeletedIsTakenDown) {
     const auto dialogue = world.open("bob", home);
     world.ask_create(dialogue);
     ASSERT_TRUE(world.wait_answer(dialogue));
-    world.kea.end(Ipv4Address(address.host_order() + 1), LeaseEnd::deleted);
+    world.kea.end(next_address(), LeaseEnd::deleted);
     world.scheduler.run_for(std::chrono::seconds(1));
     EXPECT_EQ(world.endpoints.at("tep1").tunnels.size(), 1U);
     world.broker().accept(dialogue->session);
@@ -86,7 +91,7 @@ TEST_F(BrokerLeaseEvents, LeaseDeletedDuringInstallIsNotOffered) {
     const auto dialogue = world.open("bob", home);
     world.ask_create(dialogue);
     world.scheduler.run_for(std::chrono::seconds(1));
-    world.kea.end(Ipv4Address(address.host_order() + 1), LeaseEnd::deleted);
+    world.kea.end(next_address(), LeaseEnd::deleted);
     ASSERT_TRUE(world.wait_answer(dialogue));
     EXPECT_EQ(dialogue->status(), Status::too_busy);
     world.settle();

@@ -28,7 +28,7 @@ class Terms : public testing::TestWithParam<Row> {};
 TEST_P(Terms, CreateIsAnsweredAsTheTableSays) {
     TunnelMessage message = BrokerWorld::create_message(source);
     GetParam().change(message);
-    const Asker asker{"alice", *parse_ip_address(source)};
+    const Asker asker{"alice", {*parse_ip_address(source), 40000}};
     const auto terms = read_create(BrokerConfig{}, asker, message);
     EXPECT_EQ(terms ? Status::success : terms.error().status, GetParam().status);
 }
@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(TermsSource, OtherSourceIsAcceptedWhereTheOperatorAllowsIt) {
     BrokerConfig config;
     config.allow_other_source = true;
-    const Asker asker{"alice", *parse_ip_address("192.0.2.99")};
+    const Asker asker{"alice", {*parse_ip_address("192.0.2.99"), 40000}};
     EXPECT_TRUE(read_create(config, asker, BrokerWorld::create_message(source)));
     config.allow_other_source = false;
     EXPECT_FALSE(read_create(config, asker, BrokerWorld::create_message(source)));
@@ -83,10 +83,10 @@ TEST(TermsSource, OtherSourceIsAcceptedWhereTheOperatorAllowsIt) {
 
 // printf 'dstm\0alice\0lab-7' | sha256sum
 TEST(ClientIdTest, IsTheStartOfTheDigest) {
-    const ClientId id = make_client_id("alice", "lab-7");
+    const ClientId id = make_client_id(Family::v4, "alice", "lab-7");
     ASSERT_EQ(id.size(), 20U);
     EXPECT_EQ(id[0], 0);
-    EXPECT_EQ(id, make_client_id("alice", "lab-7"));
+    EXPECT_EQ(id, make_client_id(Family::v4, "alice", "lab-7"));
     const ClientId expected{0x00, 0x3d, 0xa3, 0x3b, 0x72, 0x16, 0x19, 0x65, 0xa3, 0x55,
                             0xec, 0x91, 0x94, 0xa6, 0x0e, 0xa2, 0x0b, 0x27, 0xda, 0x04};
     EXPECT_EQ(id, expected);
@@ -99,8 +99,11 @@ TEST(ClientIdTest, NoTwoPairsAreOne) {
         {string("a\0b", 3), ""}, {"a", "b"},          {"", ""},         {string(1, '\0'), ""},
         {string("a\0", 2), "b"}, {"", "2001:db8::1"}, {"bob", "lab"},   {"bo", "blab"}};
     std::set<ClientId> ids;
-    for (const auto& [user, host] : pairs) ids.insert(make_client_id(user, host));
-    EXPECT_EQ(ids.size(), pairs.size());
+    for (const auto& [user, host] : pairs) {
+        ids.insert(make_client_id(Family::v4, user, host));
+        ids.insert(make_client_id(Family::v6, user, host));
+    }
+    EXPECT_EQ(ids.size(), 2 * pairs.size());
 }
 
 }  // namespace

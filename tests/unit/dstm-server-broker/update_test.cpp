@@ -41,7 +41,7 @@ protected:
     [[nodiscard]] std::string outer() { return to_string(tunnel().outer_client.address); }
 
     BrokerWorld world;
-    Ipv4Address address;
+    IpAddress address;
     std::vector<std::string> operations;
 };
 
@@ -146,7 +146,7 @@ TEST_F(BrokerUpdate, InfoShowsTheBindingAndWhatIsLeftOfIt) {
     world.ask_info(dialogue);
     ASSERT_EQ(dialogue->status(), Status::success);
     const auto& message = *dialogue->answers.back().message;
-    EXPECT_EQ(message.client->find(tsp::AddressType::ipv4)->text, address.to_string());
+    EXPECT_EQ(message.client->find(tsp::AddressType::ipv4)->text, to_string(address));
     EXPECT_EQ(message.client->find(tsp::AddressType::ipv6)->text, home);
     const auto left = world.kea.leases.at(address).expires_at - world.scheduler.clock.wall();
     EXPECT_EQ(message.lease_seconds, left.count());

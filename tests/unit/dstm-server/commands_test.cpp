@@ -20,6 +20,7 @@ protected:
         source_.now = [] { return from_unix(1060); };
         source_.status = [this] { return status_; };
         source_.udp = [this] { return udp_; };
+        source_.throttled = [this] { return throttled_; };
         source_.bindings = [this] { return bindings_; };
         source_.endpoints = [this] { return endpoints_; };
     }
@@ -28,6 +29,7 @@ protected:
     AdminSource source_;
     BrokerStatus status_;
     net::UdpListenerStatus udp_;
+    tsp::Throttle::Counters throttled_;
     std::vector<BindingView> bindings_;
     std::vector<EndpointView> endpoints_;
 };

@@ -11,6 +11,7 @@
 
 #include "common/io/asio.hpp"
 #include "dstm-server/auth/authenticator.hpp"
+#include "dstm-server/datagram_relay.hpp"
 #include "dstm-server/net/tunnel_service.hpp"
 
 namespace dstm::server::fake {
@@ -20,9 +21,12 @@ class FakeAuthenticator final : public Authenticator {
 public:
     explicit FakeAuthenticator(asio::io_context& events) : events_(events) {}
 
-    std::vector<std::string> mechanisms() const override { return {"ANONYMOUS", "PLAIN"}; }
+    std::vector<std::string> mechanisms(const AuthenticationChannel&) const override {
+        return {"ANONYMOUS", "PLAIN"};
+    }
     std::unique_ptr<Conversation> start(const std::string& mechanism, std::optional<Secret>,
-                                        const IpEndpoint&, Conversation::Done done) override {
+                                        const AuthenticationChannel&,
+                                        Conversation::Done done) override {
         ++started;
         auto conversation = std::make_unique<One>(*this);
         if (mechanism == "ANONYMOUS") {
@@ -61,10 +65,18 @@ private:
     asio::io_context& events_;
 };
 
+// No endpoint is connected.
+class NoRelay final : public DatagramRelay {
+public:
+    void set_relay_listener(RelayListener*) override {}
+    bool relay(const std::string&, const IpEndpoint&, std::string_view) override { return false; }
+};
+
 class FakeService final : public net::TunnelService {
 public:
     std::uint64_t open(const SessionPeer& peer) override {
         peers.push_back(peer.remote);
+        relays.push_back(peer.relay);
         open_sessions.insert(++last_);
         return last_;
     }
@@ -103,6 +115,7 @@ public:
     bool at_once = true;
     std::set<std::uint64_t> open_sessions;
     std::vector<IpEndpoint> peers;
+    std::vector<std::string> relays;
     std::vector<std::string> log;
     std::map<std::uint64_t, Answer> answers;
 

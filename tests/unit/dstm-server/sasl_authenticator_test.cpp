@@ -49,7 +49,7 @@ protected:
         std::optional<AuthenticationStep> outcome;
         std::optional<Secret> secret;
         if (initial) secret.emplace(*initial);
-        conversation_ = authenticator_->start(mechanism, std::move(secret), peer_,
+        conversation_ = authenticator_->start(mechanism, std::move(secret), channel_,
                                               [&](AuthenticationStep step) { outcome = step; });
         EXPECT_TRUE(test::run_until(events_, [&] { return outcome.has_value(); }));
         return outcome.value_or(AuthenticationStep{});
@@ -75,7 +75,7 @@ protected:
     test::TemporaryDirectory directory_;
     asio::io_context events_;
     asio::thread_pool workers_{2};
-    IpEndpoint peer_{Ipv6Address(), 1};
+    AuthenticationChannel channel_{{Ipv6Address(), 1}};
     std::unique_ptr<SaslAuthenticator> authenticator_;
     std::unique_ptr<Conversation> conversation_;
 };
@@ -189,11 +189,36 @@ TEST_F(SaslAuthenticatorTest, AStepAfterTheEndFailsAndDoesNoHarm) {
 }
 
 TEST_F(SaslAuthenticatorTest, OnlyConfiguredMechanismsThatWorkAreListedInTheirOrder) {
-    EXPECT_EQ(authenticator_->mechanisms(), all);
-    EXPECT_EQ(make({"ANONYMOUS", "NO-SUCH", "DIGEST-MD5"}, sasldb(), true)->mechanisms(),
+    EXPECT_EQ(authenticator_->mechanisms(channel_), all);
+    EXPECT_EQ(make({"ANONYMOUS", "NO-SUCH", "DIGEST-MD5"}, sasldb(), true)->mechanisms(channel_),
               (std::vector<std::string>{"ANONYMOUS", "DIGEST-MD5"}));
-    EXPECT_EQ(make({"PLAIN", "ANONYMOUS"}, sasldb(), false)->mechanisms(),
+    EXPECT_EQ(make({"PLAIN", "ANONYMOUS"}, sasldb(), false)->mechanisms(channel_),
               (std::vector<std::string>{"ANONYMOUS"}));
+}
+
+TEST_F(SaslAuthenticatorTest, TheChannelDecidesWhatIsOffered) {
+    const AuthenticationChannel tls{{}, true};
+    const AuthenticationChannel certified{{}, true, "alice"};
+    using Names = std::vector<std::string>;
+    const auto one = make({"SCRAM-SHA-256", "PLAIN"}, sasldb(), false);
+    EXPECT_EQ(one->mechanisms(channel_), (Names{"SCRAM-SHA-256"}));
+    EXPECT_EQ(one->mechanisms(tls), (Names{"SCRAM-SHA-256", "PLAIN"}));
+    EXPECT_EQ(one->mechanisms(certified), (Names{"EXTERNAL", "SCRAM-SHA-256", "PLAIN"}));
+    const auto listed = make({"SCRAM-SHA-256", "EXTERNAL"}, sasldb(), false);
+    EXPECT_EQ(listed->mechanisms(tls), (Names{"SCRAM-SHA-256"}));
+    EXPECT_EQ(listed->mechanisms(certified), (Names{"SCRAM-SHA-256", "EXTERNAL"}));
+}
+
+TEST_F(SaslAuthenticatorTest, ExternalTakesTheCertificatesNameAndNoOther) {
+    channel_.certified_name = "alice";
+    const AuthenticationStep last = begin("EXTERNAL", "");
+    EXPECT_EQ(last.outcome, Outcome::success);
+    EXPECT_EQ(last.user, "alice");
+    EXPECT_EQ(begin("EXTERNAL", "alice").outcome, Outcome::success) << "asks for what it is";
+    EXPECT_EQ(begin("EXTERNAL", "root").outcome, Outcome::failure);
+    channel_.certified_name = "";
+    EXPECT_NE(begin("EXTERNAL", "").outcome, Outcome::success);
+    EXPECT_NE(begin("EXTERNAL", "alice").outcome, Outcome::success);
 }
 
 TEST_F(SaslAuthenticatorTest, AMechanismThatIsNotConfiguredCannotBeStarted) {
@@ -238,7 +263,7 @@ TEST_F(SaslAuthenticatorTest, TheEventThreadDoesNotWaitForTheLibrary) {
 
     bool done = false;
     bool other_work_ran = false;
-    conversation_ = (*made)->start("ANONYMOUS", std::nullopt, peer_,
+    conversation_ = (*made)->start("ANONYMOUS", std::nullopt, channel_,
                                    [&](AuthenticationStep) { done = true; });
     asio::post(events_, [&] { other_work_ran = true; });
     EXPECT_TRUE(test::run_until(events_, [&] { return other_work_ran; }));
@@ -251,7 +276,7 @@ TEST_F(SaslAuthenticatorTest, TheEventThreadDoesNotWaitForTheLibrary) {
 TEST_F(SaslAuthenticatorTest, AnAbandonedConversationIsNeverHeardOfAgain) {
     bool called = false;
     for (int i = 0; i < 100; ++i) {
-        auto conversation = authenticator_->start("DIGEST-MD5", std::nullopt, peer_,
+        auto conversation = authenticator_->start("DIGEST-MD5", std::nullopt, channel_,
                                                   [&](AuthenticationStep) { called = true; });
         conversation.reset();
     }
@@ -287,7 +312,7 @@ TEST_F(SaslAuthenticatorTest, ManyConversationsAtOnceDoNotMixUp) {
         std::optional<Secret> secret;
         if (initial) secret.emplace(*initial);
         one.conversation =
-            authenticator_->start(mechanism, std::move(secret), peer_,
+            authenticator_->start(mechanism, std::move(secret), channel_,
                                   [&](AuthenticationStep step) { proceed(one, std::move(step)); });
     }
     for (One& one : all_of_them) {

@@ -17,6 +17,7 @@ namespace dstm::server::net {
 namespace {
 
 using namespace std::chrono_literals;
+using namespace std::string_literals;
 using fake::FakeAuthenticator;
 using fake::FakeService;
 using test::run_until;
@@ -105,7 +106,6 @@ class TspServerTest : public testing::Test {
 protected:
     void start() {
         config_.session.tunnel_types = {tsp::RequestType::v4v6};
-        config_.session.mechanisms = authenticator_.mechanisms();
         if (config_.listen.empty()) config_.listen = {{Ipv6Address(), 0}};
         server_ = std::make_unique<TspServer>(config_, events_, clock_, authenticator_, service_);
         const auto started = server_->start();
@@ -315,6 +315,71 @@ TEST_F(TspServerTest, OverALimitNewcomersHear530) {
     ASSERT_TRUE(run_until(events_, [&] { return server_->sessions() == 2; }));
     Client again = client();
     log_in(again);
+}
+
+TEST_F(TspServerTest, OverTheTriesOfItsAddressAPeerHears530AndOthersDoNot) {
+    config_.tries.per_address = 1;  // and 5 at once
+    start();
+    const int accepted_max = 6;  // one more if a second passes
+    int refused = 0;
+    for (int i = 0; i < 20; ++i) {
+        Client peer = client();
+        peer.say("VERSION=2.0.0\r\n");
+        ASSERT_TRUE(run_until(events_, [&] { return peer.heard().ends_with("\r\n"); }));
+        refused += peer.heard() == "530 Server too busy\r\n" ? 1 : 0;
+    }
+    EXPECT_GE(refused, 20 - accepted_max);
+    EXPECT_EQ(server_->throttled().by_address, static_cast<std::uint64_t>(refused));
+    Client other = client("127.0.0.1");
+    other.say("VERSION=2.0.0\r\n");
+    EXPECT_TRUE(heard(other, "CAPABILITY "));
+}
+
+// A connection, an authentication and each request are a try.
+TEST_F(TspServerTest, TooManyRequestsOfAUserEndTheConnectionWith530) {
+    config_.tries.per_user = 1;
+    start();
+    Client peer = client();
+    peer.say("VERSION=2.0.0\r\nAUTHENTICATE PLAIN\r\n\0alice\0x\r\n"s);
+    ASSERT_TRUE(run_until(events_, [&] { return authenticator_.waiting != nullptr; }));
+    authenticator_.waiting({AuthenticationStep::Outcome::success, "", "alice"});
+    ASSERT_TRUE(heard(peer, "200 "));
+    service_.at_once = true;
+    for (int i = 0; i < 20; ++i) {
+        peer.say(framed("<tunnel action=\"info\" type=\"v4v6\"></tunnel>\r\n"));
+    }
+    EXPECT_TRUE(ended(peer));
+    EXPECT_TRUE(peer.has("Content-length: 21\r\n530 Server too busy\r\n"));
+    EXPECT_EQ(server_->throttled().by_user, 1u);
+    EXPECT_LE(count_of(peer.heard(), "200 "), 1u + 6u);
+}
+
+TEST_F(TspServerTest, TooManyAuthenticationsAre530AndNobodyIsAsked) {
+    config_.tries.per_address = 1;
+    start();
+    int started = 0;
+    std::vector<Client> peers;
+    for (int i = 0; i < 5; ++i) peers.push_back(client());
+    for (Client& peer : peers) {
+        peer.say("VERSION=2.0.0\r\nAUTHENTICATE ANONYMOUS\r\n");
+        ASSERT_TRUE(run_until(events_, [&] { return peer.has("200 ") || peer.has("530 "); }));
+        started += peer.has("200 ") ? 1 : 0;
+    }
+    EXPECT_EQ(authenticator_.started, started);
+    EXPECT_LE(started, 1) << "the connections have used the tries up";
+}
+
+TEST_F(TspServerTest, WhoIsRefusedIsToldOtherBrokersIfThereAreAny) {
+    config_.sessions_max = 1;
+    config_.session.redirect.brokers = {{{{tsp::AddressType::ipv6, "2001:db8::9", {}}}}};
+    start();
+    Client first = client();
+    first.say("VERSION=2.0.0\r\n");
+    ASSERT_TRUE(heard(first, "CAPABILITY "));
+    Client second = client();
+    EXPECT_TRUE(ended(second));
+    EXPECT_TRUE(second.heard().starts_with("1530 Server too busy\r\n<tunnel action=\"list\""));
+    EXPECT_TRUE(second.has("<address type=\"ipv6\">2001:db8::9</address>"));
 }
 
 TEST_F(TspServerTest, APeerThatDoesNotReadIsCutOff) {

@@ -57,10 +57,10 @@ class UdpListenerTest : public testing::Test {
 protected:
     void start() {
         config_.session.tunnel_types = {tsp::RequestType::v4v6};
-        config_.session.mechanisms = authenticator_.mechanisms();
+        config_.session.mechanisms = authenticator_.mechanisms({});
         if (config_.listen.empty()) config_.listen = {{Ipv6Address(), 0}};
         listener_ = std::make_unique<UdpListener>(config_, events_, clock_, authenticator_,
-                                                  service_, [this] { return is_willing_; });
+                                                  service_, relay_, [this] { return is_willing_; });
         const auto started = listener_->start();
         if (!started) GTEST_SKIP() << "no IPv6 here: " << to_string(started.error());
         port_ = listener_->local_endpoints()[0].port;
@@ -86,6 +86,7 @@ protected:
     RealClock clock_;
     FakeAuthenticator authenticator_{events_};
     FakeService service_;
+    fake::NoRelay relay_;
     UdpListenerConfig config_;
     bool is_willing_ = true;
     std::unique_ptr<UdpListener> listener_;
@@ -170,7 +171,8 @@ TEST_F(UdpListenerTest, ItsEndClosesEveryDialogueAlsoInTheMiddleOfWork) {
 
 TEST_F(UdpListenerTest, AnAddressThatCannotBeListenedOnIsNamed) {
     config_.listen = {{*Ipv6Address::parse("2001:db8::dead"), 3653}};
-    UdpListener listener(config_, events_, clock_, authenticator_, service_, [] { return true; });
+    UdpListener listener(config_, events_, clock_, authenticator_, service_, relay_,
+                         [] { return true; });
     const auto started = listener.start();
     ASSERT_FALSE(started.has_value());
     EXPECT_NE(started.error().context.find("[2001:db8::dead]:3653"), std::string::npos);

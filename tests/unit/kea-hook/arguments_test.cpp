@@ -7,8 +7,8 @@ namespace dstm::kea {
 namespace {
 
 // All readers once, as a command that knows them all.
-std::string mistake(const std::string& json) {
-    Arguments reader(isc::data::Element::fromJSON(json));
+std::string mistake(const std::string& json, int family = AF_INET) {
+    Arguments reader(isc::data::Element::fromJSON(json), family);
     [[maybe_unused]] const auto client = reader.client_id();
     [[maybe_unused]] const auto address = reader.address("requested-address");
     [[maybe_unused]] const auto number = reader.number("valid-lifetime", 1, 100);
@@ -53,6 +53,10 @@ TEST(KeaArguments, EachMistakeNamesItsArgument) {
     EXPECT_EQ(with("\"user-context\": {\"x\": \"" + std::string(5000, 'x') + "\"}"),
               "argument 'user-context' is longer than 4096 bytes");
     EXPECT_EQ(with(R"("client": 1)"), "argument 'client' is unknown here");
+    EXPECT_EQ(mistake(R"({"client-id": "00:04", "requested-address": "192.0.2.1"})", AF_INET6),
+              "argument 'requested-address' must be an IPv6 address");
+    EXPECT_EQ(mistake(R"({"client-id": "00:04", "requested-address": "2001:db8::1"})", AF_INET6),
+              "none");
 }
 
 }  // namespace

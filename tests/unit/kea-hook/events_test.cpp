@@ -16,56 +16,9 @@ class KeaEvents : public KeaTest {
 protected:
     KeaEvents() { EXPECT_TRUE(load()); }
 
-    // Connects and takes the greeting.
-    std::unique_ptr<Peer> connect() {
-        auto peer = std::make_unique<Peer>(socket_);
-        const auto hello = next(*peer);
-        EXPECT_EQ(text(hello, "event"), "hello") << hello->str();
-        EXPECT_EQ(hello->find("arguments/protocol")->intValue(), 1);
-        EXPECT_EQ(hello->find("arguments/family")->intValue(), 4);
-        return peer;
-    }
-    Json next(Peer& peer) {
-        const auto lines = peer.lines(1, pumping());
-        return lines.empty() ? Json(Element::createMap()) : Json(Element::fromJSON(lines[0]));
-    }
-    static std::string text(const Json& map, const std::string& name) {
-        const auto value = map->find(name);
-        return value ? value->stringValue() : "";
-    }
-    // Nothing came by the time the hook has answered something else.
-    void expect_silence(Peer& peer) {
-        const auto answer = request(peer, "dstm4-status", "{}", pumping());
-        EXPECT_TRUE(answer->contains("id")) << answer->str();
-        EXPECT_EQ(peer.rest(), "");
-    }
-    void expect_event(Peer& peer, const std::string& name, const std::string& address) {
-        const auto event = next(peer);
-        EXPECT_EQ(text(event, "event"), name) << event->str();
-        EXPECT_EQ(text(event, "arguments/ip-address"), address) << event->str();
-        EXPECT_FALSE(event->contains("id"));
-    }
-    // As Kea's server does around a DHCP message or a command.
-    static void callout(const std::string& point,
-                        const std::function<void(CalloutHandle&)>& arguments) {
-        const auto handle = HooksManager::createCalloutHandle();
-        arguments(*handle);
-        HooksManager::callCallouts(isc::hooks::ServerHooks::getServerHooks().getIndex(point),
-                                   *handle);
-    }
     static void lease_callout(const std::string& point, const std::string& address) {
         callout(point,
                 [&](CalloutHandle& handle) { handle.setArgument("lease4", lease(address)); });
-    }
-    static void operator_command(const std::string& name, const std::string& arguments,
-                                 int result = 0) {
-        callout("command_processed", [&](CalloutHandle& handle) {
-            const Json response = Element::fromJSON("{\"result\": " + std::to_string(result) + "}");
-            handle.setArgument("name", name);
-            handle.setArgument("arguments",
-                               arguments.empty() ? Json() : Json(Element::fromJSON(arguments)));
-            handle.setArgument("response", response);
-        });
     }
 };
 

@@ -11,27 +11,30 @@ namespace {
 
 class FreeAddressesTest : public testing::Test {
 protected:
-    std::vector<std::uint32_t> page(std::uint32_t from, std::size_t limit) {
+    std::vector<Number> page(Number from, std::size_t limit) {
         ++pages_read;
-        std::vector<std::uint32_t> result;
+        std::vector<Number> result;
         for (auto i = used.lower_bound(from); i != used.end() && result.size() < limit; ++i) {
             result.push_back(*i);
         }
         return result;
     }
 
-    std::optional<std::uint32_t> take(const AddressRange& range) {
+    std::optional<Number> take(const AddressRange& range) {
         const auto address = free.next(range, now);
         if (!address) return address;
-        EXPECT_TRUE(used.insert(*address).second) << *address << " was in use";
+        EXPECT_TRUE(used.insert(*address).second)
+            << static_cast<std::uint64_t>(*address) << " was in use";
         free.taken(range);
         return address;
     }
 
-    std::set<std::uint32_t> used;
+    std::set<Number> used;
     std::size_t pages_read = 0;
     FreeAddresses::Time now;
-    FreeAddresses free{[this](std::uint32_t from, std::size_t limit) { return page(from, limit); }};
+    FreeAddresses free{[this](const AddressRange&, Number from, std::size_t limit) {
+        return page(from, limit);
+    }};
     const AddressRange small{100, 115};
 };
 
@@ -62,7 +65,7 @@ TEST_F(FreeAddressesTest, AnAddressFreedInAFullPoolIsNext) {
     while (take(small)) {
     }
     used.erase(111);
-    free.freed(111);
+    free.freed(0, 111);
     EXPECT_EQ(take(small), 111U);
     EXPECT_EQ(take(small), std::nullopt);
 }
@@ -70,10 +73,35 @@ TEST_F(FreeAddressesTest, AnAddressFreedInAFullPoolIsNext) {
 TEST_F(FreeAddressesTest, AnAddressFreedBehindTheCursorIsFound) {
     for (int i = 0; i < 15; ++i) ASSERT_TRUE(take(small));
     used.erase(103);
-    free.freed(103);
+    free.freed(0, 103);
     EXPECT_EQ(take(small), 115U);
     EXPECT_EQ(take(small), 103U);
     EXPECT_EQ(take(small), std::nullopt);
+}
+
+TEST_F(FreeAddressesTest, APoolOfPrefixesIsWalkedInTheirSize) {
+    const Number base = Number{0x20010db8} << 96;
+    const Number size = Number{1} << 72;  // a /56 each
+    const AddressRange prefixes{base, base + 4 * size - 1, size, 2};
+    used = {base + size, base + size + 5};  // the second is nobody's prefix
+    EXPECT_EQ(take(prefixes), base);
+    EXPECT_EQ(take(prefixes), base + 2 * size);
+    EXPECT_EQ(take(prefixes), base + 3 * size);
+    EXPECT_EQ(take(prefixes), std::nullopt);
+    used.erase(base + size);
+    free.freed(0, base + size);      // of another kind
+    free.freed(2, base + size + 5);  // between two prefixes
+    EXPECT_EQ(take(prefixes), std::nullopt);
+    free.freed(2, base + size);
+    EXPECT_EQ(take(prefixes), base + size);
+}
+
+TEST_F(FreeAddressesTest, APoolOfMoreThan64BitsIsWalkedFromItsStart) {
+    const Number base = Number{0x20010db8} << 96;
+    const AddressRange wide{base + 1, base + (Number{1} << 80) - 1, 1, 0};
+    used = {base + 1, base + 2};
+    EXPECT_EQ(take(wide), base + 3);
+    EXPECT_EQ(take(wide), base + 4);
 }
 
 TEST_F(FreeAddressesTest, CandidatesThatAreRefusedEndInFull) {
@@ -89,10 +117,10 @@ TEST_F(FreeAddressesTest, CandidatesThatAreRefusedEndInFull) {
 TEST_F(FreeAddressesTest, OneRequestLooksAtABoundedNumberOfLeases) {
     const AddressRange wide{0, 0xFFFFFF};
     std::size_t looked = 0;
-    FreeAddresses dense{[&looked](std::uint32_t from, std::size_t limit) {
+    FreeAddresses dense{[&looked](const AddressRange&, Number from, std::size_t limit) {
         looked += limit;
-        std::vector<std::uint32_t> result(limit);
-        for (std::size_t i = 0; i < limit; ++i) result[i] = from + static_cast<std::uint32_t>(i);
+        std::vector<Number> result(limit);
+        for (std::size_t i = 0; i < limit; ++i) result[i] = from + i;
         return result;
     }};
     EXPECT_EQ(dense.next(wide, now), std::nullopt);
@@ -102,14 +130,14 @@ TEST_F(FreeAddressesTest, OneRequestLooksAtABoundedNumberOfLeases) {
 TEST_F(FreeAddressesTest, RandomTakesAndGivesNeverMissAFreeAddress) {
     const AddressRange range{1000, 1999};
     std::mt19937 random(42);
-    std::set<std::uint32_t> mine;
+    std::set<Number> mine;
     for (int i = 0; i < 50000; ++i) {
         const bool give = random() % 100 < 48 && !mine.empty();
         if (give) {
-            auto victim = mine.lower_bound(static_cast<std::uint32_t>(1000 + random() % 1000));
+            auto victim = mine.lower_bound(1000 + random() % 1000);
             if (victim == mine.end()) victim = mine.begin();
             used.erase(*victim);
-            free.freed(*victim);
+            free.freed(0, *victim);
             mine.erase(victim);
         } else {
             const auto address = take(range);

@@ -9,7 +9,9 @@ namespace dstm::kea {
 namespace {
 
 using isc::data::Element;
+using isc::dhcp::Lease;
 using isc::dhcp::Lease4;
+using isc::dhcp::Lease6;
 
 TEST(KeaValues, HexBytes) {
     EXPECT_EQ(parse_hex_bytes("00:8f:FF"), (Bytes{0x00, 0x8f, 0xff}));
@@ -57,16 +59,44 @@ TEST(KeaValues, GenerationIsZeroWhenThereIsNone) {
 
 TEST(KeaValues, ALeaseAsJson) {
     const Bytes id{0x00, 0x8f};
-    Lease4 lease(isc::asiolink::IOAddress("192.0.2.7"), hardware_address_of(id), id.data(),
-                 id.size(), 3600, 1793714401, 1, false, false, "lab");
-    lease.setContext(Element::fromJSON(R"({"dstm": {"user": "alice"}})"));
-    const auto json = lease_to_element(lease);
+    const auto row =
+        boost::make_shared<Lease4>(IOAddress("192.0.2.7"), hardware_address_of(id), id.data(),
+                                   id.size(), 3600, 1793714401, 1, false, false, "lab");
+    row->setContext(Element::fromJSON(R"({"dstm": {"user": "alice"}})"));
+    const auto json = lease_to_element({row, nullptr});
     EXPECT_EQ(json->get("ip-address")->stringValue(), "192.0.2.7");
     EXPECT_EQ(json->get("client-id")->stringValue(), "00:8f");
     EXPECT_EQ(json->get("expires-at")->intValue(), 1793718001);
     EXPECT_EQ(json->get("hostname")->stringValue(), "lab");
     EXPECT_EQ(json->get("user-context")->str(), R"({ "dstm": { "user": "alice" } })");
     EXPECT_EQ(json->get("hw-address")->stringValue().substr(2, 1), ":");
+}
+
+TEST(KeaValues, AnAddressAndItsPrefixAsJson) {
+    const auto duid = boost::make_shared<isc::dhcp::DUID>(Bytes{0, 4, 0x8f});
+    const auto address = boost::make_shared<Lease6>(
+        Lease::TYPE_NA, IOAddress("2001:db8:100::7"), duid, 128, 1000, 3600, 1, true, true, "lab.");
+    const auto prefix = boost::make_shared<Lease6>(Lease::TYPE_PD, IOAddress("2001:db8:200::"),
+                                                   duid, 56, 1000, 3600, 1, nullptr, 56);
+    address->cltt_ = 1793714401;
+    prefix->cltt_ = 1793714400;
+    const auto json = lease_to_element({address, prefix});
+    EXPECT_EQ(json->get("ip-address")->stringValue(), "2001:db8:100::7");
+    EXPECT_EQ(json->get("prefix")->stringValue(), "2001:db8:200::/56");
+    EXPECT_EQ(json->get("client-id")->stringValue(), "00:04:8f");
+    EXPECT_EQ(json->get("expires-at")->intValue(), 1793718000) << "the earlier end";
+    EXPECT_FALSE(json->contains("hw-address"));
+    EXPECT_FALSE(lease_to_element({address, nullptr})->contains("prefix"));
+}
+
+TEST(KeaValues, AddressesAreNumbersAndBack) {
+    for (const char* text : {"0.0.0.0", "192.0.2.7", "255.255.255.255"}) {
+        EXPECT_EQ(to_address(to_number(IOAddress(text)), AF_INET).toText(), text);
+    }
+    for (const char* text : {"::", "2001:db8:ffff::1", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"}) {
+        EXPECT_EQ(to_address(to_number(IOAddress(text)), AF_INET6).toText(), text);
+    }
+    EXPECT_EQ(to_number(IOAddress("::1:0:0:0:1")), (Number{1} << 64) + 1);
 }
 
 TEST(KeaValues, TheLibrarysTableIsTheOneWeWereBuiltWith) { EXPECT_TRUE(check_library_tables()); }

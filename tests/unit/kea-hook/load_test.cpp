@@ -4,8 +4,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include <dhcpsrv/cfgmgr.h>
-
 namespace dstm::kea {
 namespace {
 
@@ -47,12 +45,6 @@ TEST_F(KeaHookLoad, ASocketThatCannotBeOpenedRefuses) {
     std::ofstream(socket_) << "a file";
     EXPECT_FALSE(load());
     EXPECT_TRUE(std::filesystem::is_regular_file(socket_));
-}
-
-TEST_F(KeaHookLoad, KeaDhcp6IsRefused) {
-    isc::dhcp::CfgMgr::instance().setFamily(AF_INET6);
-    EXPECT_FALSE(load());
-    EXPECT_FALSE(std::filesystem::exists(socket_));
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #include <dhcpsrv/alloc_engine.h>
 #include <dhcpsrv/cfg_hosts.h>
 #include <dhcpsrv/cfgmgr.h>
-#include <dhcpsrv/d2_client_mgr.h>
 #include <dhcpsrv/host.h>
 #include <dhcpsrv/host_mgr.h>
 #include <dhcpsrv/shared_network.h>
@@ -158,49 +157,6 @@ TEST_F(KeaPolicy, StatisticsSurviveEveryWayBack) {
     reclaim(false);
     EXPECT_EQ(address_of(allocate(1, R"("requested-address": "192.0.2.25")")), "192.0.2.25");
     EXPECT_EQ(assigned(), 1);
-}
-
-// What waits for kea-dhcp-ddns: "+name address" and "-name address".
-class KeaDdns : public KeaPolicy {
-protected:
-    KeaDdns() {
-        isc::dhcp::D2ClientConfigPtr config(new isc::dhcp::D2ClientConfig(
-            true, IOAddress("127.0.0.1"), 53001, IOAddress("127.0.0.1"), 0, 1024,
-            isc::dhcp_ddns::NCR_UDP, isc::dhcp_ddns::FMT_JSON));
-        CfgMgr::instance().setD2ClientConfig(config);
-        CfgMgr::instance().getD2ClientMgr().startSender([](auto, auto&) {});
-        subnet_->setDdnsSendUpdates(true);
-        subnet_->setDdnsQualifyingSuffix("example.org");
-    }
-    ~KeaDdns() override {
-        CfgMgr::instance().getD2ClientMgr().stopSender();
-        CfgMgr::instance().getD2ClientMgr().clearQueue();
-    }
-    static std::vector<std::string> queued() {
-        const auto& manager = CfgMgr::instance().getD2ClientMgr();
-        std::vector<std::string> lines;
-        for (std::size_t i = 0; i < manager.getQueueSize(); ++i) {
-            const auto& change = manager.peekAt(i);
-            lines.push_back((change->getChangeType() == isc::dhcp_ddns::CHG_ADD ? "+" : "-") +
-                            change->getFqdn() + " " + change->getIpAddress());
-        }
-        return lines;
-    }
-};
-
-TEST_F(KeaDdns, NamesComeChangeAndGoWithTheLease) {
-    EXPECT_EQ(allocate(1, R"("hostname": "Lab-7")")->find("arguments/hostname")->stringValue(),
-              "lab-7.example.org.");
-    allocate(1);
-    command("dstm4-lease-renew",
-            "{\"ip-address\": \"192.0.2.10\", \"client-id\": \"" + client_id(1) + "\"}");
-    allocate(1, R"("hostname": "lab-8")");
-    command("dstm4-lease-release",
-            "{\"ip-address\": \"192.0.2.10\", \"client-id\": \"" + client_id(1) + "\"}");
-    allocate(2);
-    EXPECT_EQ(queued(), (std::vector<std::string>{
-                            "+lab-7.example.org. 192.0.2.10", "-lab-7.example.org. 192.0.2.10",
-                            "+lab-8.example.org. 192.0.2.10", "-lab-8.example.org. 192.0.2.10"}));
 }
 
 // Kea HA learns of changes from this hook point alone.

@@ -9,17 +9,19 @@
 #include "common/io/asio.hpp"
 #include "common/io/real_clock.hpp"
 #include "dstm-server/admin/pki.hpp"
+#include "support/endpoint_daemon.hpp"
 #include "support/endpoint_values.hpp"
 #include "support/event_loop.hpp"
 #include "support/memory_plane.hpp"
 #include "support/temp_dir.hpp"
 #include "tep/admin.hpp"
-#include "tep/control.hpp"
 
 namespace dstm::server {
 namespace {
 
 using test::run_until;
+using test::Endpoint;
+using test::endpoint_config;
 using test::tunnel;
 
 class RecordingListener final : public EndpointListener {
@@ -32,37 +34,6 @@ public:
     std::vector<EndpointInfo> up;
     std::vector<std::string> gone;
     std::vector<IpAddress> idle;
-};
-
-tep::Config endpoint_config(tep::ServerAddress server) {
-    tep::Config config;
-    config.name = "tep1";
-    config.group = "campus";
-    config.servers = {std::move(server)};
-    config.outer_ipv6 = test::endpoint_outer;
-    config.inner_ipv4 = test::endpoint_inner;
-    config.pools = {test::endpoint_pool};
-    config.device = "dstm0";
-    config.data_plane = "tun";
-    return config;
-}
-
-// The daemon but for its data plane.
-struct Endpoint {
-    Endpoint(asio::io_context& context, const Clock& clock, tep::Config configured,
-             test::MemoryPlane& memory)
-        : config(std::move(configured)),
-          plane(memory),
-          table(tep::policy_of(config), plane, clock.wall()),
-          control(context, clock, config, table, plane) {
-        control.start();
-    }
-    [[nodiscard]] bool is_up() const { return control.links().front()->is_up(); }
-
-    tep::Config config;
-    test::MemoryPlane& plane;
-    tep::TunnelTable table;
-    tep::Control control;
 };
 
 // Ends an hour from now, by the real clock that both sides use here.

@@ -46,6 +46,11 @@ TEST(TepConfig, ExampleIsRead) {
     EXPECT_EQ(config.pools[0].to_string(), "192.0.2.0/24");
     ASSERT_EQ(config.servers.size(), 1u);
     EXPECT_EQ(to_string(config.servers[0]), "/run/dstm/endpoints.sock");
+    EXPECT_EQ(config.outer_ipv4.value().to_string(), "198.51.100.1");
+    EXPECT_EQ(config.inner_ipv6.value().to_string(), "2001:db8:100::1");
+    ASSERT_EQ(config.pools_ipv6.size(), 1u);
+    EXPECT_EQ(config.pools_ipv6[0].to_string(), "2001:db8:100::/40");
+    EXPECT_EQ(config.udp_port, 3653);
     EXPECT_EQ(config.device, "dstm0");
     EXPECT_EQ(config.admin_socket, "/run/dstm-tep/admin.sock");
 }
@@ -78,6 +83,15 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         {R"("192.0.2.0/24")", R"("192.0.2.1/24")", "pools"},
         {R"("192.0.2.0/24")", R"("0.0.0.0/0")", "pools"},
         {R"("192.0.2.0/24")", R"("192.0.2.0/24", "192.0.2.128/25")", "overlaps"},
+        {R"("outer-ipv4": "198.51.100.1",)", "", "only with outer-ipv4"},
+        {R"("198.51.100.1")", R"("127.0.0.1")", "outer-ipv4"},
+        {R"("inner-ipv6": "2001:db8:100::1",)", "", "inner-ipv6"},
+        {R"("2001:db8:100::1")", R"("ff02::1")", "inner-ipv6"},
+        {R"([ "2001:db8:100::/40" ])", "[]", "pools-ipv6"},
+        {R"("2001:db8:100::/40")", R"("2001:db8:100::1/40")", "pools-ipv6"},
+        {R"("2001:db8:100::/40")", R"("2001::/15")", "larger than a /16"},
+        {R"("2001:db8:100::/40")", R"("2001:db8:100::/40", "2001:db8::/32")", "overlaps"},
+        {R"("udp-port": 3653)", R"("udp-port": 65536)", "udp-port"},
         {R"("dstm0")", R"("a-name-that-is-too-long")", "device"},
         {R"("tun")", R"("pigeon")", "there is: tun"},
         {R"("idle-timeout": 0)", R"("idle-timeout": -1)", "idle-timeout"},

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <map>
 #include <random>
 #include <set>
 
@@ -111,11 +112,39 @@ TEST(TeplinkCodec, EveryAnswerComesBackAsItWas) {
 }
 
 TEST(TeplinkCodec, EveryNotificationComesBackAsItWas) {
-    const std::vector<Notification> all{Idle{{*parse_ip_address("192.0.2.7")}}, Idle{}, Down{}};
+    const std::vector<Notification> all{
+        Idle{{*parse_ip_address("192.0.2.7")}},
+        Idle{},
+        Down{},
+        Datagram{{*parse_ip_address("192.0.2.9"), 40000}, std::string("\xf0\0\0\xf0", 4)},
+        Datagram{{*parse_ip_address("2001:db8::9"), 65535}, std::string(datagram_size_max, 1)}};
     for (const auto& notification : all) {
         const auto frame = decode_nothing_asked(encode_notification(notification));
         ASSERT_TRUE(std::holds_alternative<NotificationFrame>(frame));
         EXPECT_EQ(std::get<NotificationFrame>(frame).notification, notification);
+    }
+}
+
+TEST(TeplinkCodec, DatagramsOutOfBoundsAreIgnored) {
+    const Json good{{"peer", "192.0.2.9"}, {"port", 40000}, {"data", "8AAA8A=="}};
+    const auto decoded = [](const Json& params) {
+        const Json frame{{"jsonrpc", "2.0"}, {"method", "datagram"}, {"params", params}};
+        return decode_nothing_asked(frame.dump());
+    };
+    EXPECT_TRUE(std::holds_alternative<NotificationFrame>(decoded(good)));
+    const std::string over((datagram_size_max + 3) / 3 * 4 + 4, 'A');
+    for (const auto& [key, values] : std::map<std::string, std::vector<Json>>{
+             {"peer", {"", "name.example", "192.0.2.9:1", 7, nullptr}},
+             {"port", {0, 65536, -1, "40000", 1.5, nullptr}},
+             {"data", {"", "8AAA8A=", "not base64!", 7, over, nullptr}}}) {
+        for (const auto& value : values) {
+            auto bad = good;
+            bad[key] = value;
+            EXPECT_TRUE(std::holds_alternative<IgnoredFrame>(decoded(bad))) << bad.dump();
+        }
+        auto without = good;
+        without.erase(key);
+        EXPECT_TRUE(std::holds_alternative<IgnoredFrame>(decoded(without))) << without.dump();
     }
 }
 

@@ -24,7 +24,7 @@ Dialogue figure_8() {
 
 Dialogue figure_9() {
     auto config = all_mechanisms();
-    config.brokers_of_other_versions = {{{{AddressType::ipv4, "1.2.3.4", {}}}},
+    config.redirect.brokers = {{{{AddressType::ipv4, "1.2.3.4", {}}}},
                                         {{{AddressType::dn, "ts1.isp1.com", {}}}}};
     return {"Figure 9: unsupported version with a list of brokers",
             config,

@@ -2,7 +2,7 @@
 
 #include <gtest/gtest.h>
 
-#include "common/tsp/base64.hpp"
+#include "common/base/base64.hpp"
 
 namespace dstm::tsp {
 namespace {

@@ -241,12 +241,51 @@ TEST_F(UdpServerTest, AStrangersReplyIsShorterThan250Bytes) {
     for (int i = 0; i < 10; ++i) {
         broker.addresses.push_back({AddressType::dn, "broker.of.some.campus.example", {}});
     }
-    config.session.brokers_of_other_versions = {broker};
+    config.session.redirect.brokers = {broker};
     server = UdpServer(config);
-    EXPECT_EQ(say(0xf0, "VERSION=9.0.0\r\n"), "-") << "the list is longer";
-    EXPECT_EQ(counters().withheld, 1u);
-    EXPECT_NE(say(0x2f0, "VERSION=2.0.0\r\n"), "-");
+    EXPECT_EQ(say(0xf0, "VERSION=9.0.0\r\n"), "302 Unsupported client version\r\n")
+        << "the list is longer";
+    broker.addresses.resize(1);
+    config.session.redirect.brokers.assign(10, broker);
+    server = UdpServer(config);
+    EXPECT_TRUE(say(0x1f0, "VERSION=9.0.0\r\n").starts_with("1302 "));
+    EXPECT_LT(replies.at(0).bytes.size(), 250u) << "as much of the list as may go out";
+    config.session.redirect.is_always = true;
+    server = UdpServer(config);
+    EXPECT_TRUE(say(0x2f0, "VERSION=2.0.0\r\n").starts_with("1530 "));
     EXPECT_LT(replies.at(0).bytes.size(), 250u);
+    EXPECT_EQ(counters().withheld, 0u);
+    EXPECT_EQ(say(0x3f0, "ECHO REQUEST"), "530 Server too busy\r\n");
+}
+
+TEST_F(UdpServerTest, WhoBeginsTooOftenIsNotAnsweredAndCounted) {
+    auto config = config_of_tests();
+    config.limits.tries.per_address = 2;  // and 10 at once
+    server = UdpServer(config);
+    int answered = 0;
+    for (std::uint32_t i = 0; i < 50; ++i) {
+        answered += say(0xf0 + 100 * i, "VERSION=2.0.0\r\n") != "-" ? 1 : 0;
+    }
+    EXPECT_GE(answered, 10);
+    EXPECT_EQ(counters().throttled, 50u - static_cast<unsigned>(answered));
+    EXPECT_LT(answered, 25);
+    EXPECT_EQ(server.throttle().refused().by_address, counters().throttled);
+    EXPECT_LE(server.exchanges(), 1u);
+    path = path_of("2001:db8:1::101");
+    EXPECT_NE(say(0xf0, "VERSION=2.0.0\r\n"), "-") << "a neighbour has its own tries";
+}
+
+TEST_F(UdpServerTest, AChannelThatGoesTakesItsDialoguesWithIt) {
+    log_in();
+    const auto direct = path;
+    path.channel = 1;
+    log_in();
+    EXPECT_EQ(owner.alive.size(), 2u);
+    owner.carry_out(server.channel_gone(1));
+    EXPECT_EQ(owner.alive.size(), 1u);
+    EXPECT_EQ(say(0xf2, framed(create_xml)), "-");
+    path = direct;
+    EXPECT_NE(say(0xf2, framed(create_xml)), "-");
 }
 
 // What a blind forger gets out of us is bounded by what it puts in, headers counted on both sides,

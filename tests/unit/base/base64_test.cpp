@@ -1,10 +1,10 @@
-#include "common/tsp/base64.hpp"
+#include "common/base/base64.hpp"
 
 #include <random>
 
 #include <gtest/gtest.h>
 
-namespace dstm::tsp {
+namespace dstm {
 namespace {
 
 TEST(Base64, EncodesTheVectorsOfRfc4648) {
@@ -37,4 +37,4 @@ TEST(Base64, RefusesForeignCharactersLengthsAndPadding) {
 TEST(Base64, IgnoresBitsThatThePaddingCutsOff) { EXPECT_EQ(decode_base64("Zh=="), "f"); }
 
 }  // namespace
-}  // namespace dstm::tsp
+}  // namespace dstm

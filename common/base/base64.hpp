@@ -1,14 +1,14 @@
-// Base64 as SASL lines use it (RFC 4648 s4): standard alphabet, padded, no white space.
+// Base64 as SASL lines and the endpoint link use it (RFC 4648 s4): standard alphabet, padded, no white space.
 #pragma once
 
 #include <optional>
 #include <string>
 #include <string_view>
 
-namespace dstm::tsp {
+namespace dstm {
 
 [[nodiscard]] std::string encode_base64(std::string_view bytes);
 // nullopt: a foreign character, a length that is no multiple of four, or padding not at the end.
 [[nodiscard]] std::optional<std::string> decode_base64(std::string_view text);
 
-}  // namespace dstm::tsp
+}  // namespace dstm

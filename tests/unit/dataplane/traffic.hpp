@@ -1,7 +1,7 @@
-// What is sent through the campus of tun_campus.hpp, and what comes back.
+// What a network test sends through a tunnel by the host's own means: ping and TCP.
 #pragma once
 
-#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <thread>
@@ -11,8 +11,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
-#include "common/dataplane/outer_socket.hpp"
-#include "tests/unit/dataplane/tun_campus.hpp"
+#include "tests/unit/dataplane/namespaces.hpp"
 
 namespace dstm::dataplane::testing {
 
@@ -25,11 +24,24 @@ inline std::string ping(const Namespace& from, const std::string& target,
     return from.exec("ping -n -c 1 -W 2 " + more + " " + target);
 }
 
-inline sockaddr_in socket_address(const std::string& address) {
-    sockaddr_in out{};
-    out.sin_family = AF_INET;
-    out.sin_port = htons(7);
-    out.sin_addr.s_addr = htonl(v4(address).host_order());
+union SocketAddress {
+    sockaddr any;
+    sockaddr_in v4;
+    sockaddr_in6 v6;
+};
+
+// Port 7, of either version.
+inline SocketAddress socket_address(const std::string& text) {
+    SocketAddress out{};
+    if (text.find(':') == std::string::npos) {
+        out.v4.sin_family = AF_INET;
+        out.v4.sin_port = htons(7);
+        ::inet_pton(AF_INET, text.c_str(), &out.v4.sin_addr);
+    } else {
+        out.v6.sin6_family = AF_INET6;
+        out.v6.sin6_port = htons(7);
+        ::inet_pton(AF_INET6, text.c_str(), &out.v6.sin6_addr);
+    }
     return out;
 }
 
@@ -65,11 +77,13 @@ inline std::size_t transfer(const Namespace& listening, const std::string& addre
         }
         return got == data ? at : 0;
     };
-    const auto tcp = [] { return Descriptor(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)); };
     const auto local = socket_address(address);
+    const auto tcp = [&] {
+        return Descriptor(::socket(local.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    };
     const auto listener = listening.in(tcp);
     limit_waiting(listener);
-    ::bind(listener.number(), reinterpret_cast<const sockaddr*>(&local), sizeof local);
+    ::bind(listener.number(), &local.any, sizeof local);
     ::listen(listener.number(), 1);
     std::size_t upwards = 0;
     std::thread peer([&] {
@@ -81,62 +95,12 @@ inline std::size_t transfer(const Namespace& listening, const std::string& addre
     const auto connection = connecting.in(tcp);
     limit_waiting(connection);
     std::size_t downwards = 0;
-    if (::connect(connection.number(), reinterpret_cast<const sockaddr*>(&local), sizeof local) ==
-        0) {
+    if (::connect(connection.number(), &local.any, sizeof local) == 0) {
         downwards = receive_all(connection);
         send_all(connection);
     }
     peer.join();
     return upwards + downwards;
 }
-
-// An ICMP echo request, whole.
-inline std::vector<std::uint8_t> echo_request(const std::string& source,
-                                              const std::string& destination, std::size_t size) {
-    std::vector<std::uint8_t> packet(size);
-    const MutableBytes bytes(packet);
-    store8(bytes, 0, 0x45);
-    store16(bytes, 2, static_cast<std::uint16_t>(size));
-    store8(bytes, 8, 64);
-    store8(bytes, 9, 1);
-    store_ipv4(bytes, 12, v4(source));
-    store_ipv4(bytes, 16, v4(destination));
-    store16(bytes, 10, internet_checksum(bytes.first(20)));
-    store8(bytes, 20, 8);
-    store16(bytes, 22, internet_checksum(bytes.subspan(20)));
-    return packet;
-}
-
-// A client made by hand: what it sends is what the test says.
-class HandMadeClient {
-public:
-    HandMadeClient(const Namespace& host, const std::string& outer)
-        : socket_(host.in([&] { return OuterSocket::open(v6(outer)); })) {}
-    void send(const std::vector<std::uint8_t>& inner, std::uint8_t traffic_class = 0) {
-        DropTable drops;
-        const OutgoingPacket packet{v6("2001:db8:2::1"), traffic_class, inner};
-        socket_.value().send({&packet, 1}, drops);
-    }
-    // One packet; an empty one when none comes.
-    [[nodiscard]] IncomingPacket receive() {
-        std::vector<IncomingPacket> packets;
-        wait_until([&] {
-            socket_.value().receive(buffer_, packets);
-            return !packets.empty();
-        });
-        return packets.empty() ? IncomingPacket() : packets[0];
-    }
-    void prefix_with_encapsulation_limit() {
-        // RFC 2473 s4.1.1, padded: next header, length, option 4, its length, limit, PadN.
-        const std::array<std::uint8_t, 8> options{0, 0, 4, 1, 4, 1, 1, 0};
-        ASSERT_EQ(::setsockopt(socket_.value().descriptor(), IPPROTO_IPV6, IPV6_DSTOPTS,
-                               options.data(), options.size()),
-                  0);
-    }
-
-private:
-    Result<OuterSocket> socket_;
-    BatchBuffer buffer_;
-};
 
 }  // namespace dstm::dataplane::testing

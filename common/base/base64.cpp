@@ -1,10 +1,10 @@
 // Base64 (RFC 4648 s4). Bits that the padding cuts off are not looked at: old encoders leave them.
-#include "common/tsp/base64.hpp"
+#include "common/base/base64.hpp"
 
 #include <array>
 #include <cstdint>
 
-namespace dstm::tsp {
+namespace dstm {
 namespace {
 
 constexpr std::string_view alphabet =
@@ -62,4 +62,4 @@ std::optional<std::string> decode_base64(std::string_view text) {
     return bytes;
 }
 
-}  // namespace dstm::tsp
+}  // namespace dstm

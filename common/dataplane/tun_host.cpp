@@ -1,0 +1,116 @@
+// The host's side of the tun data plane, by netlink and sysctl.
+#include "common/dataplane/tun_host.hpp"
+
+#include <algorithm>
+#include <limits>
+#include <utility>
+
+#include "common/dataplane/path_mtu.hpp"
+#include "common/log/log.hpp"
+
+namespace dstm::dataplane {
+namespace {
+
+// Below every route that an operator may set for (part of) a pool.
+constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
+
+std::uint8_t host_prefix_length(const IpAddress& address) {
+    return std::holds_alternative<Ipv4Address>(address) ? 32 : 128;
+}
+
+void set(const std::string& path, std::string_view value) {
+    if (const auto done = write_sysctl(path, value); !done) {
+        log_warning("TUN_SYSCTL_FAILED", "{}", to_string(done.error()));
+    }
+}
+
+}  // namespace
+
+Result<TunHost> TunHost::open(const std::string& device) {
+    auto netlink = Netlink::open();
+    if (!netlink) return tl::unexpected(netlink.error());
+    const auto index = netlink->interface_index(device);
+    if (!index) return tl::unexpected(index.error());
+    TunHost host(std::move(*netlink), device, *index);
+    host.disable_ipv6();
+    return host;
+}
+
+TunHost::~TunHost() {
+    for (const auto& route : blackholes_) {
+        if (const auto removed = netlink_.remove_route(route); !removed) {
+            log_warning("TUN_BLACKHOLE_LEFT", "{}", to_string(removed.error()));
+        }
+    }
+}
+
+void TunHost::enable_ipv6() {
+    constexpr auto no_link_local_address = "1";
+    // On a device that is too narrow for it (RFC 8200 s5) the kernel has none.
+    if (mtu_ != 0 && mtu_ < ipv6_mtu_min) static_cast<void>(set_mtu(ipv6_mtu_min));
+    set("net/ipv6/conf/" + device_ + "/addr_gen_mode", no_link_local_address);
+    set("net/ipv6/conf/" + device_ + "/accept_ra", "0");
+    set("net/ipv6/conf/" + device_ + "/disable_ipv6", "0");
+}
+
+void TunHost::disable_ipv6() { set("net/ipv6/conf/" + device_ + "/disable_ipv6", "1"); }
+
+Result<void> TunHost::set_up() { return netlink_.set_interface_up(device_index_, true); }
+
+Result<void> TunHost::set_mtu(std::uint32_t mtu) {
+    auto done = netlink_.set_interface_mtu(device_index_, mtu);
+    if (done) mtu_ = mtu;
+    return done;
+}
+
+Result<void> TunHost::add_address(const IpAddress& address) {
+    return netlink_.add_address(device_index_, address, host_prefix_length(address));
+}
+
+Result<void> TunHost::remove_address(const IpAddress& address) {
+    return netlink_.remove_address(device_index_, address, host_prefix_length(address));
+}
+
+Result<void> TunHost::route_pool(const IpPrefix& pool, const std::optional<IpAddress>& source) {
+    Route blackhole;
+    blackhole.destination = pool;
+    blackhole.kind = Route::Kind::blackhole;
+    blackhole.metric = blackhole_metric;
+    // One that a killed process left is the same, and is ours from here on.
+    if (auto added = netlink_.add_route(blackhole); !added) return added;
+    blackholes_.push_back(blackhole);
+    Route route;
+    route.destination = pool;
+    route.interface_index = device_index_;
+    route.source = source;
+    return netlink_.add_route(route);
+}
+
+void TunHost::forward(Version version) {
+    const bool is_ipv4 = version == Version::ipv4;
+    set(std::string(is_ipv4 ? "net/ipv4/conf/" : "net/ipv6/conf/") + device_ + "/forwarding", "1");
+    const std::string whole_host = is_ipv4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
+    if (read_sysctl(whole_host) == "0") {
+        log_warning("TUN_FORWARDING_OFF", "{} is 0: packets may not reach the tunnels", whole_host);
+    }
+}
+
+Result<void> TunHost::turn_gro_off(const IpAddress& outer, const std::string& record) {
+    const auto index = netlink_.interface_of_address(outer);
+    if (!index && index.error().code == ErrorCode::not_found) {
+        return fail(ErrorCode::unavailable, index.error().context);
+    }
+    if (!index) return tl::unexpected(index.error());
+    const auto interface = netlink_.interface_name(*index);
+    if (!interface) return tl::unexpected(interface.error());
+    const auto is_off = [&](const GroOff& each) { return each.interface() == *interface; };
+    if (std::any_of(gro_.begin(), gro_.end(), is_off)) return {};
+    auto off = GroOff::on(*interface, record);
+    if (off)
+        gro_.push_back(std::move(*off));
+    else
+        log_warning("TUN_GRO_UNKNOWN", "{}", to_string(off.error()));
+    return {};
+}
+
+}  // namespace dstm::dataplane

@@ -1,0 +1,61 @@
+// What the tun data plane changes on the host: its device's addresses, MTU and routes, blackholes
+// beneath the pools, receive offload of the outer interfaces. The destructor puts back what does
+// not go with the device. Knows no packets and no tunnels.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/base/ip_address.hpp"
+#include "common/base/result.hpp"
+#include "common/dataplane/host_changes.hpp"
+#include "common/dataplane/inner_packet.hpp"
+#include "common/dataplane/netlink.hpp"
+
+namespace dstm::dataplane {
+
+class TunHost {
+public:
+    // The device is there, and has no IPv6 yet: no router solicitations and multicast reports.
+    [[nodiscard]] static Result<TunHost> open(const std::string& device);
+    TunHost(TunHost&&) noexcept = default;
+    TunHost& operator=(TunHost&&) = delete;
+    ~TunHost();
+
+    // IPv6 on the device, without an address of its own making.
+    void enable_ipv6();
+    void disable_ipv6();
+
+    [[nodiscard]] Result<void> set_up();
+    [[nodiscard]] std::uint32_t mtu() const { return mtu_; }
+    [[nodiscard]] Result<void> set_mtu(std::uint32_t mtu);
+    // As /32 or /128. What is there already, and what is not when removed, is no error.
+    [[nodiscard]] Result<void> add_address(const IpAddress& address);
+    [[nodiscard]] Result<void> remove_address(const IpAddress& address);
+
+    // Into the device, and beneath it a blackhole, which is what a killed process leaves.
+    [[nodiscard]] Result<void> route_pool(const IpPrefix& pool,
+                                          const std::optional<IpAddress>& source);
+    // Of the device only, the other interfaces are the operator's; warns when the host forwards
+    // nothing at all of this version.
+    void forward(Version version);
+
+    // Of the interface that has this address. `record`: see GroOff. unavailable: none has it.
+    [[nodiscard]] Result<void> turn_gro_off(const IpAddress& outer, const std::string& record);
+    void restore_gro() { gro_.clear(); }
+
+private:
+    TunHost(Netlink netlink, std::string device, int device_index)
+        : netlink_(std::move(netlink)), device_(std::move(device)), device_index_(device_index) {}
+
+    Netlink netlink_;
+    std::string device_;
+    int device_index_;
+    std::uint32_t mtu_ = 0;  // 0: as the kernel made it
+    std::vector<GroOff> gro_;
+    std::vector<Route> blackholes_;
+};
+
+}  // namespace dstm::dataplane

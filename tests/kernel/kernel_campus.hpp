@@ -3,6 +3,8 @@
 
 #include <cstdlib>
 #include <functional>
+#include <optional>
+#include <tuple>
 
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -44,6 +46,42 @@ inline std::string why_no_kernel_plane() {
     }
     return {};
 }
+
+// A network that is as it was built serves the next test too: building one is most of a test.
+class ReusedCampus : public TunCampus {
+protected:
+    void SetUp() override {
+        const auto why = why_no_kernel_plane();
+        if (!why.empty() && must_run()) FAIL() << why;
+        if (!why.empty()) GTEST_SKIP() << why;
+        if (!spare_) return TunCampus::SetUp();
+        std::tie(first, second, router, endpoint, server) = std::move(*spare_);
+        spare_.reset();
+    }
+    void TearDown() override {
+        if (!endpoint) return;
+        client.reset();
+        if (tep) detach();
+        if (is_changed || HasFailure()) return;
+        spare_ = {std::move(first), std::move(second), std::move(router), std::move(endpoint),
+                  std::move(server)};
+    }
+    static void TearDownTestSuite() { spare_.reset(); }
+
+    // What an endpoint's daemon leaves is meant to stay; here it is in the way.
+    void detach(const TunPlaneConfig& config = endpoint_config()) {
+        tep->stop();
+        const auto done = endpoint->in([&] { return detach_kernel_plane(kernel_config(config)); });
+        EXPECT_TRUE(done) << to_string(done.error());
+        tep.reset();
+    }
+
+    bool is_changed = false;  // the network, by the test
+
+private:
+    using Host = std::unique_ptr<Namespace>;
+    static inline std::optional<std::tuple<Host, Host, Host, Host, Host>> spare_;
+};
 
 // Every IPv6 packet that `interface` of a host sends or receives from now on.
 class Capture {

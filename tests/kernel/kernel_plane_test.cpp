@@ -1,7 +1,5 @@
 // The kernel data plane on real interfaces, at both ends of the tunnel.
 #include <csignal>
-#include <optional>
-#include <tuple>
 
 #include <net/if.h>
 #include <sys/wait.h>
@@ -14,43 +12,16 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::Not;
 
-class KernelPlane : public TunCampus {
+class KernelPlane : public ReusedCampus {
 protected:
     void SetUp() override {
-        const auto why = why_no_kernel_plane();
-        if (!why.empty() && must_run()) FAIL() << why;
-        if (!why.empty()) GTEST_SKIP() << why;
         make_endpoint_plane = make_kernel;
         make_client_plane = make_kernel;
-        if (!spare) return TunCampus::SetUp();
-        std::tie(first, second, router, endpoint, server) = std::move(*spare);
-        spare.reset();
+        ReusedCampus::SetUp();
     }
-    // A network that is as it was built serves the next test too: building one is most of a test.
-    void TearDown() override {
-        if (!endpoint) return;
-        client.reset();
-        if (tep) detach();
-        if (!is_changed && !HasFailure()) {
-            spare = {std::move(first), std::move(second), std::move(router), std::move(endpoint),
-                     std::move(server)};
-        }
-    }
-    static void TearDownTestSuite() { spare.reset(); }
     [[nodiscard]] std::uint64_t dropped(const std::string& name) const {
         return tep->plane().drops().at(name);
     }
-    // What an endpoint's daemon leaves is meant to stay; here it is in the way.
-    void detach(const TunPlaneConfig& config = endpoint_config()) {
-        tep->stop();
-        const auto done = endpoint->in([&] { return detach_kernel_plane(kernel_config(config)); });
-        EXPECT_TRUE(done) << to_string(done.error());
-        tep.reset();
-    }
-
-    bool is_changed = false;  // the network, by the test
-    using Host = std::unique_ptr<Namespace>;
-    static inline std::optional<std::tuple<Host, Host, Host, Host, Host>> spare;
 };
 
 TEST_F(KernelPlane, PingGoesToTheEndpointToTheServerAndBackAndIsCounted) {

@@ -1,6 +1,6 @@
 // The kernel data plane of an endpoint. Internal to kernel_plane.
 //
-//   dstm0      remote any   what comes from no client; what is for no client (its queue has no place)
+//   dstm0      remote any   what comes from no client, or is for none, ends here
 //   dstm0-1    remote A     only from A's inner addresses; routes to these lead here
 //   dstm0-2    remote B     ...
 //   dstm0-sit               as dstm0, for IPv6 in IPv4

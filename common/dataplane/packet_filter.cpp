@@ -107,25 +107,25 @@ struct PacketFilter::Impl {
 
     DropsRead read(int device, std::uint32_t parent, std::uint32_t handle) {
         DropsRead out;
-        const tcmsg question{.tcm_family = AF_UNSPEC,
-                             .tcm__pad1 = 0,
-                             .tcm__pad2 = 0,
-                             .tcm_ifindex = device,
-                             .tcm_handle = handle,
-                             .tcm_parent = parent,
-                             .tcm_info = 0};
+        tcmsg question{.tcm_family = AF_UNSPEC,
+                       .tcm__pad1 = 0,
+                       .tcm__pad2 = 0,
+                       .tcm_ifindex = device,
+                       .tcm_handle = handle,
+                       .tcm_parent = parent,
+                       .tcm_info = 0};
         auto* asked = socket.get();
         const std::unique_ptr<nl_cb, Put<nl_cb_put>> callbacks(nl_cb_alloc(NL_CB_DEFAULT));
         nl_cb_set(callbacks.get(), NL_CB_VALID, NL_CB_CUSTOM, read_message, &out);
-        // Without "echo" only the listeners of a multicast group are told.
         bool is_over = false;
         const auto finish = [](nl_msg*, void* flag) {
             *static_cast<bool*>(flag) = true;
             return static_cast<int>(NL_STOP);
         };
         nl_cb_set(callbacks.get(), NL_CB_ACK, NL_CB_CUSTOM, finish, &is_over);
-        int error = nl_send_simple(asked, RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO, const_cast<tcmsg*>(&question),
-                                   sizeof question);
+        // Without "echo" only those that listen to news are told.
+        int error =
+            nl_send_simple(asked, RTM_GETQDISC, NLM_F_ACK | NLM_F_ECHO, &question, sizeof question);
         while (error >= 0 && !is_over) error = nl_recvmsgs(asked, callbacks.get());
         return out;
     }

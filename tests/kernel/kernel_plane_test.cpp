@@ -503,7 +503,7 @@ TEST_F(KernelPlaneV6, PacketsAreProtocol41AndTooBigIsAnswered) {
     EXPECT_EQ(load8(packet, 8), 64);
     EXPECT_EQ(load8(packet, 1), 0xb8);
     EXPECT_TRUE(answers(ping(*server, "2001:db8:a::7", "-6 -M do -s 1432")));
-    EXPECT_THAT(ping(*server, "2001:db8:a::7", "-6 -M do -s 1433"), HasSubstr("mtu = 1480"));
+    EXPECT_THAT(ping(*server, "2001:db8:a::7", "-6 -M do -s 1433"), HasSubstr("mtu=1480"));
 }
 
 TEST_F(KernelPlaneV6, BothTypesStandSideBySideAndAreAdopted) {

@@ -15,8 +15,8 @@
 namespace dstm::dataplane::testing {
 
 // An ICMP echo request, whole.
-inline std::vector<std::uint8_t> echo_request(const std::string& source, const std::string& destination,
-                                       std::size_t size) {
+inline std::vector<std::uint8_t> echo_request(const std::string& source,
+                                              const std::string& destination, std::size_t size) {
     std::vector<std::uint8_t> packet(size);
     const MutableBytes bytes(packet);
     store8(bytes, 0, 0x45);

@@ -1,6 +1,7 @@
 // Every data plane at the endpoint with every one at the client: they must understand each other.
 #include "tep/bpf/bpf_plane.hpp"
 #include "tests/kernel/kernel_campus.hpp"
+#include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
 namespace {
@@ -20,6 +21,10 @@ struct Pair {
     const char* endpoint;
     const char* client;
 };
+
+std::string name_of(const ::testing::TestParamInfo<Pair>& row) {
+    return std::string(row.param.endpoint) + "EndpointWith" + row.param.client + "Client";
+}
 
 MakePlane maker_of(const std::string& name) {
     if (name == "bpf") return make_bpf;
@@ -73,10 +78,41 @@ INSTANTIATE_TEST_SUITE_P(Each, DataPlanePairs,
                          ::testing::Values(Pair{"kernel", "kernel"}, Pair{"kernel", "tun"},
                                            Pair{"tun", "kernel"}, Pair{"tun", "tun"},
                                            Pair{"bpf", "kernel"}, Pair{"bpf", "tun"}),
-                         [](const auto& row) {
-                             return std::string(row.param.endpoint) + "EndpointWith" +
-                                    row.param.client + "Client";
-                         });
+                         name_of);
+
+// v6v4
+class DataPlanePairsV6 : public TunIpv6Campus, public ::testing::WithParamInterface<Pair> {
+protected:
+    void SetUp() override {
+        const auto why = why_no_kernel_plane();
+        if (!why.empty() && must_run()) FAIL() << why;
+        if (!why.empty()) GTEST_SKIP() << why;
+        make_endpoint_plane = maker_of(GetParam().endpoint);
+        make_client_plane = maker_of(GetParam().client);
+        TunIpv6Campus::SetUp();
+    }
+};
+
+TEST_P(DataPlanePairsV6, CarryPingTcpAndWhatIsTooBig) {
+    const std::string inner = "2001:db8:100::7";
+    bring_up_v6(v6_spec(inner, "10.0.1.5"));
+    EXPECT_EQ(tep->plane().name(), GetParam().endpoint);
+    EXPECT_EQ(client->plane().name(), GetParam().client);
+    EXPECT_TRUE(answers(ping(*first, "2001:db8:100::1"))) << "keepalive";
+    EXPECT_TRUE(answers(ping(*first, host_behind)));
+    EXPECT_TRUE(answers(ping(*server, inner)));
+    constexpr std::size_t size = 1 << 20;
+    EXPECT_EQ(transfer(*server, host_behind, *first, size), 2 * size);
+    EXPECT_TRUE(answers(ping(*server, inner, "-M do -s 1432")));
+    EXPECT_THAT(ping(*server, inner, "-M do -s 1433"), HasSubstr("mtu=1480"));
+    ASSERT_TRUE(endpoint->in([&] { return tep->plane().remove(v6(inner), 1); }));
+    EXPECT_FALSE(answers(ping(*first, host_behind, "-W 1")));
+}
+
+INSTANTIATE_TEST_SUITE_P(Each, DataPlanePairsV6,
+                         ::testing::Values(Pair{"kernel", "kernel"}, Pair{"kernel", "tun"},
+                                           Pair{"tun", "kernel"}, Pair{"tun", "tun"}),
+                         name_of);
 
 }  // namespace
 }  // namespace dstm::dataplane::testing

@@ -232,11 +232,12 @@ void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot
     tunnels_.insert_or_assign(spec.inner, tunnel);
 }
 
-Result<void> KernelEndpoint::take_down() {
+Result<std::vector<std::string>> KernelEndpoint::take_down() {
     housekeeper_.reset();
     const std::lock_guard lock(mutex_);
     const auto links = host_.links.list();
     if (!links) return tl::unexpected(links.error());
+    std::vector<std::string> removed;
     Result<void> first_failure;
     const auto note = [&](const Result<void>& done) {
         if (!done && first_failure) first_failure = done;
@@ -248,8 +249,11 @@ Result<void> KernelEndpoint::take_down() {
         if ((is_own && link.alias.starts_with(own_mark)) ||
             (is_tunnel_device(link.name) && is_ours(link))) {
             note(host_.links.remove(link.index));
+            removed.push_back("device " + link.name);
         }
     }
+    // Without a device of ours the routes are another plane's.
+    if (removed.empty()) return removed;
     for (const auto& carried : carried_) {
         for (const auto& pool : carried.pools) {
             note(host_.netlink.remove_route(blackhole_of(pool)));
@@ -257,7 +261,8 @@ Result<void> KernelEndpoint::take_down() {
     }
     tunnels_.clear();
     devices_.clear();
-    return first_failure;
+    if (!first_failure) return tl::unexpected(first_failure.error());
+    return removed;
 }
 
 }  // namespace dstm::dataplane

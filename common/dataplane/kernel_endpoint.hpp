@@ -33,8 +33,8 @@ public:
                    Descriptor held);
 
     [[nodiscard]] Result<void> start();
-    // Removes every device and route of this configuration.
-    [[nodiscard]] Result<void> take_down();
+    // Removes every device and route of this configuration; the devices' names.
+    [[nodiscard]] Result<std::vector<std::string>> take_down();
 
     [[nodiscard]] std::string_view name() const override { return "kernel"; }
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;

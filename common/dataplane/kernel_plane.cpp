@@ -86,7 +86,7 @@ Result<std::unique_ptr<DataPlane>> make_kernel_plane(const KernelPlaneConfig& co
     return std::unique_ptr<DataPlane>(std::move(*plane));
 }
 
-Result<void> detach_kernel_plane(const KernelPlaneConfig& config) {
+Result<std::vector<std::string>> detach_kernel_plane(const KernelPlaneConfig& config) {
     struct NoClock final : Clock {
         [[nodiscard]] Instant now() const override { return {}; }
         [[nodiscard]] WallTime wall() const override { return {}; }

@@ -67,9 +67,9 @@ struct KernelPlaneConfig {
 [[nodiscard]] Result<std::unique_ptr<DataPlane>> make_kernel_plane(const KernelPlaneConfig& config,
                                                                    const Clock& clock);
 
-// Removes everything that an endpoint's plane of this configuration has left. Nothing there is no
-// error. conflict: a living daemon holds it.
-[[nodiscard]] Result<void> detach_kernel_plane(const KernelPlaneConfig& config);
+// Removes everything that an endpoint's plane of this configuration has left: what that was.
+// conflict: a living daemon holds it.
+[[nodiscard]] Result<std::vector<std::string>> detach_kernel_plane(const KernelPlaneConfig& config);
 
 // Removes the device that a killed client left; false when this is no such device.
 [[nodiscard]] Result<bool> remove_kernel_client(const std::string& device);

@@ -66,6 +66,7 @@ protected:
         client.reset();
         if (tep) detach();
         if (is_changed || HasFailure()) return;
+        server->ip("route flush cache");  // what it learned of sizes
         spare_ = {std::move(first), std::move(second), std::move(router), std::move(endpoint),
                   std::move(server)};
     }

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "common/base/assert.hpp"
+#include "common/dataplane/kernel_plane.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/config.hpp"
@@ -43,8 +44,8 @@ Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram t
 
 // In the order of shortcut_names.
 bpf::Shortcut shortcut_at(std::size_t index) {
-    constexpr std::array shortcuts{bpf::Shortcut::automatic, bpf::Shortcut::none,
-                                   bpf::Shortcut::tc, bpf::Shortcut::xdp};
+    constexpr std::array shortcuts{bpf::Shortcut::automatic, bpf::Shortcut::none, bpf::Shortcut::tc,
+                                   bpf::Shortcut::xdp};
     return shortcuts.at(index);
 }
 
@@ -69,6 +70,35 @@ Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram t
     return bpf::make_bpf_plane(plane, clock);
 }
 
+dataplane::KernelPlaneConfig kernel_config(const Config& config) {
+    dataplane::KernelPlaneConfig kernel;
+    kernel.device = config.device;
+    kernel.outer = config.outer_ipv6;
+    kernel.inner = config.inner_ipv4;
+    kernel.pools = config.pools;
+    kernel.outer_ipv4 = config.outer_ipv4;
+    kernel.inner_ipv6 = config.inner_ipv6;
+    kernel.pools_ipv6 = config.pools_ipv6;
+    kernel.hairpin = config.hairpin;
+    return kernel;
+}
+
+Made make_kernel(const Config& config, const Clock& clock, dataplane::TspDatagram) {
+    if (config.outer_ipv4 && config.udp_port != 0) {
+        return fail(ErrorCode::invalid,
+                    "it carries no v6udpv4 and passes no signalling on: \"udp-port\" must be 0");
+    }
+    return dataplane::make_kernel_plane(kernel_config(config), clock);
+}
+
+Result<std::string> probe_kernel() {
+    if (auto can = dataplane::probe_kernel_plane(TunnelType::v4v6); !can) {
+        return tl::unexpected(can.error());
+    }
+    const auto sit = dataplane::probe_kernel_plane(TunnelType::v6v4);
+    return "v4v6 by ip6tnl devices; v6v4: " + (sit ? "by sit devices" : sit.error().context);
+}
+
 struct Carrier {
     std::string_view name;
     Made (*make)(const Config&, const Clock&, dataplane::TspDatagram);
@@ -78,6 +108,7 @@ struct Carrier {
 // The fastest first: in this order "auto" tries them.
 constexpr std::array carriers{
     Carrier{"bpf", make_bpf, bpf::probe},
+    Carrier{"kernel", make_kernel, probe_kernel},
     Carrier{"tun", make_tun, dataplane::probe_tun_plane},
 };
 
@@ -115,6 +146,8 @@ std::vector<ProbedPlane> probe_data_planes() {
 }
 
 Result<std::vector<std::string>> detach_data_plane(const Config& config) {
+    auto devices = dataplane::detach_kernel_plane(kernel_config(config));
+    if (!devices || !devices->empty()) return devices;
     std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
     pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
     return bpf::detach(config.device, pools);

@@ -1,4 +1,5 @@
 // The tun data plane with IPv6 inside on real interfaces: tun_ipv6_campus.hpp shows the network.
+#include <atomic>
 #include <csignal>
 
 #include <sys/wait.h>
@@ -266,6 +267,24 @@ TEST_F(TunIpv6CampusBehindNat, SignallingAndDataShareThePortsOfBothEnds) {
     ASSERT_TRUE(client->remove(inner));
     ASSERT_TRUE(answer(peer));
     EXPECT_EQ(signalling->receive(), tsp) << "the dialogue reads again";
+}
+
+TEST_P(TunIpv6CampusBothWays, ClientHearsOfItsPathAlsoAfterARenewal) {
+    std::atomic<std::uint32_t> told = 0;
+    auto config = client_v6_config();
+    config.path_mtu_changed = [&](std::uint32_t path_mtu) { told = path_mtu; };
+    start_endpoint();
+    ASSERT_TRUE(tep->add(spec()));
+    client = start_client(*first, spec(), config);
+    ASSERT_TRUE(client->add(spec(2)));
+    ASSERT_TRUE(tep->add(spec(2)));
+    router->ip("link set e0 mtu 1400");
+    endpoint->ip("link set eth0 mtu 1400");
+    ping(*first, host_behind, "-M do -s 1400");
+    EXPECT_TRUE(wait_until([&] { return told == 1400; })) << told;
+    EXPECT_THAT(first->show("link show dstm0"),
+                HasSubstr("mtu " + std::to_string(1400 - overhead())));
+    client->stop();  // before what it tells is gone
 }
 
 TEST_F(TunIpv6Campus, EncapsulationChangesAndTheAddressStays) {

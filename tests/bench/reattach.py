@@ -90,7 +90,8 @@ def main():
             say(f"reattach: move {move + 1}: {times[-1]:.1f} ms")
             time.sleep(1.1)  # moves that follow each other faster are damped, which is not measured
         times.sort()
-        detail = {"moves": MOVES, "min": round(times[0], 1), "p90": round(times[MOVES * 9 // 10], 1),
+        detail = {"moves": MOVES, "min": round(times[0], 1),
+                  "p90": round(times[MOVES * 9 // 10], 1),
                   "max": round(times[-1], 1), "mechanism": "SCRAM-SHA-256", "goal": 100}
         print(json.dumps({"bench": "reattach", "metric": "reattach_ms",
                           "value": round(statistics.median(times), 1), "unit": "ms", "tunnels": 1,

@@ -345,8 +345,11 @@ TEST_F(TspServerTest, TooManyRequestsOfAUserEndTheConnectionWith530) {
     authenticator_.waiting({AuthenticationStep::Outcome::success, "", "alice"});
     ASSERT_TRUE(heard(peer, "200 "));
     service_.at_once = true;
-    for (int i = 0; i < 20; ++i) {
+    for (std::size_t i = 1; i <= 20 && !peer.is_ended(); ++i) {
         peer.say(framed("<tunnel action=\"info\" type=\"v4v6\"></tunnel>\r\n"));
+        ASSERT_TRUE(run_until(events_, [&] {
+            return count_of(peer.heard(), "Content-length: ") == i || peer.is_ended();
+        }));
     }
     EXPECT_TRUE(ended(peer));
     EXPECT_TRUE(peer.has("Content-length: 21\r\n530 Server too busy\r\n"));

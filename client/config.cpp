@@ -228,6 +228,11 @@ tl::expected<Settings, Mistakes> read(config::Document& document) {
     if (may_share_port(settings.tunnel_type) && settings.transport == Transport::tcp) {
         reader.mistake("transport", "this type of tunnel is signalled by UDP (RFC 5572 s4.4.1)");
     }
+    constexpr std::array wishes{PlaneWish::automatic, PlaneWish::kernel, PlaneWish::tun};
+    settings.data_plane = wishes[reader.choice("data-plane", {"auto", "kernel", "tun"}, 0)];
+    if (may_share_port(settings.tunnel_type) && settings.data_plane == PlaneWish::kernel) {
+        reader.mistake("data-plane", "the kernel has no device for v6udpv4");
+    }
     read_identity(reader, settings);
     settings.keepalive_s =
         static_cast<std::uint32_t>(reader.integer("keepalive", 0, keepalive_max_s, 30));

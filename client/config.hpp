@@ -9,6 +9,7 @@
 
 #include <tl/expected.hpp>
 
+#include "client/host/plane_choice.hpp"
 #include "client/transport.hpp"
 #include "common/base/clock.hpp"
 #include "common/base/ip_address.hpp"
@@ -36,6 +37,7 @@ struct Settings {
     std::string password_file;  // empty: credentials directory or environment
     std::vector<std::string> mechanisms;
     std::string device = "dstm0";
+    PlaneWish data_plane = PlaneWish::automatic;
     std::vector<dataplane::IpPrefix> routes;
     std::uint32_t route_metric = 1024;
     std::optional<RouterSettings> router;

@@ -15,6 +15,7 @@
 #include "client/host/demand_watch.hpp"
 #include "client/host/monitor.hpp"
 #include "client/host/native_way.hpp"
+#include "client/host/plane_choice.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
 #include "client/net/icmp_probe.hpp"
@@ -22,7 +23,6 @@
 #include "client/net/signalling.hpp"
 #include "client/idle_watch.hpp"
 #include "client/report.hpp"
-#include "common/dataplane/tun_plane.hpp"
 #include "common/io/asio.hpp"
 #include "common/io/real_clock.hpp"
 #include "common/io/sd_notify.hpp"
@@ -166,7 +166,7 @@ private:
                 signalling_->receive(from, copy);
             });
         };
-        return dataplane::make_tun_plane(config, clock_);
+        return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
     }
 
     void set_timer(std::optional<Instant> at) {

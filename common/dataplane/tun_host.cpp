@@ -2,7 +2,6 @@
 #include "common/dataplane/tun_host.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "common/dataplane/path_mtu.hpp"
@@ -10,9 +9,6 @@
 
 namespace dstm::dataplane {
 namespace {
-
-// Below every route that an operator may set for (part of) a pool.
-constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 
 std::uint8_t host_prefix_length(const IpAddress& address) {
     return std::holds_alternative<Ipv4Address>(address) ? 32 : 128;

@@ -38,6 +38,15 @@ TEST(ClientConfig, TransportIsTcpBeforeUdpUnlessWrittenDown) {
     EXPECT_EQ(parse_settings(with(R"("transport": "tcp")"), "c")->transport, Transport::tcp);
 }
 
+TEST(ClientConfig, DataPlaneIsTheKernelsWhereItCanUnlessWrittenDown) {
+    EXPECT_EQ(parse_settings(with(R"("port": 3653)"), "c")->data_plane, PlaneWish::automatic);
+    EXPECT_EQ(parse_settings(with(R"("data-plane": "auto")"), "c")->data_plane,
+              PlaneWish::automatic);
+    EXPECT_EQ(parse_settings(with(R"("data-plane": "kernel")"), "c")->data_plane,
+              PlaneWish::kernel);
+    EXPECT_EQ(parse_settings(with(R"("data-plane": "tun")"), "c")->data_plane, PlaneWish::tun);
+}
+
 struct Mistake {
     const char* line;
     const char* path;
@@ -68,6 +77,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("routes": ["::/0"])", "dstm-client.routes"},
                     Mistake{R"("route-metric": -1)", "dstm-client.route-metric"},
                     Mistake{R"("transport": "sctp")", "dstm-client.transport"},
+                    Mistake{R"("data-plane": "bpf")", "dstm-client.data-plane"},
+                    Mistake{R"("data-plane": "kernel", "tunnel-type": "v6udpv4")",
+                            "dstm-client.data-plane"},
                     Mistake{R"("keepalive": 100000)", "dstm-client.keepalive"},
                     Mistake{R"("state-directory": "here")", "dstm-client.state-directory"},
                     Mistake{R"("control-socket": "here")", "dstm-client.control-socket"},

@@ -15,7 +15,7 @@ using packets::make_ipv4;
 using packets::make_ipv6;
 using packets::make_syn;
 
-constexpr int packets_a_test = 40'000;
+constexpr int packets_a_test = 30'000;
 
 std::string hex(const Packet& packet) {
     std::ostringstream out;

@@ -1,4 +1,5 @@
 // The tun data plane with IPv6 inside on real interfaces: tun_ipv6_campus.hpp shows the network.
+#include <atomic>
 #include <csignal>
 
 #include <sys/wait.h>
@@ -144,6 +145,31 @@ TEST_P(TunIpv6CampusBothWays, UnreachableFromThePathReachesTheInnerSource) {
                 HasSubstr("From 2001:db8:100::1 icmp_seq=1 Destination unreachable: Address"));
 }
 
+TEST_P(TunIpv6CampusBothWays, OuterHeaderIsThatOfRfc4213) {
+    bring_up_v6(spec());
+    const auto protocol = GetParam() ? IPPROTO_UDP : IPPROTO_IPV6;
+    const auto raw = first->in(
+        [&] { return Descriptor(::socket(AF_INET, SOCK_RAW | SOCK_NONBLOCK, protocol)); });
+    ASSERT_TRUE(answers(ping(*server, inner, "-Q 0xb8")));
+    std::vector<std::uint8_t> packet(2048);
+    ssize_t size = -1;
+    ASSERT_TRUE(wait_until([&] {
+        size = ::recv(raw.number(), packet.data(), packet.size(), 0);
+        return size > 0;
+    }));
+    EXPECT_EQ(load8(packet, 0), 0x45) << "no options";
+    EXPECT_EQ(load8(packet, 1), 0xb8) << "the inner DSCP (RFC 2983 s3)";
+    EXPECT_EQ(load16(packet, 6), 0x4000) << "DF while it fits (s3.2.2)";
+    EXPECT_EQ(load8(packet, 8), 63) << "64, and one router";
+    EXPECT_EQ(load8(packet, 9), protocol);
+    EXPECT_EQ(load_ipv4(packet, 12), v4("198.51.100.1"));
+    EXPECT_EQ(static_cast<std::size_t>(size), 104u + static_cast<std::size_t>(overhead()));
+    if (!GetParam()) return;
+    EXPECT_EQ(load16(packet, 20), 3653);
+    EXPECT_EQ(load16(packet, 22), signalling_port);
+    EXPECT_NE(load16(packet, 26), 0) << "with a checksum, which some NATs insist on";
+}
+
 TEST_P(TunIpv6CampusBothWays, NothingIsCarriedAfterTheEnd) {
     bring_up_v6(spec());
     ASSERT_TRUE(answers(ping(*first, host_behind)));
@@ -241,6 +267,24 @@ TEST_F(TunIpv6CampusBehindNat, SignallingAndDataShareThePortsOfBothEnds) {
     ASSERT_TRUE(client->remove(inner));
     ASSERT_TRUE(answer(peer));
     EXPECT_EQ(signalling->receive(), tsp) << "the dialogue reads again";
+}
+
+TEST_P(TunIpv6CampusBothWays, ClientHearsOfItsPathAlsoAfterARenewal) {
+    std::atomic<std::uint32_t> told = 0;
+    auto config = client_v6_config();
+    config.path_mtu_changed = [&](std::uint32_t path_mtu) { told = path_mtu; };
+    start_endpoint();
+    ASSERT_TRUE(tep->add(spec()));
+    client = start_client(*first, spec(), config);
+    ASSERT_TRUE(client->add(spec(2)));
+    ASSERT_TRUE(tep->add(spec(2)));
+    router->ip("link set e0 mtu 1400");
+    endpoint->ip("link set eth0 mtu 1400");
+    ping(*first, host_behind, "-M do -s 1400");
+    EXPECT_TRUE(wait_until([&] { return told == 1400; })) << told;
+    EXPECT_THAT(first->show("link show dstm0"),
+                HasSubstr("mtu " + std::to_string(1400 - overhead())));
+    client->stop();  // before what it tells is gone
 }
 
 TEST_F(TunIpv6Campus, EncapsulationChangesAndTheAddressStays) {

@@ -103,9 +103,9 @@ public:
 
     [[nodiscard]] bool host_is_clean() const { return !installed && !routes; }
     [[nodiscard]] unsigned count(Announce::What what) const {
-        unsigned found = 0;
-        for (const auto& announcement : announced) found += announcement.what == what ? 1U : 0U;
-        return found;
+        unsigned number = 0;
+        for (const auto& announcement : announced) number += announcement.what == what ? 1U : 0U;
+        return number;
     }
     [[nodiscard]] const Announce* last(Announce::What what) const {
         for (auto it = announced.rbegin(); it != announced.rend(); ++it) {

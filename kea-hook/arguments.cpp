@@ -55,9 +55,8 @@ Bytes Arguments::client_id() {
 std::optional<IOAddress> Arguments::address(const std::string& name) {
     const auto value = take(name);
     if (!value) return std::nullopt;
-    const auto address = value->getType() == Element::string
-                             ? parse_ip_address(value->stringValue())
-                             : std::nullopt;
+    const auto address =
+        value->getType() == Element::string ? parse_ip_address(value->stringValue()) : std::nullopt;
     const bool is_ipv4 = address && std::holds_alternative<Ipv4Address>(*address);
     if (!address || is_ipv4 != (family_ == AF_INET)) {
         wrong(name, family_ == AF_INET ? "must be an IPv4 address" : "must be an IPv6 address");

@@ -17,10 +17,10 @@
 
 namespace {
 
-using dstm::kea::EndingKind;
-using dstm::kea::Hook;
 using dstm::kea::complete_renewed_lease;
 using dstm::kea::complete_selected_lease;
+using dstm::kea::EndingKind;
+using dstm::kea::Hook;
 using dstm::kea::hook_logger;
 using isc::data::ConstElementPtr;
 using isc::dhcp::Lease4Ptr;

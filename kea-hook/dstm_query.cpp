@@ -1,6 +1,8 @@
 // See the header.
 #include "kea-hook/dstm_query.hpp"
 
+#include <algorithm>
+
 #include <boost/make_shared.hpp>
 
 namespace dstm::kea {
@@ -16,6 +18,10 @@ namespace {
 void complete(const Memo& memo, Lease& row, const isc::data::ConstElementPtr& old_context) {
     row.setContext(merged_context(old_context, memo.user_context));
     row.cltt_ = memo.now;
+    // RFC 8415 s21.6: Kea bounds each by the subnet's configuration, but not one by the other.
+    if (auto* row6 = dynamic_cast<Lease6*>(&row)) {
+        row6->preferred_lft_ = std::min(row6->preferred_lft_, row6->valid_lft_);
+    }
     // A subnet with "match-client-id" off would store none.
     if (auto* row4 = dynamic_cast<Lease4*>(&row)) {
         row4->client_id_ = boost::make_shared<ClientId>(memo.client_id);

@@ -31,8 +31,8 @@ Query4Ptr make_query(std::uint8_t type, const Bytes& client_id,
                      const isc::data::ConstElementPtr& user_context, std::time_t now) {
     const auto query = boost::make_shared<Query4>(type, Memo{client_id, user_context, now});
     query->setHWAddr(hardware_address_of(client_id));
-    query->addOption(boost::make_shared<Option>(Option::V4, isc::dhcp::DHO_DHCP_CLIENT_IDENTIFIER,
-                                                client_id));
+    query->addOption(
+        boost::make_shared<Option>(Option::V4, isc::dhcp::DHO_DHCP_CLIENT_IDENTIFIER, client_id));
     query->addOption(boost::make_shared<isc::dhcp::OptionString>(
         Option::V4, isc::dhcp::DHO_VENDOR_CLASS_IDENTIFIER, vendor_class));
     return query;
@@ -45,8 +45,7 @@ public:
         return subnets_of<isc::dhcp::SharedNetwork4>(*all, subnet_id);
     }
 
-    Standing examine(const LeaseRequest& request, const Wanted&,
-                     const SubnetPtr& subnet) override {
+    Standing examine(const LeaseRequest& request, const Wanted&, const SubnetPtr& subnet) override {
         const Question question(request, subnet, std::nullopt);
         const auto& hosts = question.context.hosts_;
         Standing standing;
@@ -63,8 +62,8 @@ public:
         Question question(request, subnet, address);
         if (!subnet->clientSupported(question.query->getClasses())) return {};
         auto& context = question.context;
-        Name name = choose_name(request.hostname, held, context.currentHost(),
-                                context.getDdnsParams());
+        Name name =
+            choose_name(request.hostname, held, context.currentHost(), context.getDdnsParams());
         context.hostname_ = name.hostname;
         context.fwd_dns_update_ = context.rev_dns_update_ = name.update;
         question.query->name = std::move(name.from_address);
@@ -118,9 +117,8 @@ private:
             context.addHostIdentifier(isc::dhcp::Host::IDENT_CLIENT_ID, request.client_id);
             AllocEngine::findReservation(context);
             const auto host = context.currentHost();
-            add_classes_of_host(
-                *query, !context.hosts_.empty(),
-                host ? host->getClientClasses4() : isc::dhcp::ClientClasses());
+            add_classes_of_host(*query, !context.hosts_.empty(),
+                                host ? host->getClientClasses4() : isc::dhcp::ClientClasses());
         }
 
         Query4Ptr query;

@@ -31,14 +31,12 @@ using Context = AllocEngine::ClientContext6;
 
 Query6Ptr make_query(std::uint8_t type, Memo memo) {
     const auto query = boost::make_shared<Query6>(type, std::move(memo));
-    query->addOption(
-        boost::make_shared<Option>(Option::V6, D6O_CLIENTID, query->Memo::client_id));
+    query->addOption(boost::make_shared<Option>(Option::V6, D6O_CLIENTID, query->Memo::client_id));
     return query;
 }
 
 bool is_reserved(const isc::dhcp::ConstHostPtr& host, const Wanted& wanted) {
-    const auto type =
-        wanted.type == Lease::TYPE_PD ? IPv6Resrv::TYPE_PD : IPv6Resrv::TYPE_NA;
+    const auto type = wanted.type == Lease::TYPE_PD ? IPv6Resrv::TYPE_PD : IPv6Resrv::TYPE_NA;
     const auto range = host->getIPv6Reservations(type);
     return std::any_of(range.first, range.second, [&](const auto& entry) {
         return entry.second.getPrefixLen() == wanted.length;
@@ -73,14 +71,14 @@ public:
         const auto held = held_in_network(context);
         if (held) question.query->setType(DHCPV6_RENEW);
         if (wanted.type != Lease::TYPE_PD) {  // a prefix has no name
-            Name name = choose_name(request.hostname, held, context.currentHost(),
-                                    context.getDdnsParams());
+            Name name =
+                choose_name(request.hostname, held, context.currentHost(), context.getDdnsParams());
             context.hostname_ = name.hostname;
             context.fwd_dns_update_ = context.rev_dns_update_ = name.update;
             question.query->name = std::move(name.from_address);
         }
-        context.currentIA().addHint(address.value_or(IOAddress::IPV6_ZERO_ADDRESS()),
-                                    wanted.length, 0, request.valid_lifetime_s);
+        context.currentIA().addHint(address.value_or(IOAddress::IPV6_ZERO_ADDRESS()), wanted.length,
+                                    0, request.valid_lifetime_s);
         const bool was_live = held && is_live(*held);
         const auto leases =
             held ? engine_->renewLeases6(context) : engine_->allocateLeases6(context);
@@ -97,8 +95,7 @@ public:
     void commit(isc::dhcp::PktPtr query, const std::vector<RowPtr>& rows,
                 const std::vector<RowPtr>& deleted) override {
         if (!query) {
-            query = make_query(DHCPV6_RELEASE,
-                               {client_id_of(*deleted.front()), nullptr, 0});
+            query = make_query(DHCPV6_RELEASE, {client_id_of(*deleted.front()), nullptr, 0});
         }
         call_committed<Lease6>("6", boost::dynamic_pointer_cast<Pkt6>(query), rows, deleted);
     }
@@ -108,7 +105,8 @@ private:
     struct Question {
         Question(const LeaseRequest& request, const Wanted& wanted, const SubnetPtr& subnet,
                  std::uint8_t message_type)
-            : query(make_query(message_type, {request.client_id, request.user_context, request.now})),
+            : query(
+                  make_query(message_type, {request.client_id, request.user_context, request.now})),
               context(boost::dynamic_pointer_cast<Subnet6Ptr::element_type>(subnet),
                       boost::make_shared<DUID>(request.client_id), false, false, "", false, query,
                       HooksManager::createCalloutHandle()) {
@@ -116,9 +114,8 @@ private:
             context.addHostIdentifier(isc::dhcp::Host::IDENT_DUID, request.client_id);
             AllocEngine::findReservation(context);
             const auto host = context.currentHost();
-            add_classes_of_host(
-                *query, !context.hosts_.empty(),
-                host ? host->getClientClasses6() : isc::dhcp::ClientClasses());
+            add_classes_of_host(*query, !context.hosts_.empty(),
+                                host ? host->getClientClasses6() : isc::dhcp::ClientClasses());
             context.createIAContext();
             context.currentIA().type_ = wanted.type;
             // An identity association for each length: a prefix of another length can be had
@@ -149,7 +146,10 @@ private:
                               const Query6Ptr& query, bool was_live) {
         Outcome outcome{.row = {}, .before = {}, .gone = {}, .query = query};
         const auto given = std::find_if(leases.begin(), leases.end(), is_in_database);
-        if (given != leases.end()) outcome.row = *given;
+        if (given != leases.end()) {
+            write_if_spared(*given);
+            outcome.row = *given;
+        }
         const auto& row = outcome.row;
         for (const auto& old : context.currentIA().old_leases_) {
             // Also whoever had this one before us is here; that is not the client's.
@@ -160,6 +160,14 @@ private:
             if (was_live && row && row->addr_ == old->addr_) outcome.before = old;
         }
         return outcome;
+    }
+
+    // With "cache-threshold" the engine writes no young lease, and here it decides so after it has
+    // asked us: our user-context is new all the same.
+    static void write_if_spared(const isc::dhcp::Lease6Ptr& lease) {
+        if (lease->reuseable_valid_lft_ == 0) return;
+        lease->reuseable_valid_lft_ = lease->reuseable_preferred_lft_ = 0;
+        LeaseMgrFactory::instance().updateLease6(lease);
     }
 
     // The engine returns one that the configuration no longer allows, too, after it has deleted it.

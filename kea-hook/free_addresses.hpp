@@ -1,6 +1,6 @@
-// Which address or prefix of a pool to try next, in work that does not grow with the number of leases per
-// request: a cursor walks round the pool over pages of what is in use, and a pool once found full
-// is not walked again until an address of it is freed or the finding is old.
+// Which address or prefix of a pool to try next, in work that does not grow with the number of
+// leases per request: a cursor walks round the pool over pages of what is in use, and a pool once
+// found full is not walked again until an address of it is freed or the finding is old.
 //
 // Advice only: whoever takes the address checks that it is free. Knows numbers, not Kea.
 #pragma once

@@ -26,7 +26,7 @@ template <class Engine>
 // Subnet4Ptr; from 3.0 on ConstSubnet4Ptr.
 using Subnet4Ptr = decltype(isc::dhcp::AllocEngine::ClientContext4::subnet_);
 using Subnet6Ptr = decltype(isc::dhcp::AllocEngine::ClientContext6::subnet_);
-using SubnetPtr = boost::shared_ptr<std::conditional_t<
-    std::is_const_v<Subnet4Ptr::element_type>, const isc::dhcp::Subnet, isc::dhcp::Subnet>>;
+using SubnetPtr = boost::shared_ptr<std::conditional_t<std::is_const_v<Subnet4Ptr::element_type>,
+                                                       const isc::dhcp::Subnet, isc::dhcp::Subnet>>;
 
 }  // namespace dstm::kea

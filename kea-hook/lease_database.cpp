@@ -34,8 +34,7 @@ public:
         return rows_of(LeaseMgrFactory::instance().getLeases4(address, LeasePageSize(limit)));
     }
     bool remove(const RowPtr& row) override {
-        return LeaseMgrFactory::instance().deleteLease(
-            boost::dynamic_pointer_cast<Lease4>(row));
+        return LeaseMgrFactory::instance().deleteLease(boost::dynamic_pointer_cast<Lease4>(row));
     }
 };
 
@@ -55,8 +54,7 @@ public:
         return rows_of(LeaseMgrFactory::instance().getLeases6(address, LeasePageSize(limit)));
     }
     bool remove(const RowPtr& row) override {
-        return LeaseMgrFactory::instance().deleteLease(
-            boost::dynamic_pointer_cast<Lease6>(row));
+        return LeaseMgrFactory::instance().deleteLease(boost::dynamic_pointer_cast<Lease6>(row));
     }
 };
 

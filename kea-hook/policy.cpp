@@ -78,8 +78,9 @@ tl::expected<Grant, Refusal> Policy::allocate(const LeaseRequest& request, Conne
         prefix = find(request, {Lease::TYPE_PD, *request.prefix_length}, subnets, rows);
         if (!prefix) {
             abandon(nullptr);
-            return tl::unexpected(Refusal{Reason::prefix_unavailable, "no free prefix of length " +
-                                              std::to_string(*request.prefix_length)});
+            return tl::unexpected(
+                Refusal{Reason::prefix_unavailable,
+                        "no free prefix of length " + std::to_string(*request.prefix_length)});
         }
         subnets = engine_->subnets(prefix->row->subnet_id_);
     }
@@ -92,8 +93,7 @@ tl::expected<Grant, Refusal> Policy::allocate(const LeaseRequest& request, Conne
 }
 
 Policy::Found Policy::find(const LeaseRequest& request, const Wanted& wanted,
-                           const std::vector<SubnetPtr>& subnets,
-                           const std::vector<RowPtr>& rows) {
+                           const std::vector<SubnetPtr>& subnets, const std::vector<RowPtr>& rows) {
     std::vector<Attempt> attempts;
     for (const auto& subnet : subnets) {
         Attempt attempt{.subnet = subnet, .held = {}, .last = {}, .standing = {}};
@@ -186,8 +186,7 @@ tl::expected<Grant, Refusal> Policy::renew(const ClientLease& lease, const Lease
     const auto again = [&](const RowPtr& row, const Wanted& wanted) -> Found {
         const auto subnets = engine_->subnets(row->subnet_id_);
         if (subnets.empty()) return std::nullopt;
-        Attempt attempt{
-            .subnet = subnets.front(), .held = row, .last = row->addr_, .standing = {}};
+        Attempt attempt{.subnet = subnets.front(), .held = row, .last = row->addr_, .standing = {}};
         return ask(request, wanted, attempt, row->addr_);
     };
     Found prefix;
@@ -210,8 +209,8 @@ void Policy::abandon(const Outcome* prefix) {
 }
 
 // Everything that follows what the engine has written.
-Grant Policy::conclude(const Outcome& address, const Found& prefix,
-                       const std::vector<RowPtr>& rows, ConnectionId cause) {
+Grant Policy::conclude(const Outcome& address, const Found& prefix, const std::vector<RowPtr>& rows,
+                       ConnectionId cause) {
     Grant grant;
     grant.lease = {address.row, prefix ? prefix->row : nullptr};
     grant.reused = address.before != nullptr;
@@ -258,8 +257,8 @@ bool Policy::release(const ClientLease& lease, ConnectionId cause) {
 
 void Policy::end_rest(const RowPtr& rest) {
     const auto& database = store_.database();
-    const auto now = is_prefix(*rest) ? database.find_prefix(rest->addr_)
-                                      : database.find_address(rest->addr_);
+    const auto now =
+        is_prefix(*rest) ? database.find_prefix(rest->addr_) : database.find_address(rest->addr_);
     // Past its end it is Kea's to reclaim.
     if (!now || !is_live(*now) || client_id_of(*now) != client_id_of(*rest)) return;
     if (!store_.remove(now)) return;

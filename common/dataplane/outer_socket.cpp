@@ -224,11 +224,6 @@ Result<OuterSocket> OuterSocket::adopt_udp(Descriptor udp) {
     return OuterSocket(type, std::move(udp), std::move(probe));
 }
 
-OuterSocket::~OuterSocket() {
-    if (socket_.is_open())
-        set_option(socket_.number(), names_of(type_).level, names_of(type_).receive_errors, 0);
-}
-
 void OuterSocket::receive(BatchBuffer& buffer, std::vector<IncomingPacket>& out) {
     const auto& names = names_of(type_);
     std::array<Envelope, batch_size_max> envelopes;
@@ -315,6 +310,11 @@ std::optional<PathError> OuterSocket::next_error(MutableBytes buffer) {
             return out;
         }
     }
+}
+
+void OuterSocket::ignore_errors() {
+    const auto& names = names_of(type_);
+    set_option(socket_.number(), names.level, names.receive_errors, 0);
 }
 
 std::uint32_t OuterSocket::link_mtu(const IpAddress& destination) {

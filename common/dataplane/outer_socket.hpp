@@ -57,11 +57,6 @@ public:
     // A UDP socket that is bound already; it must not be connected.
     [[nodiscard]] static Result<OuterSocket> adopt_udp(Descriptor udp);
 
-    OuterSocket(OuterSocket&&) noexcept = default;
-    OuterSocket& operator=(OuterSocket&&) noexcept = default;
-    // Whoever holds an adopted socket besides is told of no errors any more.
-    ~OuterSocket();
-
     [[nodiscard]] TunnelType type() const { return type_; }
     [[nodiscard]] int descriptor() const { return socket_.number(); }
 
@@ -73,6 +68,9 @@ public:
 
     // The next ICMP error; `buffer` holds its quote. None when there is none left.
     [[nodiscard]] std::optional<PathError> next_error(MutableBytes buffer);
+
+    // Before an adopted socket is left to whoever holds it besides: it is told of none from now on.
+    void ignore_errors();
 
     // What the host's routing says about the way to `destination`; the minimum if there is no way.
     [[nodiscard]] std::uint32_t link_mtu(const IpAddress& destination);

@@ -78,7 +78,8 @@ Result<void> TunHost::route_pool(const IpPrefix& pool, const std::optional<IpAdd
     Route route;
     route.destination = pool;
     route.interface_index = device_index_;
-    route.source = source;
+    // IPv6 chooses it by the device (RFC 6724 s5, rule 5), and refuses one that is still tentative.
+    if (std::holds_alternative<Ipv4Prefix>(pool)) route.source = source;
     return netlink_.add_route(route);
 }
 

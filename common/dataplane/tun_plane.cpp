@@ -85,6 +85,7 @@ private:
     [[nodiscard]] Result<void> add_at_client(const TunnelSpec& spec);
     [[nodiscard]] Result<std::shared_ptr<OuterSocket>> socket_for(const TunnelSpec& spec);
     [[nodiscard]] Result<void> swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket);
+    [[nodiscard]] Result<void> use(OuterSockets sockets);  // by a client; holds shared_.mutex
     std::optional<std::uint32_t> adapt_device_mtu();
     void keep_house();
     [[nodiscard]] Now now() const { return {clock_.now(), clock_.wall()}; }
@@ -225,8 +226,17 @@ Result<void> TunPlane::swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSock
     const std::lock_guard lock(shared_.mutex);
     OuterSockets sockets;
     sockets[index_of(spec.type)] = std::move(socket);
-    if (auto set = loop_->set_outer(std::move(sockets)); !set) return set;
+    if (auto used = use(std::move(sockets)); !used) return used;
     return shared_.carrier.add(spec, now());
+}
+
+Result<void> TunPlane::use(OuterSockets sockets) {
+    constexpr auto udp = index_of(TunnelType::v6udpv4);
+    const auto before = shared_.outer[udp];
+    const bool stays_udp = sockets[udp] != nullptr;  // perhaps another duplicate of the same socket
+    auto set = loop_->set_outer(std::move(sockets));
+    if (set && before && !stays_udp) before->ignore_errors();
+    return set;
 }
 
 Result<void> TunPlane::remove(const IpAddress& inner, Generation up_to) {
@@ -235,7 +245,7 @@ Result<void> TunPlane::remove(const IpAddress& inner, Generation up_to) {
         const std::lock_guard shared_lock(shared_.mutex);
         auto removed = shared_.carrier.remove(inner, up_to);
         if (!removed || config_.role == Role::endpoint) return removed;
-        static_cast<void>(loop_->set_outer({}));
+        static_cast<void>(use({}));
     }
     host_.restore_gro();
     auto removed = host_.remove_address(inner);

@@ -72,8 +72,8 @@ struct NameServer {
 
 Result<NameServer> read_name_server(const std::string& text) {
     if (const auto address = parse_ip_address(text)) {
-        const bool usable = std::visit([](const auto& one) { return one.is_usable_unicast(); },
-                                       *address);
+        const bool usable =
+            std::visit([](const auto& one) { return one.is_usable_unicast(); }, *address);
         if (usable) return NameServer{{}, address};
     } else if (is_host_name(text)) {
         return NameServer{lower_without_dot(text), std::nullopt};

@@ -1,11 +1,11 @@
-// RFC 5572 s5.2: which records delegate the reverse zone of a prefix, written as input for nsupdate.
-// Pure; knows no process. Nothing that a client sent gets into the text unless it is a DNS name or
-// an address.
+// RFC 5572 s5.2: which records delegate the reverse zone of a prefix, written as input for
+// nsupdate. Pure; knows no process. Nothing that a client sent gets into the text unless it is a
+// DNS name or an address.
 //
 // A zone of ip6.arpa stands for four bits (RFC 3596 s2.5). A prefix whose length is not a multiple
 // of four has two, four or eight of them, each delegated alike. A name server that was named by its
-// address gets the name ns1, ns2, ... in the delegated zone, with its address as glue in ours: an NS
-// record cannot hold an address.
+// address gets the name ns1, ns2, ... in the delegated zone, with its address as glue in ours: an
+// NS record cannot hold an address.
 #pragma once
 
 #include <string>

@@ -26,13 +26,13 @@ struct Update {
     std::unique_ptr<ToolRun> run = {};
 };
 
-// nsupdate(1): 0 done, 2 the server refused, 1 anything else.
-constexpr int exit_refused = 2;
-
+// What it says tells only one failure from another: its exit code is the same for an answer that
+// refuses and for none.
 Error error_of(const ToolResult& result) {
-    const std::string said = "nsupdate: " + log::quoted(result.output);
-    if (result.exit_code == exit_refused) return {ErrorCode::refused, said};
-    return {ErrorCode::unavailable, said};
+    const bool answered = result.output.find("update failed: ") != std::string::npos;
+    const bool for_now = result.output.find("SERVFAIL") != std::string::npos;
+    return {answered && !for_now ? ErrorCode::refused : ErrorCode::unavailable,
+            "nsupdate: " + log::quoted(result.output)};
 }
 
 class NsupdateDelegation : public ReverseDelegation {
@@ -83,11 +83,10 @@ private:
     }
 
     void start(std::list<Update>::iterator update) {
-        auto run = ToolRun::start(context_, {config_.tool, "-v", "-k", config_.key_file},
-                                  std::move(update->script), config_.timeout,
-                                  [this, update](Result<ToolResult> result) {
-                                      finish(update, std::move(result));
-                                  });
+        auto run = ToolRun::start(
+            context_, {config_.tool, "-v", "-k", config_.key_file}, std::move(update->script),
+            config_.timeout,
+            [this, update](Result<ToolResult> result) { finish(update, std::move(result)); });
         if (run) {
             update->run = *std::move(run);
             return;
@@ -126,16 +125,17 @@ Result<void> check_key_file(const std::string& path) {
     }
     if (!S_ISREG(status.st_mode)) return fail(ErrorCode::invalid, "no file: " + path);
     if ((status.st_mode & (S_IRWXO | S_IWGRP)) != 0) {
-        return fail(ErrorCode::invalid, "key file " + path + " can be read by others, or written "
-                                        "by its group: chmod o=,g-w");
+        return fail(ErrorCode::invalid, "key file " + path +
+                                            " can be read by others, or written "
+                                            "by its group: chmod o=,g-w");
     }
     return {};
 }
 
 }  // namespace
 
-Result<std::unique_ptr<ReverseDelegation>> make_reverse_delegation(
-    asio::io_context& context, ReverseDelegationConfig config) {
+Result<std::unique_ptr<ReverseDelegation>> make_reverse_delegation(asio::io_context& context,
+                                                                   ReverseDelegationConfig config) {
     if (const auto checked = check_key_file(config.key_file); !checked) {
         return tl::unexpected<Error>(checked.error());
     }

@@ -33,10 +33,10 @@ public:
 };
 
 struct ReverseDelegationConfig {
-    IpEndpoint server = {{}, 53};      // takes updates by RFC 2136
-    std::string key_file;              // TSIG key as tsig-keygen writes it; no access for others
-    std::vector<std::string> zones;    // "2.0.0.8.b.d.0.1.0.0.2.ip6.arpa": those it may change
-    std::uint32_t ttl_s = 3600;        // of the records
+    IpEndpoint server = {{}, 53};    // takes updates by RFC 2136
+    std::string key_file;            // TSIG key as tsig-keygen writes it; no access for others
+    std::vector<std::string> zones;  // "2.0.0.8.b.d.0.1.0.0.2.ip6.arpa": those it may change
+    std::uint32_t ttl_s = 3600;      // of the records
     std::string tool = "/usr/bin/nsupdate";
     std::chrono::seconds timeout{10};  // for one update
     std::size_t concurrent_max = 4;    // updates under way

@@ -2,14 +2,20 @@
 // program that has died is an error and no signal.
 #include "dstm-server/dns/tool_run.hpp"
 
+#include <algorithm>
+#include <array>
+#include <cerrno>
 #include <csignal>
-#include <cstdlib>
+#include <utility>
 
 #include <spawn.h>
-#include <sys/pidfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+extern "C" {  // glibc 2.36 has forgotten to say so itself
+#include <sys/pidfd.h>
+}
 
 #include "common/io/asio.hpp"
 #include "common/io/timer.hpp"
@@ -34,8 +40,8 @@ Result<pid_t> spawn(const std::vector<std::string>& arguments, int stream) {
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setpgroup(&attributes, 0);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF |
-                                              POSIX_SPAWN_SETPGROUP);
+    posix_spawnattr_setflags(
+        &attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
 
     std::vector<char*> argv;
     for (const auto& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));

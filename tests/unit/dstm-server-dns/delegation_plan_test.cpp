@@ -60,9 +60,10 @@ TEST(DelegationPlan, NamesAreUsedAsTheyAre) {
     const auto script = delegation_script(config(), prefix("2001:db8:200:ab00::/56"),
                                           {"NS.Example.org", "ns2.example.net."});
     ASSERT_TRUE(script);
-    EXPECT_TRUE(script->starts_with("server 2001:db8::53 5353\n"
-                                    "zone 0.0.2.0.8.b.d.0.1.0.0.2.ip6.arpa.\n"
-                                    "update delete b.a.0.0.2.0.8.b.d.0.1.0.0.2.ip6.arpa. NS\n"))
+    EXPECT_TRUE(
+        script->starts_with("server 2001:db8::53 5353\n"
+                            "zone 0.0.2.0.8.b.d.0.1.0.0.2.ip6.arpa.\n"
+                            "update delete b.a.0.0.2.0.8.b.d.0.1.0.0.2.ip6.arpa. NS\n"))
         << *script;
     EXPECT_EQ(adds(script),
               "update add b.a.0.0.2.0.8.b.d.0.1.0.0.2.ip6.arpa. 600 NS ns.example.org.\n"
@@ -109,8 +110,8 @@ TEST(DelegationPlan, WhatIsNoNameAndNoAddressIsRefused) {
           std::string("127.0.0.1"), std::string("::1"), std::string("fe80::1"),
           std::string("ff02::1"), std::string("ns;.example"), std::string("ns.example.."),
           std::string(250, 'a') + ".org"}) {
-        const auto script = delegation_script(config(), prefix("2001:db8:200:ab00::/56"),
-                                              {"ns.example.org", bad});
+        const auto script =
+            delegation_script(config(), prefix("2001:db8:200:ab00::/56"), {"ns.example.org", bad});
         ASSERT_FALSE(script) << bad;
         EXPECT_EQ(script.error().code, ErrorCode::invalid);
         EXPECT_EQ(script.error().context.find('\n'), std::string::npos) << "is logged";

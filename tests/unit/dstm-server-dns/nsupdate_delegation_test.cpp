@@ -28,9 +28,7 @@ protected:
         EXPECT_EQ(::chmod(path.c_str(), mode), 0);
         return path;
     }
-    void tool(const std::string& body) {
-        write("nsupdate", "#!/bin/sh\n" + body + "\n", 0700);
-    }
+    void tool(const std::string& body) { write("nsupdate", "#!/bin/sh\n" + body + "\n", 0700); }
     std::string content(const std::string& name) {
         std::ostringstream text;
         text << std::ifstream(folder_ / name).rdbuf();
@@ -83,19 +81,22 @@ TEST_F(NsupdateDelegation, TheToolGetsTheScriptOnItsInputAndTheKeyByFile) {
     EXPECT_EQ(content("environment").find("HOME="), std::string::npos);
 }
 
-TEST_F(NsupdateDelegation, ItsExitCodeDecidesAndItsOutputIsOnlyQuoted) {
+TEST_F(NsupdateDelegation, ItsFailuresAreToldApartAndItsOutputIsQuoted) {
     tool("cat > /dev/null; printf 'update failed: REFUSED\\n\\033[2J' >&2; exit 2");
     start();
     dns_->withdraw(prefix(1), note("refused"));
     ASSERT_TRUE(wait_for(1));
     EXPECT_NE(context_.find("update failed: REFUSED\\x0a\\x1b[2J"), std::string::npos) << context_;
-    tool("exit 1");
+    tool("echo '; Communication with 192.0.2.1#53 failed: timed out'; exit 2");
     dns_->withdraw(prefix(1), note("unreachable"));
     ASSERT_TRUE(wait_for(2));
+    tool("echo 'update failed: SERVFAIL'; exit 2");
+    dns_->withdraw(prefix(1), note("busy"));
+    ASSERT_TRUE(wait_for(3));
     tool("kill -9 $$");
     dns_->withdraw(prefix(1), note("killed"));
-    ASSERT_TRUE(wait_for(3));
-    EXPECT_EQ(outcomes_, (Outcomes{"refused=refused", "unreachable=unavailable",
+    ASSERT_TRUE(wait_for(4));
+    EXPECT_EQ(outcomes_, (Outcomes{"refused=refused", "unreachable=unavailable", "busy=unavailable",
                                    "killed=unavailable"}));
 }
 
@@ -117,7 +118,7 @@ TEST_F(NsupdateDelegation, OneThatHangsIsKilledWithItsChildren) {
     start();
     dns_->withdraw(prefix(1), note("hangs"));
     ASSERT_TRUE(wait_for(1));
-    EXPECT_EQ(outcomes_, Outcomes{"hangs=timed_out"});
+    EXPECT_EQ(outcomes_, Outcomes{"hangs=timed out"});
     const pid_t child = std::stoi(content("child"));
     // Dead at once; its entry goes when init has taken note.
     EXPECT_TRUE(test::run_until(events_, [&] {

@@ -1,7 +1,7 @@
 // In kea-dhcp6: an address and a delegated prefix are one lease.
 #include "kea_fixture.hpp"
 
-#include <ctime>
+#include <chrono>
 #include <set>
 
 #include <boost/make_shared.hpp>
@@ -28,8 +28,8 @@ class KeaCommands6 : public KeaTest6 {
 protected:
     KeaCommands6() {
         EXPECT_TRUE(load());
-        add_prefixes(subnet_, "2001:db8:200::", 54, 56);   // four
-        add_prefixes(subnet_, "2001:db8:300::", 47, 48);   // two
+        add_prefixes(subnet_, "2001:db8:200::", 54, 56);  // four
+        add_prefixes(subnet_, "2001:db8:300::", 47, 48);  // two
     }
     static std::string generation(long long value) {
         return "\"user-context\": {\"dstm\": {\"generation\": " + std::to_string(value) + "}}";
@@ -45,10 +45,9 @@ protected:
         return texts;
     }
     static void reserve(int client, const IPv6Resrv& reservation) {
-        const auto host = boost::make_shared<Host>(client_id(client).c_str(), "duid",
-                                                   isc::dhcp::SUBNET_ID_UNUSED,
-                                                   isc::dhcp::SubnetID(1),
-                                                   IOAddress::IPV4_ZERO_ADDRESS());
+        const auto host =
+            boost::make_shared<Host>(client_id(client).c_str(), "duid", isc::dhcp::SUBNET_ID_UNUSED,
+                                     isc::dhcp::SubnetID(1), IOAddress::IPV4_ZERO_ADDRESS());
         host->addReservation(reservation);
         CfgMgr::instance().getStagingCfg()->getCfgHosts()->add(host);
         CfgMgr::instance().getCurrentCfg()->getCfgHosts()->add(host);
@@ -73,7 +72,7 @@ TEST_F(KeaCommands6, ALeaseHoldsWhatWasAskedFor) {
     for (const auto& row : {address, delegated}) {
         EXPECT_EQ(row->getContext()->find("dstm/generation")->intValue(), 1793714401123456);
         EXPECT_EQ(row->valid_lft_, 600U);
-        EXPECT_EQ(row->preferred_lft_, 375U) << "five eighths, for the subnet's own is longer";
+        EXPECT_EQ(row->preferred_lft_, 600U) << "not longer than it is valid";
     }
     EXPECT_EQ(address->cltt_, delegated->cltt_);
     EXPECT_EQ(addresses(), 1);
@@ -145,7 +144,7 @@ TEST_F(KeaCommands6, APrefixIsGivenBackWithAnAddressThatCannotBeHad) {
     ASSERT_EQ(result_of(release("2001:db8:100::8", 7)), 0);
     const auto given = allocate(100, "\"prefix-length\": 56");
     EXPECT_EQ(address_of(given), "2001:db8:100::8");
-    EXPECT_EQ(prefix_of(given), "2001:db8:200::/56");
+    EXPECT_TRUE(prefix_of(given).ends_with("/56"));
 }
 
 TEST_F(KeaCommands6, AnotherLengthReplacesThePrefixAndNoLengthGivesItBack) {
@@ -264,6 +263,21 @@ TEST_F(KeaCommands6, ReservationsByDuidDecideAddressAndPrefix) {
     EXPECT_EQ(addresses(), 16);
 }
 
+TEST_F(KeaCommands6, AReservationForAnotherTakesTheAddressAway) {
+    isc::dhcp::HostMgr::create();
+    auto peer = connect();
+    allocate(1, "\"prefix-length\": 56");
+    reserve(9, IPv6Resrv(IPv6Resrv::TYPE_NA, IOAddress("2001:db8:100::1")));
+    const auto again = allocate(1, "\"prefix-length\": 56");
+    EXPECT_EQ(address_of(again), "2001:db8:100::2");
+    EXPECT_EQ(prefix_of(again), "2001:db8:200::/56");
+    expect_event(*peer, "lease-deleted", "2001:db8:100::1");
+    expect_silence(*peer);
+    EXPECT_EQ(rows(), (std::set<std::string>{"2001:db8:100::2", "2001:db8:200::/56"}));
+    EXPECT_EQ(addresses(), 1);
+    EXPECT_EQ(address_of(allocate(9)), "2001:db8:100::1");
+}
+
 TEST_F(KeaCommands6, ASubnetForAnotherClassIsNotOurs) {
     subnet_->allowClientClass("somebody-else");
     EXPECT_EQ(reason_of(allocate(1)), "pool-exhausted");
@@ -380,10 +394,11 @@ TEST_F(KeaCommitted6, BothHalvesAreCommittedTogether) {
     allocate(1);
     allocate(1, "\"prefix-length\": 60");
     release("2001:db8:100::1", 1);
-    EXPECT_EQ(seen, (std::vector<std::string>{"REQUEST +2001:db8:100::1 +2001:db8:200::",
-                                              "RENEW +2001:db8:100::1 +2001:db8:200::",
-                                              "RENEW +2001:db8:100::1 -2001:db8:200::",
-                                              "RELEASE -2001:db8:100::1"}));
+    EXPECT_EQ(
+        seen,
+        (std::vector<std::string>{
+            "REQUEST +2001:db8:100::1 +2001:db8:200::", "RENEW +2001:db8:100::1 +2001:db8:200::",
+            "RENEW +2001:db8:100::1 -2001:db8:200::", "RELEASE -2001:db8:100::1"}));
 }
 
 }  // namespace

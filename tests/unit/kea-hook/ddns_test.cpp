@@ -1,5 +1,10 @@
-// What the hook tells kea-dhcp-ddns, in both families, and which names leases get.
+// What the hook tells kea-dhcp-ddns, in both families, and which names leases get. A UDP socket of
+// the test's stands for kea-dhcp-ddns.
 #include "kea_fixture.hpp"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <boost/make_shared.hpp>
 
@@ -23,10 +28,17 @@ class Ddns : public World {
 protected:
     using Json = typename World::Json;
 
-    Ddns() {
+    Ddns() : d2_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
         EXPECT_TRUE(World::load());
+        sockaddr_in address{};
+        address.sin_family = AF_INET;
+        address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof(address);
+        auto* const generic = reinterpret_cast<sockaddr*>(&address);
+        EXPECT_EQ(::bind(d2_, generic, size), 0);
+        EXPECT_EQ(::getsockname(d2_, generic, &size), 0);
         isc::dhcp::D2ClientConfigPtr config(new D2ClientConfig(
-            true, IOAddress("127.0.0.1"), 53001, IOAddress("127.0.0.1"), 0, 1024,
+            true, IOAddress("127.0.0.1"), ntohs(address.sin_port), IOAddress("127.0.0.1"), 0, 1024,
             isc::dhcp_ddns::NCR_UDP, isc::dhcp_ddns::FMT_JSON));
         CfgMgr::instance().setD2ClientConfig(config);
         manager().startSender([](auto, auto&) {});
@@ -36,29 +48,39 @@ protected:
     }
     ~Ddns() override {
         manager().stopSender();
-        manager().clearQueue();
         isc::dhcp::D2ClientConfigPtr off(new D2ClientConfig());
         CfgMgr::instance().setD2ClientConfig(off);
+        ::close(d2_);
     }
     static D2ClientMgr& manager() { return CfgMgr::instance().getD2ClientMgr(); }
 
-    // What waits: "+name address" and "-name address", with "!" where a direction is missing.
-    static std::vector<std::string> queued() {
+    // What kea-dhcp-ddns was told since the last call: "+name address" and "-name address", with
+    // "!" where a direction is missing.
+    std::vector<std::string> told() {
+        EXPECT_TRUE(wait_until([] { return manager().getQueueSize() == 0; },
+                               [] { manager().runReadyIO(); }));
         std::vector<std::string> lines;
-        for (std::size_t i = 0; i < manager().getQueueSize(); ++i) {
-            const auto& change = manager().peekAt(i);
-            const bool both = change->isForwardChange() && change->isReverseChange();
-            lines.push_back((change->getChangeType() == isc::dhcp_ddns::CHG_ADD ? "+" : "-") +
-                            change->getFqdn() + " " + change->getIpAddress() + (both ? "" : "!"));
+        char datagram[4096];
+        constexpr ssize_t length_size = 2;
+        for (ssize_t size;
+             (size = ::recv(d2_, datagram, sizeof(datagram), MSG_DONTWAIT)) > length_size;) {
+            const Json change = isc::data::Element::fromJSON(
+                std::string(datagram + length_size, static_cast<std::size_t>(size - length_size)));
+            const bool both = change->get("forward-change")->boolValue() &&
+                              change->get("reverse-change")->boolValue();
+            lines.push_back((change->get("change-type")->intValue() == 0 ? "+" : "-") +
+                            World::text(change, "fqdn") + " " + World::text(change, "ip-address") +
+                            (both ? "" : "!"));
         }
-        manager().clearQueue();
         return lines;
     }
     std::string name_of(int client, const std::string& hostname) {
-        const auto answer = World::allocate(
-            client, hostname.empty() ? "" : "\"hostname\": \"" + hostname + "\"");
+        const auto answer =
+            World::allocate(client, hostname.empty() ? "" : "\"hostname\": \"" + hostname + "\"");
         return World::text(answer, "arguments/hostname");
     }
+
+    int d2_;
 };
 
 using Lines = std::vector<std::string>;
@@ -67,49 +89,49 @@ class KeaDdns : public Ddns<KeaTest> {};
 
 TEST_F(KeaDdns, NamesComeChangeAndGoWithTheLease) {
     EXPECT_EQ(name_of(1, "Lab-7"), "lab-7.example.org.");
-    EXPECT_EQ(queued(), Lines{"+lab-7.example.org. 192.0.2.10"});
+    EXPECT_EQ(told(), Lines{"+lab-7.example.org. 192.0.2.10"});
     EXPECT_EQ(name_of(1, ""), "lab-7.example.org.");
     const std::string named =
         "{\"ip-address\": \"192.0.2.10\", \"client-id\": \"" + client_id(1) + "\"}";
     EXPECT_EQ(text(command("dstm4-lease-renew", named), "arguments/hostname"),
               "lab-7.example.org.");
-    EXPECT_EQ(queued(), Lines{});
+    EXPECT_EQ(told(), Lines{});
     name_of(1, "lab-8");
-    EXPECT_EQ(queued(), (Lines{"-lab-7.example.org. 192.0.2.10", "+lab-8.example.org. 192.0.2.10"}));
+    EXPECT_EQ(told(), (Lines{"-lab-7.example.org. 192.0.2.10", "+lab-8.example.org. 192.0.2.10"}));
     command("dstm4-lease-release", named);
-    EXPECT_EQ(queued(), Lines{"-lab-8.example.org. 192.0.2.10"});
+    EXPECT_EQ(told(), Lines{"-lab-8.example.org. 192.0.2.10"});
     name_of(2, "");
-    EXPECT_EQ(queued(), Lines{});
+    EXPECT_EQ(told(), Lines{});
 }
 
 TEST_F(KeaDdns, AnotherAddressTakesTheNameAlong) {
     const std::string address = address_of(allocate(1, R"("hostname": "lab-7")"));
-    queued();
+    told();
     expire(address);
     EXPECT_EQ(address_of(allocate(1, R"("hostname": "lab-7", "requested-address": "192.0.2.25")")),
               "192.0.2.25");
-    EXPECT_EQ(queued(), (Lines{"-lab-7.example.org. 192.0.2.10", "+lab-7.example.org. 192.0.2.25"}));
+    EXPECT_EQ(told(), (Lines{"-lab-7.example.org. 192.0.2.10", "+lab-7.example.org. 192.0.2.25"}));
 }
 
 TEST_F(KeaDdns, KeasOwnExpiryRemovesTheName) {
     const std::string address = address_of(allocate(1, R"("hostname": "lab-7")"));
-    queued();
+    told();
     expire(address);
     reclaim(true);
-    EXPECT_EQ(queued(), Lines{"-lab-7.example.org. 192.0.2.10"});
+    EXPECT_EQ(told(), Lines{"-lab-7.example.org. 192.0.2.10"});
 }
 
 TEST_F(KeaDdns, WithoutUpdatesTheNameIsOnlyKept) {
     subnet_->setDdnsSendUpdates(false);
     EXPECT_EQ(name_of(1, "lab-7"), "lab-7.example.org");
-    EXPECT_EQ(queued(), Lines{});
+    EXPECT_EQ(told(), Lines{});
     subnet_->setDdnsSendUpdates(true);
     EXPECT_EQ(name_of(1, ""), "lab-7.example.org.example.org.") << "it had no final dot";
 }
 
 TEST_F(KeaDdns, AFinalDotMeansThatNothingIsAdded) {
     EXPECT_EQ(name_of(1, "www.example.net."), "www.example.net.");
-    EXPECT_EQ(queued(), Lines{"+www.example.net. 192.0.2.10"});
+    EXPECT_EQ(told(), Lines{"+www.example.net. 192.0.2.10"});
 }
 
 TEST_F(KeaDdns, TheCharacterSetIsAppliedLabelByLabel) {
@@ -124,7 +146,8 @@ TEST_F(KeaDdns, NamesAreMadeFromTheAddressWhereKeaIsToNameClients) {
     using Mode = D2ClientConfig;
     const auto names = [&](int client, D2ClientConfig::ReplaceClientNameMode mode) {
         subnet_->setDdnsReplaceClientNameMode(mode);
-        return name_of(client, "mine") + " " + name_of(client + 1, "");
+        const std::string with_name = name_of(client, "mine");
+        return with_name + " " + name_of(client + 1, "");
     };
     EXPECT_EQ(names(1, Mode::RCM_NEVER), "mine.example.org. ");
     EXPECT_EQ(names(3, Mode::RCM_ALWAYS),
@@ -132,9 +155,9 @@ TEST_F(KeaDdns, NamesAreMadeFromTheAddressWhereKeaIsToNameClients) {
     EXPECT_EQ(names(5, Mode::RCM_WHEN_PRESENT), "host-192-0-2-14.example.org. ");
     EXPECT_EQ(names(7, Mode::RCM_WHEN_NOT_PRESENT),
               "mine.example.org. host-192-0-2-17.example.org.");
-    EXPECT_EQ(queued().size(), 6U);
+    EXPECT_EQ(told().size(), 6U);
     EXPECT_EQ(name_of(8, ""), "host-192-0-2-17.example.org.") << "again the same";
-    EXPECT_EQ(queued(), Lines{});
+    EXPECT_EQ(told(), Lines{});
 }
 
 TEST_F(KeaDdns, AReservedNameGoesBeforeAll) {
@@ -152,10 +175,10 @@ TEST_F(KeaDdns, AReservedNameGoesBeforeAll) {
 
 TEST_F(KeaDdns, ARenewalTellsAgainOnlyIfKeaIsToldSo) {
     name_of(1, "lab-7");
-    queued();
+    told();
     subnet_->setDdnsUpdateOnRenew(true);
     name_of(1, "lab-7");
-    EXPECT_EQ(queued(), Lines{"+lab-7.example.org. 192.0.2.10"});
+    EXPECT_EQ(told(), Lines{"+lab-7.example.org. 192.0.2.10"});
 }
 
 class KeaDdns6 : public Ddns<KeaTest6> {
@@ -166,31 +189,31 @@ protected:
 TEST_F(KeaDdns6, NamesComeChangeAndGoWithTheLease) {
     const auto first = allocate(1, R"("hostname": "Lab-7", "prefix-length": 56)");
     EXPECT_EQ(text(first, "arguments/hostname"), "lab-7.example.org.");
-    EXPECT_EQ(queued(), Lines{"+lab-7.example.org. 2001:db8:100::1"}) << "a prefix has no name";
+    EXPECT_EQ(told(), Lines{"+lab-7.example.org. 2001:db8:100::1"}) << "a prefix has no name";
     EXPECT_EQ(text(renew("2001:db8:100::1", 1), "arguments/hostname"), "lab-7.example.org.");
     EXPECT_EQ(text(allocate(1), "arguments/hostname"), "lab-7.example.org.");
-    EXPECT_EQ(queued(), Lines{});
+    EXPECT_EQ(told(), Lines{});
     EXPECT_EQ(name_of(1, "lab-8"), "lab-8.example.org.");
-    EXPECT_EQ(queued(), (Lines{"-lab-7.example.org. 2001:db8:100::1",
-                               "+lab-8.example.org. 2001:db8:100::1"}));
+    EXPECT_EQ(told(), (Lines{"-lab-7.example.org. 2001:db8:100::1",
+                             "+lab-8.example.org. 2001:db8:100::1"}));
     release("2001:db8:100::1", 1);
-    EXPECT_EQ(queued(), Lines{"-lab-8.example.org. 2001:db8:100::1"});
+    EXPECT_EQ(told(), Lines{"-lab-8.example.org. 2001:db8:100::1"});
 }
 
 TEST_F(KeaDdns6, ExpiryAndTheEndOfThePrefixRemoveTheName) {
     allocate(1, R"("hostname": "lab-7", "prefix-length": 56)");
-    queued();
+    told();
     expire(lease("2001:db8:100::1"));
     expire(prefix("2001:db8:200::"));
     reclaim(false);
-    EXPECT_EQ(queued(), Lines{"-lab-7.example.org. 2001:db8:100::1"});
+    EXPECT_EQ(told(), Lines{"-lab-7.example.org. 2001:db8:100::1"});
     pump();
     allocate(1, R"("hostname": "lab-7", "prefix-length": 56)");
-    queued();
+    told();
     expire(prefix("2001:db8:200::"));
     reclaim(true);
     ASSERT_TRUE(wait_until([&] { return !lease("2001:db8:100::1"); }, pumping()));
-    EXPECT_EQ(queued(), Lines{"-lab-7.example.org. 2001:db8:100::1"});
+    EXPECT_EQ(told(), Lines{"-lab-7.example.org. 2001:db8:100::1"});
 }
 
 TEST_F(KeaDdns6, NamesAreMadeFromTheAddressWhereKeaIsToNameClients) {
@@ -198,7 +221,7 @@ TEST_F(KeaDdns6, NamesAreMadeFromTheAddressWhereKeaIsToNameClients) {
     EXPECT_EQ(name_of(1, "mine"), "host-2001-db8-100--1.example.org.");
     EXPECT_EQ(text(renew("2001:db8:100::1", 1), "arguments/hostname"),
               "host-2001-db8-100--1.example.org.");
-    EXPECT_EQ(queued(), Lines{"+host-2001-db8-100--1.example.org. 2001:db8:100::1"});
+    EXPECT_EQ(told(), Lines{"+host-2001-db8-100--1.example.org. 2001:db8:100::1"});
 }
 
 TEST_F(KeaDdns6, AnotherSubnetTakesTheNameAlong) {
@@ -206,10 +229,10 @@ TEST_F(KeaDdns6, AnotherSubnetTakesTheNameAlong) {
     second->setDdnsSendUpdates(true);
     second->setDdnsQualifyingSuffix("example.net");
     allocate(1, R"("subnet-id": 1, "hostname": "lab-7")");
-    queued();
+    told();
     allocate(1, R"("subnet-id": 2, "hostname": "lab-7")");
-    EXPECT_EQ(queued(), (Lines{"-lab-7.example.org. 2001:db8:100::1",
-                               "+lab-7.example.net. 2001:db8:101::1"}));
+    EXPECT_EQ(told(), (Lines{"-lab-7.example.org. 2001:db8:100::1",
+                             "+lab-7.example.net. 2001:db8:101::1"}));
 }
 
 }  // namespace

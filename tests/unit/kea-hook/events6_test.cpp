@@ -129,10 +129,10 @@ TEST_F(KeaEvents6, AnEndThatIsOvertakenByANewLeaseTouchesNothing) {
 
 TEST_F(KeaEvents6, WhoeverReleasesIsNotToldTheOthersAre) {
     auto other = connect();
-    const auto answer = request(*other, "dstm6-lease-release",
-                                "{\"client-id\": \"" + client_id(1) + "\", \"ip-address\": \"" +
-                                    address_ + "\"}",
-                                pumping());
+    const auto answer =
+        request(*other, "dstm6-lease-release",
+                "{\"client-id\": \"" + client_id(1) + "\", \"ip-address\": \"" + address_ + "\"}",
+                pumping());
     EXPECT_EQ(result_of(answer), 0) << answer->str();
     expect_end("lease-released");
     expect_silence(*other);
@@ -143,8 +143,8 @@ TEST_F(KeaEvents6, AReloadKnowsAddressAndPrefixAgain) {
     peer_.reset();
     unload();
     ASSERT_TRUE(load());
-    configured();
     peer_ = connect();
+    configured();
     EXPECT_EQ(text(next(*peer_), "event"), "resync");
     LeaseMgrFactory::instance().deleteLease(prefix("2001:db8:200::"));
     operator_command("lease6-del", R"({"ip-address": "2001:db8:200::", "type": "IA_PD"})");

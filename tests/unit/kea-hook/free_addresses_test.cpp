@@ -32,9 +32,8 @@ protected:
     std::set<Number> used;
     std::size_t pages_read = 0;
     FreeAddresses::Time now;
-    FreeAddresses free{[this](const AddressRange&, Number from, std::size_t limit) {
-        return page(from, limit);
-    }};
+    FreeAddresses free{
+        [this](const AddressRange&, Number from, std::size_t limit) { return page(from, limit); }};
     const AddressRange small{100, 115};
 };
 

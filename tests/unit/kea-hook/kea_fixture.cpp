@@ -106,8 +106,7 @@ void KeaWorld::callout(const std::string& point,
     HooksManager::callCallouts(isc::hooks::ServerHooks::getServerHooks().getIndex(point), *handle);
 }
 
-void KeaWorld::operator_command(const std::string& name, const std::string& arguments,
-                                int result) {
+void KeaWorld::operator_command(const std::string& name, const std::string& arguments, int result) {
     callout("command_processed", [&](CalloutHandle& handle) {
         const Json response = Element::fromJSON("{\"result\": " + std::to_string(result) + "}");
         handle.setArgument("name", name);
@@ -144,7 +143,7 @@ std::int64_t KeaWorld::statistic(const std::string& name) {
 }
 
 KeaWorld::Json KeaWorld::request(Peer& peer, const std::string& name, const std::string& arguments,
-                               const Peer::Pump& pump) {
+                                 const Peer::Pump& pump) {
     peer.send("{\"id\": 1, \"command\": \"" + name + "\", \"arguments\": " + arguments + "}\n");
     const auto lines = peer.lines(1, pump);
     return lines.empty() ? Json(Element::createMap()) : Json(Element::fromJSON(lines[0]));
@@ -268,13 +267,12 @@ KeaWorld::Json KeaTest6::allocate(int client, const std::string& more) {
 }
 
 KeaWorld::Json KeaTest6::renew(const std::string& address, int client, const std::string& more) {
-    return command("dstm6-lease-renew", "{\"ip-address\": \"" + address +
-                                            "\", \"client-id\": \"" + client_id(client) + "\"" +
-                                            (more.empty() ? "" : ", ") + more + "}");
+    return command("dstm6-lease-renew", "{\"ip-address\": \"" + address + "\", \"client-id\": \"" +
+                                            client_id(client) + "\"" + (more.empty() ? "" : ", ") +
+                                            more + "}");
 }
 
-KeaWorld::Json KeaTest6::release(const std::string& address, int client,
-                                 const std::string& more) {
+KeaWorld::Json KeaTest6::release(const std::string& address, int client, const std::string& more) {
     return command("dstm6-lease-release", "{\"ip-address\": \"" + address +
                                               "\", \"client-id\": \"" + client_id(client) + "\"" +
                                               (more.empty() ? "" : ", ") + more + "}");

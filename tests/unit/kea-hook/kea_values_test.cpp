@@ -4,6 +4,7 @@
 #include <set>
 
 #include <gtest/gtest.h>
+#include <boost/make_shared.hpp>
 
 namespace dstm::kea {
 namespace {
@@ -74,8 +75,8 @@ TEST(KeaValues, ALeaseAsJson) {
 
 TEST(KeaValues, AnAddressAndItsPrefixAsJson) {
     const auto duid = boost::make_shared<isc::dhcp::DUID>(Bytes{0, 4, 0x8f});
-    const auto address = boost::make_shared<Lease6>(
-        Lease::TYPE_NA, IOAddress("2001:db8:100::7"), duid, 128, 1000, 3600, 1, true, true, "lab.");
+    const auto address = boost::make_shared<Lease6>(Lease::TYPE_NA, IOAddress("2001:db8:100::7"),
+                                                    duid, 128, 1000, 3600, 1, true, true, "lab.");
     const auto prefix = boost::make_shared<Lease6>(Lease::TYPE_PD, IOAddress("2001:db8:200::"),
                                                    duid, 56, 1000, 3600, 1, nullptr, 56);
     address->cltt_ = 1793714401;

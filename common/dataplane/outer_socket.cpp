@@ -1,6 +1,7 @@
 // The outer sockets: batches out and in, and their error queues. What differs between IPv4 and
 // IPv6 is the names of options and the form of addresses.
 #include "common/dataplane/outer_socket.hpp"
+#include "common/log/log.hpp"
 
 #include <algorithm>
 #include <array>
@@ -195,7 +196,14 @@ Result<OuterSocket> OuterSocket::open(TunnelType type, const IpEndpoint& local) 
     if (!bind_to(socket, local) || !bind_to(probe, {local.address, 0})) {
         return tl::unexpected(error_from_errno(errno, "bind to " + to_string(local)));
     }
-    return OuterSocket(type, std::move(socket), std::move(probe));
+    OuterSocket out(type, std::move(socket), std::move(probe));
+    if (is_udp) return out;
+    auto quiet = QuietKernel::on(type, local.address);
+    if (quiet)
+        out.quiet_ = std::move(*quiet);
+    else
+        log_warning("TUN_KERNEL_NOT_QUIET", "{}", to_string(quiet.error()));
+    return out;
 }
 
 Result<OuterSocket> OuterSocket::adopt_udp(Descriptor udp) {

@@ -19,6 +19,7 @@
 #include "common/dataplane/descriptor.hpp"
 #include "common/dataplane/drop.hpp"
 #include "common/dataplane/path_error.hpp"
+#include "common/dataplane/quiet_kernel.hpp"
 
 namespace dstm::dataplane {
 
@@ -81,6 +82,7 @@ private:
     TunnelType type_;
     Descriptor socket_;
     Descriptor probe_;  // a UDP socket that is only ever connected, to ask for the route's MTU
+    QuietKernel quiet_;
 };
 
 }  // namespace dstm::dataplane

@@ -204,7 +204,8 @@ void BpfPlane::leave_word() {
     auto done = programs_.bind_maps();
     if (done) done = write_meta(programs_);
     if (done && pins_) done = programs_.pin(*pins_);
-    if (!done) log_warning("BPF_NOT_PINNED", "device={} {}", config_.device, to_string(done.error()));
+    if (done) return;
+    log_warning("BPF_NOT_PINNED", "device={} {}", config_.device, to_string(done.error()));
 }
 
 Result<void> BpfPlane::open_tables() {

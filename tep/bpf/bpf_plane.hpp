@@ -61,12 +61,13 @@ struct BpfPlaneConfig {
 };
 
 // Loads the programs, creates the device and starts carrying. All of it is undone by the
-// destructor, or by detach() when it is to last. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane.
+// destructor, or by detach() when it is to last. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW.
+// `clock` must outlive the plane.
 //
 // Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;
 // refused: the kernel's verifier does not take a program, with its reason; unavailable: no right
-// to load programs; conflict: maps of another's or of a newer version are in the way. add() as there, and a
-// tunnel's inner address may lie in no pool: it gets a route of its own.
+// to load programs; conflict: maps of another's or of a newer version are in the way. add() as
+// there, and a tunnel's inner address may lie in no pool: it gets a route of its own.
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
 

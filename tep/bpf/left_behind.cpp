@@ -33,7 +33,8 @@ dstm_meta meta_of(const ProgramSettings& settings) {
     std::memcpy(meta.outer, settings.outer.bytes().data(), sizeof meta.outer);
     for (std::size_t i = 0; i < settings.pools.size(); ++i) {
         meta.pools[i].first = settings.pools[i].address.host_order();
-        meta.pools[i].size = static_cast<__u32>(std::uint64_t{1} << (32 - settings.pools[i].length));
+        const auto size = std::uint64_t{1} << (32 - settings.pools[i].length);
+        meta.pools[i].size = static_cast<__u32>(size);
     }
     return meta;
 }
@@ -77,7 +78,8 @@ Result<LeftBehind> find_left_behind(const Pins* pins, const std::string& device)
     if (left.meta.version > DSTM_LAYOUT_VERSION) {
         return fail(ErrorCode::conflict,
                     "the tunnels of " + device + " are in layout " +
-                        std::to_string(left.meta.version) + ", of a newer dstm-tep; this one knows " +
+                        std::to_string(left.meta.version) +
+                        ", of a newer dstm-tep; this one knows " +
                         std::to_string(DSTM_LAYOUT_VERSION) + ". dstm-tep --detach removes them");
     }
     if (left.meta.version == 0) left.maps.clear();  // its maker died before it was done

@@ -1,8 +1,8 @@
 // Which way the packets to a client leave: for each outer address an index into the programs'
 // table of next hops, kept right as routes, neighbours and interfaces change.
 //
-// Knows addresses and ways, not tunnels. Index 0 (and that of the second half) stands for "no way": the daemon's socket sends,
-// and the kernel says what is wrong.
+// Knows addresses and ways, not tunnels. The first index of each half stands for "no way": the
+// daemon's socket sends, and the kernel says what is wrong.
 #pragma once
 
 #include <cstdint>

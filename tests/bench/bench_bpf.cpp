@@ -1,8 +1,8 @@
 // ./dev bench bpf: time per packet of the XDP programs, by BPF_PROG_TEST_RUN, with random tunnels.
 //
 // Runs in a network namespace that bench.py prepares: a default IPv4 route, whose neighbour is
-// known, and forwarding. Each figure is the median of many short rounds in which the program and the
-// empty loop around it take turns; short, so that other work on the machine spoils some of them and
+// known, and forwarding. Each figure is the median of many short rounds in which the program and
+// the empty loop around it take turns; short, so that other work on the machine spoils some of them and
 // not all. The detail has the least and the lower quartile too.
 #include <algorithm>
 #include <cerrno>

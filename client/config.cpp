@@ -15,17 +15,27 @@ namespace {
 constexpr std::int64_t route_metric_max = 0xffffffff;
 constexpr std::int64_t keepalive_max_s = 86400;
 constexpr std::size_t routes_max = 64;
+constexpr std::int64_t idle_timeout_max_s = 86400;
+constexpr std::size_t demand_suffix_size = 2;  // "-w"
 constexpr std::size_t device_size_max = 15;  // IFNAMSIZ - 1
 constexpr std::uint8_t prefix_length_min = 48;
 constexpr std::uint8_t prefix_length_max = 64;
 constexpr std::size_t dns_servers_max = 8;
+constexpr std::uint16_t tls_port_default = 3655;
 constexpr std::size_t path_size_max = 107;   // sun_path of a UNIX socket, without the NUL
 
 // What the Cyrus adapter (auth/) can do and a test covers.
-constexpr std::array known_mechanisms{"ANONYMOUS", "PLAIN", "DIGEST-MD5", "SCRAM-SHA-256"};
+constexpr std::array known_mechanisms{"ANONYMOUS", "PLAIN",    "DIGEST-MD5", "SCRAM-SHA-256",
+                                      "EXTERNAL",  "GSSAPI"};
+
+void check_path(config::Reader& reader, const char* key) {
+    if (!reader.has(key)) return;
+    const auto path = reader.string(key, "");
+    if (path.empty() || path.front() != '/') reader.mistake(key, "is not an absolute path");
+}
 
 void read_server(config::Reader& reader, Settings& settings) {
-    settings.server = reader.string("server");
+    settings.server = reader.string("server", "");
     // Brackets are how people write an IPv6 address; the number stands in `port`.
     if (settings.server.size() > 2 && settings.server.front() == '[' &&
         settings.server.back() == ']') {
@@ -48,7 +58,36 @@ void read_server(config::Reader& reader, Settings& settings) {
         reader.mistake("server", "this type of tunnel is asked for over " + family_name +
                                      ": give a name or an " + family_name + " address");
     }
-    settings.port = static_cast<std::uint16_t>(reader.integer("port", 1, 65535, 3653));
+    settings.port = static_cast<std::uint16_t>(
+        reader.integer("port", 1, 65535, settings.tls ? tls_port_default : 3653));
+}
+
+void read_tls(config::Reader& root, Settings& settings) {
+    if (!root.has("tls")) return;
+    auto reader = root.object("tls");
+    TlsSettings tls;
+    tls.ca = reader.string("ca", "");
+    tls.certificate = reader.string("certificate", "");
+    tls.key = reader.string("key", "");
+    tls.server_name = reader.string("server-name", "");
+    for (const char* key : {"ca", "certificate", "key"}) check_path(reader, key);
+    if (tls.certificate.empty() != tls.key.empty()) {
+        reader.mistake(tls.key.empty() ? "certificate" : "key",
+                       "certificate and key come together");
+    }
+    if (settings.transport == Transport::udp || may_share_port(settings.tunnel_type)) {
+        root.mistake("tls", "this configuration signals by UDP, which has no TLS");
+    }
+    if (!root.has("server")) {
+        root.mistake("tls", "needs \"server\": what the DNS says is not proven");
+    }
+    settings.tls = std::move(tls);
+}
+
+std::vector<std::string> default_mechanisms(const Settings& settings) {
+    if (settings.tls && !settings.tls->certificate.empty()) return {"EXTERNAL"};
+    if (settings.user.empty()) return {"ANONYMOUS"};
+    return {"SCRAM-SHA-256", "DIGEST-MD5"};
 }
 
 void read_identity(config::Reader& reader, Settings& settings) {
@@ -57,24 +96,24 @@ void read_identity(config::Reader& reader, Settings& settings) {
     settings.password_file = reader.string("password-file", "");
     // PLAIN sends the password readable, and ANONYMOUS gets a user somebody else's address: both
     // are used only by whoever wrote them down.
-    settings.mechanisms = reader.strings(
-        "mechanisms", settings.user.empty()
-                          ? std::vector<std::string>{"ANONYMOUS"}
-                          : std::vector<std::string>{"SCRAM-SHA-256", "DIGEST-MD5"});
+    const bool has_certificate = settings.tls && !settings.tls->certificate.empty();
+    settings.mechanisms = reader.strings("mechanisms", default_mechanisms(settings));
     if (settings.mechanisms.empty()) reader.mistake("mechanisms", "names no mechanism");
     for (const auto& mechanism : settings.mechanisms) {
         if (std::find(known_mechanisms.begin(), known_mechanisms.end(), mechanism) ==
             known_mechanisms.end()) {
             reader.mistake("mechanisms", log::quoted(mechanism) +
                                              " is unknown; known are SCRAM-SHA-256, DIGEST-MD5, "
-                                             "PLAIN, ANONYMOUS");
+                                             "GSSAPI, EXTERNAL, PLAIN, ANONYMOUS");
+        } else if (mechanism == "EXTERNAL" && !has_certificate) {
+            reader.mistake("mechanisms", "EXTERNAL needs \"tls\" with a certificate");
         }
     }
     if (!settings.user.empty()) return;
-    // Without a name there is nothing to prove.
-    std::erase_if(settings.mechanisms, [](const auto& name) { return name != "ANONYMOUS"; });
+    // Without a name there is no password to prove it by; certificate and ticket bring theirs.
+    std::erase_if(settings.mechanisms, needs_password);
     if (settings.mechanisms.empty() && reader.has("mechanisms")) {
-        reader.mistake("mechanisms", "without \"user\" it must hold ANONYMOUS");
+        reader.mistake("mechanisms", "without \"user\" it must hold ANONYMOUS, EXTERNAL or GSSAPI");
     }
 }
 
@@ -89,12 +128,6 @@ std::string read_device(config::Reader& reader, const char* key, std::string nam
                                                 "- _ .)");
     }
     return name;
-}
-
-void check_path(config::Reader& reader, const char* key) {
-    if (!reader.has(key)) return;
-    const auto path = reader.string(key, "");
-    if (path.empty() || path.front() != '/') reader.mistake(key, "is not an absolute path");
 }
 
 // RFC 5572 s5.2.
@@ -148,6 +181,21 @@ void read_host(config::Reader& reader, Settings& settings) {
     // Below a native default route in either family; the kernel gives its own IPv6 ones 1024.
     settings.route_metric = static_cast<std::uint32_t>(
         reader.integer("route-metric", 0, route_metric_max, carries_ipv4 ? 1024 : 2048));
+    settings.yields_to_native =
+        reader.choice("native-ipv4", {"prefer", "exclusive"}, 0) == 1;
+    if (reader.has("native-ipv4") && !carries_ipv4) {
+        reader.mistake("native-ipv4", "is for v4v6: this type of tunnel runs over IPv4");
+    }
+    if (reader.has("on-demand")) {
+        auto on_demand = reader.object("on-demand");
+        settings.idle_timeout = std::chrono::seconds(
+            on_demand.integer("idle-timeout", 1, idle_timeout_max_s, 300));
+        if (!carries_ipv4) reader.mistake("on-demand", "is for v4v6");
+        if (settings.device.size() + demand_suffix_size > device_size_max) {
+            reader.mistake("device", "is too long for \"on-demand\", which needs a second device "
+                                     "with \"-w\" behind this name");
+        }
+    }
     settings.state_directory = reader.string("state-directory", "/var/lib/dstm-client");
     settings.control_socket =
         reader.string("control-socket", "/run/dstm-client/control.sock");
@@ -171,13 +219,19 @@ tl::expected<Settings, Mistakes> read(config::Document& document) {
                                RequestType::v6anyv4};
     settings.tunnel_type =
         types[reader.choice("tunnel-type", {"v4v6", "v6v4", "v6udpv4", "v6anyv4"}, 0)];
-    read_server(reader, settings);
     const std::vector<std::string> levels{"debug", "info", "warning", "error"};
     settings.log_level = levels[reader.choice("log-level", levels, 1)];
     constexpr std::array transports{Transport::automatic, Transport::udp, Transport::tcp};
     settings.transport = transports[reader.choice("transport", {"auto", "udp", "tcp"}, 0)];
+    read_tls(reader, settings);
+    read_server(reader, settings);
     if (may_share_port(settings.tunnel_type) && settings.transport == Transport::tcp) {
         reader.mistake("transport", "this type of tunnel is signalled by UDP (RFC 5572 s4.4.1)");
+    }
+    constexpr std::array wishes{PlaneWish::automatic, PlaneWish::kernel, PlaneWish::tun};
+    settings.data_plane = wishes[reader.choice("data-plane", {"auto", "kernel", "tun"}, 0)];
+    if (may_share_port(settings.tunnel_type) && settings.data_plane == PlaneWish::kernel) {
+        reader.mistake("data-plane", "the kernel has no device for v6udpv4");
     }
     read_identity(reader, settings);
     settings.keepalive_s =
@@ -189,6 +243,10 @@ tl::expected<Settings, Mistakes> read(config::Document& document) {
 }
 
 }  // namespace
+
+bool needs_password(const std::string& mechanism) {
+    return mechanism != "ANONYMOUS" && mechanism != "EXTERNAL" && mechanism != "GSSAPI";
+}
 
 tl::expected<Settings, Mistakes> load_settings(const std::string& path) {
     auto document = config::Document::load(path);

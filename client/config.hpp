@@ -9,7 +9,9 @@
 
 #include <tl/expected.hpp>
 
+#include "client/host/plane_choice.hpp"
 #include "client/transport.hpp"
+#include "common/base/clock.hpp"
 #include "common/base/ip_address.hpp"
 #include "common/dataplane/netlink.hpp"
 #include "common/tsp/message.hpp"
@@ -26,21 +28,28 @@ struct RouterSettings {
 
 struct Settings {
     tsp::RequestType tunnel_type = tsp::RequestType::v4v6;
-    std::string server;
+    std::string server;         // empty: by DNS
     std::uint16_t port = 3653;  // RFC 5572 s4.4.1
     Transport transport = Transport::automatic;
+    std::optional<TlsSettings> tls;
     std::string log_level = "info";
     std::string user;           // empty: ANONYMOUS
     std::string password_file;  // empty: credentials directory or environment
     std::vector<std::string> mechanisms;
     std::string device = "dstm0";
+    PlaneWish data_plane = PlaneWish::automatic;
     std::vector<dataplane::IpPrefix> routes;
     std::uint32_t route_metric = 1024;
     std::optional<RouterSettings> router;
     std::uint32_t keepalive_s = 30;
+    std::optional<Duration> idle_timeout;  // set: on demand
+    bool yields_to_native = false;  // no tunnel at all while there is native IPv4
     std::string state_directory;
     std::string control_socket;
 };
+
+// A user's password, that is; certificates and tickets prove the others.
+[[nodiscard]] bool needs_password(const std::string& mechanism);
 
 // Every mistake at once, each with file, line and path.
 using Mistakes = std::vector<std::string>;

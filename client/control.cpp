@@ -99,6 +99,15 @@ void Control::observe(const Announce& announcement) {
                 failure(code, announcement.text));
             break;
         }
+        case What::dormant:
+            answer([](Wish wish) { return wish == Wish::up; }, success());
+            answer([](Wish wish) { return wish == Wish::renewed; },
+                   failure(ExitCode::failed, "there is no lease to renew: " + announcement.text));
+            break;
+        case What::aside:
+            answer([](Wish wish) { return wish != Wish::down; },
+                   failure(ExitCode::failed, announcement.text));
+            break;
         default: break;
     }
 }

@@ -12,13 +12,17 @@
 #include "client/control.hpp"
 #include "client/control_socket.hpp"
 #include "client/driver.hpp"
+#include "client/host/demand_watch.hpp"
 #include "client/host/monitor.hpp"
+#include "client/host/native_way.hpp"
+#include "client/host/plane_choice.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
 #include "client/net/icmp_probe.hpp"
+#include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
+#include "client/idle_watch.hpp"
 #include "client/report.hpp"
-#include "common/dataplane/tun_plane.hpp"
 #include "common/io/asio.hpp"
 #include "common/io/real_clock.hpp"
 #include "common/io/sd_notify.hpp"
@@ -30,13 +34,13 @@ namespace dstm::client {
 namespace {
 
 constexpr Duration first_request_timeout = std::chrono::seconds(30);
+constexpr int idle_checks = 10;  // within the idle timeout
 
 Result<Identity> identity_of(const Settings& settings) {
     Identity identity{settings.user, {}};
-    const bool needs_password =
-        std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(),
-                    [](const std::string& name) { return name != "ANONYMOUS"; });
-    if (!needs_password) return identity;
+    const bool is_asked =
+        std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(), needs_password);
+    if (!is_asked) return identity;
     auto password = find_password(settings.password_file);
     if (!password) return tl::unexpected(password.error());
     identity.password = std::move(*password);
@@ -46,12 +50,13 @@ Result<Identity> identity_of(const Settings& settings) {
 EngineConfig engine_config(const Settings& settings, const RunOptions& options,
                            const std::string& host_id) {
     EngineConfig config;
-    config.servers = {{settings.server, settings.port}};
+    if (!settings.server.empty()) config.servers = {{settings.server, settings.port}};
     config.wishes = {settings.tunnel_type, host_id, settings.keepalive_s, {}};
     if (settings.router) {
         config.wishes.prefix =
             PrefixWish{settings.router->prefix_length, settings.router->dns_servers};
     }
+    config.on_demand = settings.idle_timeout.has_value();
     config.ends_on_refusal = options.ends_on_refusal;
     config.seed = std::random_device{}();
     return config;
@@ -63,6 +68,17 @@ TunnelHostConfig host_config(const Settings& settings) {
         config.inside = InsideConfig{settings.router->inside_interface, settings.router->script};
     }
     return config;
+}
+
+// What is looked for in the DNS, by the transports in their order.
+std::vector<std::string> services_of(const Settings& settings) {
+    if (may_share_port(settings.tunnel_type)) return {"_tsp._udp"};
+    switch (settings.transport) {
+        case Transport::automatic: return {"_tsp._tcp", "_tsp._udp"};
+        case Transport::udp: return {"_tsp._udp", "_tsp._tcp"};
+        case Transport::tcp: return {"_tsp._tcp"};
+    }
+    return {};
 }
 
 // Everything of one run. Members are torn down in the reverse of this order.
@@ -82,9 +98,13 @@ public:
                                  [this](const Event& event) { driver_.handle(event); })),
           wake_(context_),
           give_up_(context_),
+          watchdog_(context_),
+          idle_check_(context_),
+          idle_watch_(settings.idle_timeout.value_or(Duration{0})),
           driver_(Engine(engine_config(settings, options, host_id)),
                   {*signalling_, host_, *probe_, clock_,
-                   [this](std::optional<Instant> at) { set_timer(at); }}),
+                   [this](std::optional<Instant> at) { set_timer(at); },
+                   [this] { look_for_servers(); }}),
           control_(driver_) {}
 
     Result<void> start() {
@@ -92,14 +112,18 @@ public:
         if (!socket) return tl::unexpected(socket.error());
         control_socket_.emplace(std::move(*socket));
         host_.recover();
-        auto monitor = Monitor::start(context_, [this] { driver_.host_changed(); });
+        auto monitor = Monitor::start(context_, [this] { host_changed(); });
         if (monitor) {
             monitor_.emplace(std::move(*monitor));
         } else {
             log_warning("CLIENT_MONITOR_FAILED", "{}", to_string(monitor.error()));
         }
+        if (auto routes = dataplane::Netlink::open()) routes_.emplace(std::move(*routes));
+        look_for_native_way();
+        if (const auto watching = watch_for_demand(); !watching) return watching;
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
+        show_life();
         signals_.emplace(context_, std::initializer_list<int>{SIGTERM, SIGINT, SIGHUP},
                          [this](int) { stop(); });
         return {};
@@ -123,6 +147,7 @@ private:
         SignallingConfig config;
         config.type = settings.tunnel_type;
         config.transport = settings.transport;
+        config.tls = settings.tls;
         config.identity = std::move(identity);
         config.mechanisms = settings.mechanisms;
         return config;
@@ -141,7 +166,7 @@ private:
                 signalling_->receive(from, copy);
             });
         };
-        return dataplane::make_tun_plane(config, clock_);
+        return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
     }
 
     void set_timer(std::optional<Instant> at) {
@@ -152,17 +177,86 @@ private:
         wake_.after(std::max(Duration{0}, *at - clock_.now()), [this] { driver_.wake(); });
     }
 
+    void host_changed() {
+        look_for_native_way();
+        driver_.host_changed();
+    }
+
+    // Told when it changes; what cannot be read is as it was.
+    void look_for_native_way() {
+        if (!settings_.yields_to_native || !routes_) return;
+        const auto exists = has_native_ipv4(*routes_, settings_.device);
+        if (!exists || *exists == native_way_) return;
+        native_way_ = *exists;
+        driver_.handle(NativeWayChanged{native_way_});
+    }
+
+    Result<void> watch_for_demand() {
+        if (!settings_.idle_timeout) return {};
+        if (!routes_) return fail(ErrorCode::unavailable, "no netlink");
+        auto watch = DemandWatch::start(
+            context_, *routes_, {settings_.device, settings_.routes, settings_.route_metric},
+            [this] { demand_seen(); });
+        if (!watch) return tl::unexpected(watch.error());
+        demand_.emplace(std::move(*watch));
+        return {};
+    }
+
+    void demand_seen() {
+        // Taken in the moment before the routes of the tunnel were there.
+        if (driver_.engine().state() == State::up) return demand_->release();
+        driver_.handle(DemandSeen{});
+    }
+
+    void look_whether_idle() {
+        const auto counters = host_.counters();
+        if (!counters) return;
+        const auto packets = counters->packets_up + counters->packets_down;
+        const auto keepalives = driver_.keepalives() - keepalives_before_;
+        if (idle_watch_.is_idle(packets, keepalives, clock_.now())) driver_.handle(DemandGone{});
+        idle_check_.after(*settings_.idle_timeout / idle_checks, [this] { look_whether_idle(); });
+    }
+
+    // From the event loop: a loop that hangs shows none.
+    void show_life() {
+        const auto interval = io::watchdog_interval();
+        if (!interval) return;
+        io::sd_notify("WATCHDOG=1");
+        watchdog_.after(*interval / 2, [this] { show_life(); });
+    }
+
+    void look_for_servers() {
+        asio::post(lookup_, [this, services = services_of(settings_)] {
+            auto found = find_servers(services);
+            asio::post(context_, [this, found = std::move(found)] {
+                driver_.handle(found ? ServersFound{*found, {}}
+                                     : ServersFound{{}, found.error().context});
+            });
+        });
+    }
+
     void observe(const Announce& announcement) {
         using What = Announce::What;
         log_announcement(announcement, driver_.engine(), settings_.user);
         const auto& binding = driver_.engine().binding();
         if (announcement.what == What::up) {
             has_been_up_ = true;
+            if (demand_) {
+                demand_->release();
+                keepalives_before_ = driver_.keepalives();
+                idle_watch_.reset();
+                look_whether_idle();
+            }
             failure_.clear();
             if (!options_.waits_for_request) give_up_.cancel();
             io::sd_notify("READY=1");
             if (options_.prints) say(stdout, describe(*binding));
         }
+        // There is IPv4, or will be for the first packet: what was asked for.
+        const bool is_ready =
+            announcement.what == What::aside || announcement.what == What::dormant;
+        if (is_ready) io::sd_notify("READY=1");
+        if (announcement.what == What::down) idle_check_.cancel();
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {
@@ -218,6 +312,9 @@ private:
         signals_.reset();
         wake_.cancel();
         give_up_.cancel();
+        watchdog_.cancel();
+        idle_check_.cancel();
+        demand_.reset();
         signalling_->close();
         probe_->close();
     }
@@ -232,12 +329,20 @@ private:
     std::unique_ptr<EchoProbe> probe_;
     io::Timer wake_;
     io::Timer give_up_;
+    io::Timer watchdog_;
+    io::Timer idle_check_;
+    IdleWatch idle_watch_;
+    std::uint64_t keepalives_before_ = 0;  // of this tunnel
     Driver driver_;
     Control control_;
     std::optional<ControlSocket> control_socket_;
     std::optional<Monitor> monitor_;
     std::optional<io::Signals> signals_;
+    asio::thread_pool lookup_{1};  // the DNS may take its time
 
+    std::optional<dataplane::Netlink> routes_;
+    std::optional<DemandWatch> demand_;
+    bool native_way_ = false;
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;
     bool timed_out_ = false;

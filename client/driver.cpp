@@ -25,6 +25,7 @@ void log_if_failed(const Result<void>& result) {
 Driver::Driver(Engine engine, Ports ports) : engine_(std::move(engine)), ports_(std::move(ports)) {}
 
 void Driver::handle(const Event& event) {
+    if (std::holds_alternative<KeepaliveAnswered>(event)) ++keepalives_;
     waiting_.push_back(event);
     if (running_) return;
     running_ = true;
@@ -54,6 +55,9 @@ void Driver::host_changed() {
     }
 }
 
+void Driver::carry_out(const FindServers&) {
+    if (ports_.find_servers) ports_.find_servers();
+}
 void Driver::carry_out(const Connect& action) { ports_.signalling.connect(action.server); }
 void Driver::carry_out(const SendCommand& action) { ports_.signalling.send(action.message); }
 void Driver::carry_out(const Disconnect&) { ports_.signalling.close(); }
@@ -76,7 +80,10 @@ void Driver::carry_out(const RemoveTunnel& action) {
     ports_.signalling.data_plane_reads(false);
 }
 
-void Driver::carry_out(const SendKeepalive& action) { ports_.echo.send(action); }
+void Driver::carry_out(const SendKeepalive& action) {
+    ++keepalives_;
+    ports_.echo.send(action);
+}
 
 void Driver::carry_out(const Announce& action) {
     if (observer_) observer_(action);

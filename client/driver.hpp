@@ -2,6 +2,7 @@
 // comes of them. One thread; knows no policy.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -20,6 +21,8 @@ public:
         const Clock& clock;
         // Asks for one call of wake() at that time; replaces what was asked before.
         std::function<void(std::optional<Instant>)> set_timer;
+        // Looks for servers; ServersFound follows, not from within the call.
+        std::function<void()> find_servers = nullptr;
     };
 
     Driver(Engine engine, Ports ports);
@@ -36,8 +39,11 @@ public:
 
     [[nodiscard]] const Engine& engine() const { return engine_; }
     [[nodiscard]] const Ports& ports() const { return ports_; }
+    // Echoes sent and answered in all: what of the tunnel's packets is nobody's but ours.
+    [[nodiscard]] std::uint64_t keepalives() const { return keepalives_; }
 
 private:
+    void carry_out(const FindServers& action);
     void carry_out(const Connect& action);
     void carry_out(const SendCommand& action);
     void carry_out(const Disconnect& action);
@@ -54,6 +60,7 @@ private:
     std::function<void()> stopped_;
     std::deque<Event> waiting_;
     bool running_ = false;
+    std::uint64_t keepalives_ = 0;
 };
 
 }  // namespace dstm::client

@@ -22,6 +22,8 @@ constexpr auto status_success = static_cast<std::uint16_t>(tsp::Status::success)
 std::string_view to_string(State state) {
     switch (state) {
         case State::stopped: return "stopped";
+        case State::aside: return "aside";
+        case State::dormant: return "dormant";
         case State::connecting: return "connecting";
         case State::signalling: return "signalling";
         case State::up: return "up";
@@ -33,9 +35,10 @@ std::string_view to_string(State state) {
 }
 
 Engine::Engine(EngineConfig config)
-    : config_(std::move(config)), random_(config_.seed), given_type_(config_.wishes.type) {
-    DSTM_ASSERT(!config_.servers.empty());
-}
+    : config_(std::move(config)),
+      random_(config_.seed),
+      servers_(config_.servers),
+      given_type_(config_.wishes.type) {}
 
 Actions Engine::handle(const Event& event, Moment now) {
     now_ = now;
@@ -63,11 +66,23 @@ std::optional<Instant> Engine::deadline() const {
 // --- what the user and the clock want ------------------------------------------------------------
 
 void Engine::on(const StartRequested&) {
+    if (state_ == State::aside || (state_ == State::stopped && native_way_)) {
+        stand_aside();
+        return;
+    }
+    if (state_ == State::stopped && config_.on_demand) {
+        rest();
+        return;
+    }
     if (state_ == State::waiting) failures_ = 0;
-    if (state_ == State::stopped || state_ == State::waiting) begin_attempt();
+    const bool is_idle =
+        state_ == State::stopped || state_ == State::dormant || state_ == State::waiting;
+    if (is_idle) begin_attempt();
 }
 
 void Engine::on(const RenewRequested&) {
+    if (state_ == State::aside) stand_aside();
+    if (state_ == State::dormant) rest();
     const bool waits_to_retry = state_ == State::waiting ||
                                 (state_ == State::renewing && dialogue_ == Dialogue::none);
     if (waits_to_retry) begin_attempt();
@@ -75,7 +90,53 @@ void Engine::on(const RenewRequested&) {
 }
 
 void Engine::on(const StopRequested&) {
+    may_come_back_ = false;
     if (state_ == State::stopped || state_ == State::tearing_down) return;
+    tear_down();
+}
+
+bool Engine::has_no_tunnel_to_come() const {
+    return state_ == State::stopped || state_ == State::aside || state_ == State::dormant ||
+           state_ == State::tearing_down;
+}
+
+void Engine::on(const NativeWayChanged& event) {
+    native_way_ = event.exists;
+    if (!native_way_ && state_ == State::aside) {
+        if (config_.on_demand) return rest();
+        begin_attempt();
+    } else if (native_way_ && state_ == State::dormant) {
+        stand_aside();
+    } else if (native_way_ && !has_no_tunnel_to_come()) {
+        may_come_back_ = true;
+        tear_down();
+    }
+}
+
+void Engine::on(const DemandSeen&) {
+    if (state_ != State::dormant) return;
+    failures_ = 0;
+    begin_attempt();
+}
+
+void Engine::on(const DemandGone&) {
+    if (!config_.on_demand || state_ != State::up) return;
+    may_come_back_ = true;
+    tear_down();
+}
+
+void Engine::rest() {
+    state_ = State::dormant;
+    announce(Announce::What::dormant, "an address is leased when it is needed");
+}
+
+void Engine::stand_aside() {
+    state_ = State::aside;
+    announce(Announce::What::aside, "this host has a way of its own, and \"native-ipv4\" is "
+                                    "\"exclusive\"");
+}
+
+void Engine::tear_down() {
     state_ = State::tearing_down;
     retry_at_.reset();
     attempt_by_.reset();
@@ -148,15 +209,16 @@ void Engine::on(const TimePassed&) {
 
 // RFC 5572 s2.3: a client signals again when its outer address changes.
 void Engine::on(const OuterAddressChanged& event) {
-    if (state_ == State::stopped || state_ == State::tearing_down || giving_back_) return;
+    if (has_no_tunnel_to_come() || giving_back_) return;
     if (binding_ && binding_->outer.address == event.source) {
         // Back where it was. In any other state than up the timer is a retry's.
         if (moving_to_ && state_ == State::up) retry_at_.reset();
         moving_to_.reset();
         return;
     }
-    if (dialogue_ != Dialogue::none && dialogue_ != Dialogue::connecting &&
-        local_.address == event.source) {
+    const bool has_local_end = dialogue_ != Dialogue::none && dialogue_ != Dialogue::finding &&
+                               dialogue_ != Dialogue::connecting;
+    if (has_local_end && local_.address == event.source) {
         return;  // what is running runs from there already
     }
     const bool too_soon =
@@ -176,7 +238,9 @@ void Engine::on(const OuterAddressChanged& event) {
 
 State Engine::working_state() const {
     if (binding_) return State::renewing;
-    return dialogue_ == Dialogue::connecting ? State::connecting : State::signalling;
+    const bool has_nobody =
+        dialogue_ == Dialogue::finding || dialogue_ == Dialogue::connecting;
+    return has_nobody ? State::connecting : State::signalling;
 }
 
 void Engine::begin_attempt() {
@@ -184,13 +248,28 @@ void Engine::begin_attempt() {
     targets_.clear();
     visited_.clear();
     redirects_ = 0;
-    // The one that gave the lease knows it.
-    if (binding_) targets_.push_back(binding_->server);
-    for (const auto& server : config_.servers) {
-        if (std::find(targets_.begin(), targets_.end(), server) == targets_.end()) {
-            targets_.push_back(server);
-        }
-    }
+    if (!config_.servers.empty()) return try_servers();
+    retry_at_.reset();
+    dialogue_ = Dialogue::finding;
+    out_.push_back(FindServers{});
+    attempt_by_ = now_.at + config_.limits.attempt_timeout;
+    state_ = working_state();
+}
+
+void Engine::on(const ServersFound& event) {
+    if (dialogue_ != Dialogue::finding) return;
+    dialogue_ = Dialogue::none;
+    // What was found once may serve while the DNS does not.
+    if (!event.servers.empty()) servers_ = event.servers;
+    if (servers_.empty()) return attempt_failed({event.trouble});
+    try_servers();
+}
+
+// The one that gave the last lease knows it.
+void Engine::try_servers() {
+    if (last_good_) targets_.push_back(*last_good_);
+    std::copy_if(servers_.begin(), servers_.end(), std::back_inserter(targets_),
+                 [this](const Target& server) { return server != last_good_; });
     connect_next();
 }
 
@@ -227,7 +306,7 @@ void Engine::renew() {
         return;
     }
     targets_.clear();
-    std::remove_copy(config_.servers.begin(), config_.servers.end(), std::back_inserter(targets_),
+    std::remove_copy(servers_.begin(), servers_.end(), std::back_inserter(targets_),
                      current_);
     visited_ = {current_};
     redirects_ = 0;
@@ -406,6 +485,14 @@ void Engine::finish_stop() {
     giving_back_.reset();
     failures_ = 0;
     state_ = State::stopped;
+    if (!std::exchange(may_come_back_, false)) return;
+    if (native_way_) {
+        stand_aside();
+    } else if (config_.on_demand) {
+        rest();
+    } else {
+        begin_attempt();
+    }
 }
 
 void Engine::announce(Announce::What what, std::string text) {

@@ -1,7 +1,7 @@
 // The client's life as a machine of values: events and the time go in, actions come out.
 //
 //   stopped -> connecting -> signalling -> up <-> renewing
-//                  ^  `-> waiting -'         `-> tearing_down -> stopped
+//                  ^  `-> waiting -'         `-> tearing_down -> stopped | aside | dormant
 //
 // It asks for a tunnel, keeps it through renewal, outage and move, and gives it back. It knows no
 // socket, clock, device or library. One dialogue with a server and one tunnel at a time.
@@ -21,7 +21,17 @@
 
 namespace dstm::client {
 
-enum class State { stopped, connecting, signalling, up, renewing, waiting, tearing_down };
+enum class State {
+    stopped,
+    aside,    // the host has a way of its own
+    dormant,  // on demand: nobody wants the tunnel
+    connecting,
+    signalling,
+    up,
+    renewing,
+    waiting,
+    tearing_down,
+};
 
 [[nodiscard]] std::string_view to_string(State state);
 
@@ -39,7 +49,7 @@ public:
     [[nodiscard]] const std::string& last_error() const { return last_error_; }
 
 private:
-    enum class Dialogue { none, connecting, open, creating, deleting };
+    enum class Dialogue { none, finding, connecting, open, creating, deleting };
     // An offer that was accepted and is being put on the host.
     struct Pending {
         Offer offer;
@@ -63,9 +73,18 @@ private:
     void on(const RoutesSet& event);
     void on(const KeepaliveAnswered& event);
     void on(const OuterAddressChanged& event);
+    void on(const NativeWayChanged& event);
+    void on(const DemandSeen& event);
+    void on(const DemandGone& event);
+    void on(const ServersFound& event);
     void on(const TimePassed& event);
 
+    void tear_down();
+    void stand_aside();
+    void rest();
+    [[nodiscard]] bool has_no_tunnel_to_come() const;
     void begin_attempt();
+    void try_servers();
     void connect_next();
     void connect(const Target& target);
     void disconnect();
@@ -104,6 +123,8 @@ private:
     IpEndpoint local_;
     IpEndpoint peer_;
     bool session_was_idle_ = false;  // the command runs on an old connection, which may be dead
+    std::vector<Target> servers_;    // configured, or found last
+    std::optional<Target> last_good_;
     std::deque<Target> targets_;     // still to be tried in this attempt
     std::set<Target> visited_;
     unsigned redirects_ = 0;
@@ -111,6 +132,8 @@ private:
     std::optional<Instant> attempt_by_;
     std::optional<Instant> retry_at_;
     std::optional<Instant> stop_by_;
+    bool native_way_ = false;   // while it is there, no tunnel
+    bool may_come_back_ = false;  // what is being torn down
     std::optional<Instant> session_idle_at_;
     std::optional<Instant> moved_at_;
     std::optional<IpAddress> moving_to_;  // a move that waits, for it came too soon

@@ -81,7 +81,8 @@ void Engine::become_up() {
     auto what = Announce::What::up;
     auto since = now_.wall;
     if (binding_) {
-        what = is_same_place(*binding_, pending.offer, pending.outer) ? Announce::What::renewed : Announce::What::moved;
+        const bool stays = is_same_place(*binding_, offer, pending.outer);
+        what = stays ? Announce::What::renewed : Announce::What::moved;
         since = binding_->since;
     }
     binding_ = Binding{offer,
@@ -92,6 +93,7 @@ void Engine::become_up() {
                        now_.at + std::chrono::duration_cast<Duration>(offer.lease) / 2,
                        now_.at + offer.lease,
                        now_.wall + offer.lease};
+    last_good_ = pending.server;
     failures_ = 0;
     last_error_.clear();
     targets_.clear();

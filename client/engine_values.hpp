@@ -37,8 +37,9 @@ struct EngineLimits {
 };
 
 struct EngineConfig {
-    std::vector<Target> servers;  // tried in this order
+    std::vector<Target> servers;  // tried in this order; none: FindServers
     Wishes wishes;
+    bool on_demand = false;        // no lease until DemandSeen, none after DemandGone
     bool ends_on_refusal = false;  // a refusal that will stand ends the life (a person waits)
     std::uint64_t seed = 0;        // of the jitter
     EngineLimits limits;
@@ -104,16 +105,28 @@ struct KeepaliveAnswered {
 struct OuterAddressChanged {
     IpAddress source;
 };
+// The host has a way out of its own for what the tunnel would carry, or has it no longer.
+struct NativeWayChanged {
+    bool exists = false;
+};
+// Something wants to use the tunnel; nothing has used it for long. Both only matter on demand.
+struct DemandSeen {};
+struct DemandGone {};
+struct ServersFound {
+    std::vector<Target> servers;
+    std::string trouble;  // why there are none
+};
 struct TimePassed {};
 
 using Event =
     std::variant<StartRequested, StopRequested, RenewRequested, SessionOpened, SessionFailed,
                  Answered, TunnelInstalled, RoutesSet, KeepaliveAnswered, OuterAddressChanged,
-                 TimePassed>;
+                 NativeWayChanged, DemandSeen, DemandGone, ServersFound, TimePassed>;
 
 // --- actions, to be carried out in their order ---------------------------------------------------
 
-struct Connect {  // SessionOpened or SessionFailed follows
+struct FindServers {};  // ServersFound follows
+struct Connect {        // SessionOpened or SessionFailed follows
     Target server;
 };
 struct SendCommand {  // Answered or SessionFailed follows a create or delete, nothing an accept
@@ -137,7 +150,7 @@ struct SendKeepalive {
 struct Announce {
     enum class What {
         up, renewed, moved, retrying, refused, failed, redirected, keepalive_lost, down,
-        lifetime_guessed, lease_not_returned,
+        lifetime_guessed, lease_not_returned, aside, dormant,
     };
     What what;
     std::string text;
@@ -146,8 +159,8 @@ struct Announce {
     bool permanent = false;  // refused, failed: trying the same again will not help
 };
 
-using Action = std::variant<Connect, SendCommand, Disconnect, InstallTunnel, SetRoutes, ClearRoutes,
-                            RemoveTunnel, SendKeepalive, Announce>;
+using Action = std::variant<FindServers, Connect, SendCommand, Disconnect, InstallTunnel,
+                            SetRoutes, ClearRoutes, RemoveTunnel, SendKeepalive, Announce>;
 using Actions = std::vector<Action>;
 
 }  // namespace dstm::client

@@ -68,7 +68,7 @@ int ask(const Settings& settings, const char* command, std::optional<Duration> t
 }
 
 std::string show_summary(const nlohmann::json& status) {
-    return status.value("summary", "") + '\n';
+    return status.value("summary", status.value("state", "")) + '\n';
 }
 
 // Why the tunnel is not up yet, as the running client sees it.

@@ -79,8 +79,8 @@ Result<void> check_outer(const tsp::TunnelMessage& message, TunnelType type,
 
 Result<std::optional<Ipv6Prefix>> read_prefix(const tsp::Party& client) {
     if (!client.router || !client.router->prefix) return std::nullopt;
-    const auto& text = client.router->prefix->text;
-    const auto prefix = Ipv6Prefix::parse(text + '/' + std::to_string(client.router->prefix->length));
+    const auto& [length, text] = *client.router->prefix;
+    const auto prefix = Ipv6Prefix::parse(text + '/' + std::to_string(length));
     if (!prefix || !prefix->address.is_usable_unicast()) {
         return fail(ErrorCode::invalid, "the offer's prefix is not usable: " + log::quoted(text));
     }

@@ -67,6 +67,8 @@ void log_announcement(const Announce& announcement, const Engine& engine,
         case What::lifetime_guessed:
             log_warning("CLIENT_LIFETIME_GUESSED", "lifetime={} taken as seconds", text);
             break;
+        case What::dormant: log_info("CLIENT_DORMANT", "{}", text); break;
+        case What::aside: log_info("CLIENT_ASIDE", "{}", text); break;
         case What::lease_not_returned:
             log_warning("CLIENT_LEASE_NOT_RETURNED", "{}", text);
             break;

@@ -32,8 +32,8 @@ enum class Family { ipv4, ipv6 };
 [[nodiscard]] Family outer_family(tsp::RequestType type);
 [[nodiscard]] bool is_of(Family family, const IpAddress& address);
 
-// s4.5.2: the tunnel may be v6udpv4, whose data uses the port of the signalling. N1: it is signalled
-// by UDP.
+// s4.5.2: the tunnel may be v6udpv4, whose data uses the port of the signalling. N1: it is
+// signalled by UDP.
 [[nodiscard]] bool may_share_port(tsp::RequestType type);
 
 [[nodiscard]] tsp::RequestType request_type(TunnelType type);

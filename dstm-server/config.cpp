@@ -5,6 +5,7 @@
 #include <set>
 
 #include "common/config/reader.hpp"
+#include "dstm-server/dns/delegation_plan.hpp"
 
 namespace dstm::server {
 namespace {
@@ -230,6 +231,34 @@ void read_endpoints(Reader endpoints, Settings& settings) {
     }
 }
 
+// RFC 5572 s5.2: to whom reverse zones of prefixes go, and how.
+ReverseDelegationConfig read_reverse(Reader reverse) {
+    ReverseDelegationConfig config;
+    config.server = read_endpoint(reverse, 53);
+    config.key_file = reverse.string("key-file");
+    config.zones = reverse.strings("zones", {});
+    if (config.zones.empty()) reverse.mistake("zones", "at least one is needed");
+    for (const std::string& zone : config.zones) {
+        if (!is_reverse_zone(zone)) {
+            reverse.mistake("zones", zone + " is not a zone like 8.b.d.0.1.0.0.2.ip6.arpa");
+        }
+    }
+    config.ttl_s = static_cast<std::uint32_t>(reverse.integer("ttl", 1, INT32_MAX, config.ttl_s));
+    config.timeout = seconds(reverse, "timeout", 1, 300, config.timeout.count());
+    return config;
+}
+
+void read_dns(Reader dns, Settings& settings) {
+    std::string& suffix = settings.broker.dns_suffix;
+    suffix = dns.string("suffix", "");
+    if (suffix.ends_with('.')) suffix.pop_back();
+    if (!suffix.empty() && !is_host_name(suffix)) {
+        dns.mistake("suffix", suffix + " is not a domain name like dstm.example.org");
+    }
+    if (dns.has("reverse")) settings.reverse_delegation = read_reverse(dns.object("reverse"));
+    settings.broker.delegates_reverse_zones = settings.reverse_delegation.has_value();
+}
+
 LoadedSettings read(config::Document document) {
     LoadedSettings loaded;
     Settings& settings = loaded.settings;
@@ -243,6 +272,7 @@ LoadedSettings read(config::Document document) {
     auto& broker = settings.broker;
     settings.kea = read_kea(server, "kea", Family::v4, broker, broker.subnet_id);
     settings.kea6 = read_kea(server, "kea6", Family::v6, broker, broker.subnet_id_v6);
+    read_dns(server.object("dns"), settings);
     read_endpoints(server.object("endpoints"), settings);
     settings.admin_socket = socket_path(server, "admin-socket", false);
     settings.audit_log = server.string("audit-log", "");

@@ -8,6 +8,7 @@
 
 #include "dstm-server/auth/sasl_authenticator.hpp"
 #include "dstm-server/broker/config.hpp"
+#include "dstm-server/dns/reverse_delegation.hpp"
 #include "dstm-server/lease/kea_stream.hpp"
 #include "dstm-server/net/tsp_server.hpp"
 #include "dstm-server/net/udp_listener.hpp"
@@ -33,6 +34,7 @@ struct Settings {
     std::optional<KeaStreamConfig> kea6;  // when any other type is
     std::string endpoint_socket;  // UNIX; may be empty if there is TLS
     std::optional<EndpointTls> endpoint_tls;
+    std::optional<ReverseDelegationConfig> reverse_delegation;
     std::string admin_socket;  // empty: none
     std::string audit_log;     // empty: none
 };

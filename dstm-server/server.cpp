@@ -70,10 +70,11 @@ public:
 
     Result<void> start() {
         if (auto opened = open_audit_log(); !opened) return opened;
+        if (auto made = make_dns(); !made) return made;
         kea_ = lease_store(settings_.kea);
         kea6_ = lease_store(settings_.kea6);
         broker_ = std::make_unique<Broker>(settings_.broker, LeaseStores{kea_.get(), kea6_.get()},
-                                           links_, *audit_, clock_);
+                                           links_, *audit_, dns_.get(), clock_);
         service_ = std::make_unique<BrokerService>(*broker_);
         auto authenticator = SaslAuthenticator::create(settings_.sasl, workers_.pool(), events_);
         if (!authenticator) return tl::unexpected(authenticator.error());
@@ -94,7 +95,8 @@ public:
     void reload(Settings fresh) {
         if (audit_file_ != nullptr) audit_file_->reopen();
         if (!log::set_level(fresh.log_level)) return;
-        // What is offered needs its lease store, which is there from the start or not.
+        // These need an edge that is there from the start or not.
+        fresh.broker.delegates_reverse_zones = settings_.broker.delegates_reverse_zones;
         fresh.broker.tunnel_types = settings_.broker.tunnel_types;
         fresh.tsp.session.tunnel_types = settings_.tsp.session.tunnel_types;
         fresh.udp.session = udp_session(fresh);
@@ -117,6 +119,14 @@ private:
     [[nodiscard]] std::unique_ptr<KeaStream> lease_store(
         const std::optional<KeaStreamConfig>& config) {
         return config ? std::make_unique<KeaStream>(*config, events_, clock_) : nullptr;
+    }
+
+    Result<void> make_dns() {
+        if (!settings_.reverse_delegation) return {};
+        auto made = make_reverse_delegation(events_, *settings_.reverse_delegation);
+        if (!made) return tl::unexpected(made.error());
+        dns_ = std::move(*made);
+        return {};
     }
 
     Result<void> open_audit_log() {
@@ -218,6 +228,7 @@ private:
     AuditFile* audit_file_ = nullptr;  // the same, when it is a file
     std::unique_ptr<KeaStream> kea_;   // leases IPv4 addresses, if configured
     std::unique_ptr<KeaStream> kea6_;  // IPv6 addresses and prefixes
+    std::unique_ptr<ReverseDelegation> dns_;  // delegates reverse zones, if configured
     LinkRegistry links_;
     Workers workers_;
     std::unique_ptr<SaslAuthenticator> authenticator_;

@@ -20,17 +20,27 @@ std::string done(Json arguments) {
 
 Json to_json(const teplink::ListedTunnel& tunnel) {
     const auto& spec = tunnel.spec;
-    return Json{{"inner", to_string(spec.inner)},
-                {"type", to_string(spec.type)},
-                {"outer-client", to_string(spec.outer_client.address)},
-                {"outer-server", to_string(spec.outer_server)},
-                {"generation", spec.generation},
-                {"expires-at", to_unix(spec.expires_at)},
-                {"packets-up", tunnel.packets_up},
-                {"bytes-up", tunnel.bytes_up},
-                {"packets-down", tunnel.packets_down},
-                {"bytes-down", tunnel.bytes_down},
-                {"last-seen-up", to_unix(tunnel.last_seen_up)}};
+    Json json{{"inner", to_string(spec.inner)},
+              {"type", to_string(spec.type)},
+              {"outer-client", to_string(spec.outer_client.address)},
+              {"outer-port", spec.outer_client.port},
+              {"outer-server", to_string(spec.outer_server)},
+              {"generation", spec.generation},
+              {"expires-at", to_unix(spec.expires_at)},
+              {"packets-up", tunnel.packets_up},
+              {"bytes-up", tunnel.bytes_up},
+              {"packets-down", tunnel.packets_down},
+              {"bytes-down", tunnel.bytes_down},
+              {"last-seen-up", to_unix(tunnel.last_seen_up)}};
+    if (spec.inner_prefix) json["inner-prefix"] = spec.inner_prefix->to_string();
+    return json;
+}
+
+template <class Prefix>
+Json to_json(const std::vector<Prefix>& pools) {
+    Json json = Json::array();
+    for (const auto& pool : pools) json.push_back(pool.to_string());
+    return json;
 }
 
 // docs/counters.md says what each counts.
@@ -48,16 +58,21 @@ Json status(const AdminView& view) {
                                {"up", link->is_up()},
                                {"server", link->server()}});
     }
-    Json pools = Json::array();
-    for (const auto& pool : view.config.pools) pools.push_back(pool.to_string());
-    return Json{{"name", view.config.name},
-                {"group", view.config.group},
-                {"data-plane", view.plane.name()},
-                {"outer-ipv6", view.config.outer_ipv6.to_string()},
-                {"inner-ipv4", view.config.inner_ipv4.to_string()},
-                {"pools", std::move(pools)},
-                {"tunnels", view.table.size()},
-                {"servers", std::move(servers)}};
+    const auto& config = view.config;
+    Json json{{"name", config.name},
+              {"group", config.group},
+              {"data-plane", view.plane.name()},
+              {"outer-ipv6", config.outer_ipv6.to_string()},
+              {"inner-ipv4", config.inner_ipv4.to_string()},
+              {"pools", to_json(config.pools)},
+              {"tunnels", view.table.size()},
+              {"servers", std::move(servers)}};
+    if (!config.outer_ipv4) return json;
+    json["outer-ipv4"] = config.outer_ipv4->to_string();
+    json["inner-ipv6"] = config.inner_ipv6->to_string();
+    json["pools-ipv6"] = to_json(config.pools_ipv6);
+    json["udp-port"] = config.udp_port;
+    return json;
 }
 
 std::string tunnels(const AdminView& view, const Json& arguments) {

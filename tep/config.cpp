@@ -72,13 +72,31 @@ std::vector<Prefix> read_pools(config::Reader& tep, std::string_view key, int le
     return pools;
 }
 
+bool is_device_name(const std::string& name) {
+    return !name.empty() && name.size() <= device_name_size_max &&
+           name.find_first_of("/ \t\n:%") == std::string::npos;
+}
+
 std::string read_device(config::Reader& tep) {
     auto device = tep.string("device", "dstm0");
-    const bool bad_character = device.find_first_of("/ \t\n:%") != std::string::npos;
-    if (device.empty() || device.size() > device_name_size_max || bad_character) {
+    if (!is_device_name(device)) {
         tep.mistake("device", "an interface name is 1-15 characters without '/', ':', '%', space");
     }
     return device;
+}
+
+std::vector<InterfaceConfig> read_interfaces(config::Reader& tep) {
+    std::vector<InterfaceConfig> interfaces;
+    if (!tep.has("interfaces")) return interfaces;
+    for (auto& reader : tep.objects("interfaces")) {
+        InterfaceConfig interface{reader.string("name"),
+                                  reader.choice("shortcut", shortcut_names, 0)};
+        if (reader.has("name") && !is_device_name(interface.name)) {
+            reader.mistake("name", "not the name of an interface");
+        }
+        interfaces.push_back(std::move(interface));
+    }
+    return interfaces;
 }
 
 std::string read_data_plane(config::Reader& tep) {
@@ -144,6 +162,8 @@ Config read_config(config::Document& document) {
     read_ipv6_inside(tep, config);
     config.device = read_device(tep);
     config.data_plane = read_data_plane(tep);
+    config.shortcut = tep.choice("shortcut", shortcut_names, 0);
+    config.interfaces = read_interfaces(tep);
     config.hairpin = tep.boolean("hairpin", true);
     config.mss_clamp = tep.boolean("mss-clamp", true);
     config.idle_timeout = std::chrono::seconds(tep.integer("idle-timeout", 0, idle_timeout_max, 0));

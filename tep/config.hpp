@@ -26,6 +26,14 @@ using ServerAddress = std::variant<UnixServer, TlsServer>;
 // "/run/dstm/endpoints.sock", "dstm1.campus.example:3654"
 [[nodiscard]] std::string to_string(const ServerAddress& address);
 
+// How packets pass by the kernel's IPv4 routing (tep/bpf/bpf_plane.hpp), the default first.
+inline const std::vector<std::string> shortcut_names{"auto", "none", "tc", "xdp"};
+
+struct InterfaceConfig {
+    std::string name;
+    std::size_t shortcut = 0;  // index into shortcut_names
+};
+
 struct Config {
     std::string name;
     std::string group;
@@ -40,6 +48,9 @@ struct Config {
     std::uint16_t udp_port = 0;  // 0: no v6udpv4
     std::string device;
     std::string data_plane;
+    // Of the bpf data plane. Empty: those that routes lead to.
+    std::vector<InterfaceConfig> interfaces;
+    std::size_t shortcut = 0;  // index into shortcut_names
     bool hairpin = true;
     bool mss_clamp = true;
     std::chrono::seconds idle_timeout{0};

@@ -1,7 +1,12 @@
 // Configuration to data plane. A new plane gets its branch here and its name in data_plane_names.
 #include "tep/data_plane_choice.hpp"
 
+#include <algorithm>
+#include <array>
+#include <string_view>
+
 #include "common/base/assert.hpp"
+#include "common/dataplane/kernel_plane.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/config.hpp"
@@ -37,7 +42,14 @@ Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram t
     return dataplane::make_tun_plane(tun, clock);
 }
 
-Made make_bpf(const Config& config, const Clock& clock) {
+// In the order of shortcut_names.
+bpf::Shortcut shortcut_at(std::size_t index) {
+    constexpr std::array shortcuts{bpf::Shortcut::automatic, bpf::Shortcut::none, bpf::Shortcut::tc,
+                                   bpf::Shortcut::xdp};
+    return shortcuts.at(index);
+}
+
+Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
     bpf::BpfPlaneConfig plane;
     plane.device = config.device;
     plane.outer = config.outer_ipv6;
@@ -45,18 +57,100 @@ Made make_bpf(const Config& config, const Clock& clock) {
     plane.pools = config.pools;
     plane.hairpin = config.hairpin;
     plane.mss_clamp = config.mss_clamp;
+    plane.shortcut = shortcut_at(config.shortcut);
+    for (const auto& interface : config.interfaces) {
+        plane.interfaces.push_back({interface.name, shortcut_at(interface.shortcut)});
+    }
+    plane.outer_ipv4 = config.outer_ipv4;
+    plane.inner_ipv6 = config.inner_ipv6;
+    plane.pools_ipv6 = config.pools_ipv6;
+    plane.udp_port = config.udp_port;
+    plane.tsp_datagram = std::move(tsp_datagram);
+    plane.lasting = true;
     return bpf::make_bpf_plane(plane, clock);
+}
+
+dataplane::KernelPlaneConfig kernel_config(const Config& config) {
+    dataplane::KernelPlaneConfig kernel;
+    kernel.device = config.device;
+    kernel.outer = config.outer_ipv6;
+    kernel.inner = config.inner_ipv4;
+    kernel.pools = config.pools;
+    kernel.outer_ipv4 = config.outer_ipv4;
+    kernel.inner_ipv6 = config.inner_ipv6;
+    kernel.pools_ipv6 = config.pools_ipv6;
+    kernel.hairpin = config.hairpin;
+    return kernel;
+}
+
+Made make_kernel(const Config& config, const Clock& clock, dataplane::TspDatagram) {
+    if (config.outer_ipv4 && config.udp_port != 0) {
+        return fail(ErrorCode::invalid,
+                    "it carries no v6udpv4 and passes no signalling on: \"udp-port\" must be 0");
+    }
+    return dataplane::make_kernel_plane(kernel_config(config), clock);
+}
+
+Result<std::string> probe_kernel() {
+    if (auto can = dataplane::probe_kernel_plane(TunnelType::v4v6); !can) {
+        return tl::unexpected(can.error());
+    }
+    const auto sit = dataplane::probe_kernel_plane(TunnelType::v6v4);
+    return "v4v6 by ip6tnl devices; v6v4: " + (sit ? "by sit devices" : sit.error().context);
+}
+
+struct Carrier {
+    std::string_view name;
+    Made (*make)(const Config&, const Clock&, dataplane::TspDatagram);
+    Result<std::string> (*probe)();
+};
+
+// The fastest first: in this order "auto" tries them.
+constexpr std::array carriers{
+    Carrier{"bpf", make_bpf, bpf::probe},
+    Carrier{"kernel", make_kernel, probe_kernel},
+    Carrier{"tun", make_tun, dataplane::probe_tun_plane},
+};
+
+Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
+                               const dataplane::TspDatagram& tsp_datagram) {
+    std::string not_those;
+    Error last;
+    for (const auto& carrier : carriers) {
+        auto plane = carrier.make(config, clock, tsp_datagram);
+        if (plane) return DataPlaneChoice{std::move(*plane), "auto" + not_those};
+        last = plane.error();
+        not_those += "; not " + std::string(carrier.name) + ": " + last.context;
+    }
+    return tl::unexpected<Error>({last.code, "no data plane" + not_those});
 }
 
 }  // namespace
 
 Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
                                         dataplane::TspDatagram tsp_datagram) {
-    DSTM_ASSERT(config.data_plane == "tun" || config.data_plane == "bpf");  // or read_config lies
-    auto plane = config.data_plane == "bpf" ? make_bpf(config, clock)
-                                            : make_tun(config, clock, std::move(tsp_datagram));
+    if (config.data_plane == "auto") return choose(config, clock, tsp_datagram);
+    const auto* const carrier = std::ranges::find(carriers, config.data_plane, &Carrier::name);
+    DSTM_ASSERT(carrier != carriers.end());  // or read_config lies
+    auto plane = carrier->make(config, clock, std::move(tsp_datagram));
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
+}
+
+std::vector<ProbedPlane> probe_data_planes() {
+    std::vector<ProbedPlane> out;
+    for (const auto& carrier : carriers) {
+        out.push_back({std::string(carrier.name), carrier.probe()});
+    }
+    return out;
+}
+
+Result<std::vector<std::string>> detach_data_plane(const Config& config) {
+    auto devices = dataplane::detach_kernel_plane(kernel_config(config));
+    if (!devices || !devices->empty()) return devices;
+    std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
+    pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+    return bpf::detach(config.device, pools);
 }
 
 }  // namespace dstm::tep

@@ -23,8 +23,21 @@ struct DataPlaneChoice {
 [[nodiscard]] const std::vector<std::string>& data_plane_names();
 
 // `clock` must outlive the plane. `tsp_datagram` is called on the plane's thread with what came to
-// the UDP port and is signalling; it must not call the plane. Errors are those of the plane.
+// the UDP port and is signalling; it must not call the plane. Errors are those of the plane;
+// of "auto", those of all.
 [[nodiscard]] Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
                                                       dataplane::TspDatagram tsp_datagram = {});
+
+struct ProbedPlane {
+    std::string name;
+    Result<std::string> outcome;  // what it would do here, or why it cannot
+};
+
+// What this host can do, the fastest first. Changes nothing.
+[[nodiscard]] std::vector<ProbedPlane> probe_data_planes();
+
+// Ends the carrying that a stopped or killed daemon has left in the kernel; what was removed.
+// conflict: a daemon runs.
+[[nodiscard]] Result<std::vector<std::string>> detach_data_plane(const Config& config);
 
 }  // namespace dstm::tep

@@ -4,7 +4,7 @@
 namespace dstm::tep {
 
 const std::vector<std::string>& data_plane_names() {
-    static const std::vector<std::string> names{"tun", "bpf"};  // the first is the default
+    static const std::vector<std::string> names{"auto", "bpf", "kernel", "tun"};  // the first is the default
     return names;
 }
 

@@ -113,6 +113,9 @@ Result<SaslClient> SaslClient::create(const Identity& identity, const std::strin
     int code = sasl_client_new("tsp", server_name.c_str(), nullptr, nullptr,
                                state->callbacks.data(), SASL_SUCCESS_DATA, &state->connection);
     if (code != SASL_OK) return tl::unexpected(error_from_sasl(nullptr, code, "SASL"));
+    // The TLS below has shown the certificate; whose it is, the server reads there (EXTERNAL).
+    code = sasl_setprop(state->connection, SASL_AUTH_EXTERNAL, "certificate");
+    if (code != SASL_OK) return tl::unexpected(error_from_sasl(state->connection, code, "SASL"));
     // No security layer: TSP has no place for one. Which mechanisms are good enough is the
     // configuration's choice.
     sasl_security_properties_t properties{};

@@ -1,6 +1,6 @@
 // A delegated prefix put to use behind this host (RFC 5572 s5.2): the first /64's ::1 on the inside
-// interface, forwarding, a route to nowhere for what is not in use (RFC 7084 WPD-5), and a script of
-// the operator's that is told (radvd and the like are its business).
+// interface, forwarding, a route to nowhere for what is not in use (RFC 7084 WPD-5), and a script
+// of the operator's that is told (radvd and the like are its business).
 //
 // What it changes is on record before it is changed; undo() needs nothing but the record, so that
 // the start after a kill can do it.

@@ -1,4 +1,5 @@
-// What the client keeps on disk: who this host is, and what it has changed on it. Changes nothing there.
+// What the client keeps on disk: who this host is, and what it has changed on it. Changes nothing
+// of that itself.
 //
 //   lock          held while a client runs: two clients never share a directory
 //   host-id       128 random bits in hexadecimal, made at the first start, mode 0600

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "client/host/tun_device.hpp"
+#include "common/dataplane/kernel_plane.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::client {
@@ -47,7 +48,9 @@ void TunnelHost::recover() {
             route.source = left->inner;
             log_if_failed(netlink_.remove_route(route));
         }
-        if (const auto removed = remove_tun_device(left->device); !removed) {
+        const bool was_kernels = dataplane::remove_kernel_client(left->device).value_or(false);
+        const auto removed = was_kernels ? Result<void>{} : remove_tun_device(left->device);
+        if (!removed) {
             log_if_failed(removed);
             return;
         }

@@ -86,6 +86,7 @@ protected:
     // With the server's port; the transport takes them one by one.
     std::deque<asio::ip::address> addresses_;
     [[nodiscard]] std::uint16_t port() const { return server_.port; }
+    [[nodiscard]] const std::string& server_name() const { return server_.host; }
     asio::steady_timer timer_;
 
 private:

@@ -186,7 +186,8 @@ private:
             if (count < 0) return;
             if (from.value() != peer_) continue;
             const auto packet = std::span(buffer).first(static_cast<std::size_t>(count));
-            const auto reply = is_ipv4(peer_) ? read_echo_reply(packet) : read_echo_reply_v6(packet);
+            const auto reply =
+                is_ipv4(peer_) ? read_echo_reply(packet) : read_echo_reply_v6(packet);
             if (!reply || reply->identifier != identifier_) continue;
             if (reply->sequence == sent_sequence_) {
                 round_trip_ = std::chrono::duration_cast<std::chrono::microseconds>(

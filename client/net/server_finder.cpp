@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <chrono>
 #include <numeric>
 
 #include <arpa/nameser.h>
@@ -16,8 +17,10 @@ namespace {
 
 constexpr std::size_t records_max = 32;
 constexpr std::size_t srv_header_size = 6;
-constexpr int seconds_per_try = 2;
+constexpr int seconds_per_try = 1;
 constexpr int tries = 2;
+// No question is begun after this; each takes seconds at most.
+constexpr auto search_time_max = std::chrono::seconds(8);
 
 // What the host's resolv.conf says, for one question after another.
 class Resolver {
@@ -118,8 +121,10 @@ Result<std::vector<Target>> find_servers(const std::vector<std::string>& service
     Resolver resolver;
     std::mt19937_64 random(std::random_device{}());
     std::string asked;
+    const auto end = std::chrono::steady_clock::now() + search_time_max;
     for (const auto& domain : resolver.search_domains()) {
         for (const auto& service : services) {
+            if (std::chrono::steady_clock::now() >= end) break;
             const auto name = service + '.' + domain;
             asked += (asked.empty() ? "" : ", ") + name;
             auto records = resolver.ask(name);

@@ -14,9 +14,11 @@ namespace {
 
 enum class Way { tcp, udp };
 
-std::deque<Way> ways_of(tsp::RequestType type, Transport transport) {
-    if (may_share_port(type)) return {Way::udp};
-    switch (transport) {
+std::deque<Way> ways_of(const SignallingConfig& config) {
+    // Never in clear by another way because TLS failed.
+    if (config.tls) return {Way::tcp};
+    if (may_share_port(config.type)) return {Way::udp};
+    switch (config.transport) {
         case Transport::automatic: return {Way::tcp, Way::udp};
         case Transport::udp: return {Way::udp, Way::tcp};
         case Transport::tcp: return {Way::tcp};
@@ -49,7 +51,7 @@ public:
     void connect(const Target& server) override {
         close();
         server_ = server;
-        ways_ = ways_of(config_.type, config_.transport);
+        ways_ = ways_of(config_);
         begin();
     }
 
@@ -68,9 +70,8 @@ public:
         if (!source) return std::nullopt;
         // While the last address goes and the new one is not there yet, the kernel would send from
         // its link-local address; a move to that leads nowhere.
-        const auto address = parse_ip_address(source->to_string());
-        const auto is_usable = [](const auto& one) { return one.is_usable_unicast(); };
-        return address && std::visit(is_usable, *address) ? address : std::nullopt;
+        const bool is_link_local = source->is_v6() && source->to_v6().is_link_local();
+        return is_link_local ? std::nullopt : parse_ip_address(source->to_string());
     }
 
     Result<dataplane::Descriptor> lend_socket() override {

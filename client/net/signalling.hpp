@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -23,6 +24,7 @@ struct SignallingConfig {
     Identity identity;
     std::vector<std::string> mechanisms;                     // accepted, best first
     Transport transport = Transport::automatic;
+    std::optional<TlsSettings> tls;                          // then by TLS alone
     Duration connect_timeout = std::chrono::seconds(5);      // TCP, each address
     Duration attempt_delay = std::chrono::milliseconds(250);  // RFC 8305 s5
     Duration flush_timeout = std::chrono::seconds(2);        // TCP: what is unsent when it closes

@@ -1,4 +1,4 @@
-// The TCP socket around tsp::ClientSession.
+// The stream around tsp::ClientSession.
 #include "client/net/tcp_dialogue.hpp"
 
 #include <utility>
@@ -8,8 +8,7 @@ namespace dstm::client {
 TcpDialogue::TcpDialogue(const Surroundings& around, const SignallingConfig& config, Target server,
                          EventHandler handler)
     : Dialogue(around, config, std::move(server), std::move(handler)),
-      session_(config.session),
-      socket_(around.context) {}
+      session_(config.session) {}
 
 std::shared_ptr<TcpDialogue> TcpDialogue::self() {
     return std::static_pointer_cast<TcpDialogue>(shared_from_this());
@@ -20,9 +19,10 @@ tsp::client::Actions TcpDialogue::feed(const SessionEvent& event, Instant now) {
 }
 
 std::optional<Dialogue::Ends> TcpDialogue::ends() const {
+    if (!stream_) return std::nullopt;
     ErrorCodeOfAsio error;
-    const auto local = socket_.local_endpoint(error);
-    const auto peer = error ? Tcp::endpoint() : socket_.remote_endpoint(error);
+    const auto local = stream_->socket().local_endpoint(error);
+    const auto peer = error ? Tcp::endpoint() : stream_->socket().remote_endpoint(error);
     if (error) return std::nullopt;
     return Ends{local.address(), local.port(), peer.address(), peer.port()};
 }
@@ -56,7 +56,7 @@ void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt,
     attempt->socket.async_connect(
         {address, port()}, [self = self(), attempt, address](ErrorCodeOfAsio error) {
             attempt->timeout.cancel();
-            if (self->is_closing() || self->socket_.is_open()) return;
+            if (self->is_closing() || self->stream_) return;
             if (attempt->is_too_late) error = asio::error::timed_out;
             if (!error) return self->connected(std::move(attempt->socket));
             self->note_trouble(address, self->port(), error.message());
@@ -68,10 +68,39 @@ void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt,
 
 void TcpDialogue::connected(Tcp::socket socket) {
     timer_.cancel();
-    socket_ = std::move(socket);
-    give_up_attempts();
     ErrorCodeOfAsio ignored;
-    socket_.set_option(Tcp::no_delay(true), ignored);
+    socket.set_option(Tcp::no_delay(true), ignored);
+    auto stream = make_stream(std::move(socket));
+    give_up_attempts();
+    if (!stream) return failed(SessionFailed::Cause::local, stream.error().context);
+    stream_ = std::move(*stream);
+    timer_.expires_after(config().connect_timeout);
+    timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
+        ErrorCodeOfAsio unused;
+        if (!error && !self->has_begun_) self->stream_->socket().close(unused);
+    });
+    stream_->begin([self = self()](const ErrorCodeOfAsio& error) {
+        if (!self->is_closing()) self->begun(error);
+    });
+}
+
+Result<std::unique_ptr<io::ByteStream>> TcpDialogue::make_stream(Tcp::socket socket) const {
+    const auto& tls = config().tls;
+    if (!tls) return io::make_plain_stream(std::move(socket));
+    const auto& name = tls->server_name.empty() ? server_name() : tls->server_name;
+    return io::make_tls_client_stream(std::move(socket),
+                                      {tls->ca, tls->certificate, tls->key}, name);
+}
+
+void TcpDialogue::begun(const ErrorCodeOfAsio& error) {
+    timer_.cancel();
+    if (error) {
+        // A server that is not who it should be will not be so a second later.
+        const auto cause = io::is_bad_certificate(error) ? SessionFailed::Cause::local
+                                                         : SessionFailed::Cause::lost;
+        return failed(cause, "TLS with " + server_name() + ": " + error.message());
+    }
+    has_begun_ = true;
     read_more();
     tell_session(tsp::client::Connected{});
 }
@@ -82,7 +111,7 @@ void TcpDialogue::give_up_attempts() {
 }
 
 void TcpDialogue::read_more() {
-    socket_.async_read_some(
+    stream_->read_some(
         asio::buffer(inbox_), [self = self()](const ErrorCodeOfAsio& error, std::size_t count) {
             if (self->is_closing()) return;
             if (error) {
@@ -103,20 +132,20 @@ void TcpDialogue::transmit(std::string bytes) {
 }
 
 void TcpDialogue::write_more() {
-    asio::async_write(socket_, asio::buffer(outbox_.front()),
-                      [self = self()](const ErrorCodeOfAsio& error, std::size_t) {
-                          // A failed write shows as a failed read as well, which tells it.
-                          if (error) {
-                              self->outbox_.clear();
-                          } else {
-                              self->outbox_.pop_front();
-                          }
-                          if (!self->outbox_.empty()) {
-                              self->write_more();
-                          } else if (self->is_closing()) {
-                              self->shut();
-                          }
-                      });
+    stream_->write(asio::buffer(outbox_.front()),
+                   [self = self()](const ErrorCodeOfAsio& error, std::size_t) {
+                       // A failed write shows as a failed read as well, which tells it.
+                       if (error) {
+                           self->outbox_.clear();
+                       } else {
+                           self->outbox_.pop_front();
+                       }
+                       if (!self->outbox_.empty()) {
+                           self->write_more();
+                       } else if (self->is_closing()) {
+                           self->shut();
+                       }
+                   });
 }
 
 void TcpDialogue::flush() {
@@ -128,9 +157,10 @@ void TcpDialogue::flush() {
 
 void TcpDialogue::close_socket() {
     give_up_attempts();
+    if (!stream_) return;
     ErrorCodeOfAsio ignored;
-    socket_.shutdown(Tcp::socket::shutdown_both, ignored);
-    socket_.close(ignored);
+    stream_->socket().shutdown(Tcp::socket::shutdown_both, ignored);
+    stream_->socket().close(ignored);
 }
 
 }  // namespace dstm::client

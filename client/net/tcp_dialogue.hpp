@@ -1,4 +1,4 @@
-// A dialogue over TCP: one connection, a stream of bytes (RFC 5572 s4.4.1.1). Of a server with many
+// A dialogue over TCP, or TLS on it: a stream of bytes (RFC 5572 s4.4.1.1). Of a server with many
 // addresses the one that connects first is taken; each gets a head start before the next is tried
 // beside it (RFC 8305 s5).
 #pragma once
@@ -11,6 +11,7 @@
 #include <string>
 
 #include "client/net/dialogue.hpp"
+#include "common/io/byte_stream.hpp"
 
 namespace dstm::client {
 
@@ -41,13 +42,16 @@ private:
     std::shared_ptr<TcpDialogue> self();
     void connect(const std::shared_ptr<Attempt>& attempt, const asio::ip::address& address);
     void connected(Tcp::socket socket);
+    [[nodiscard]] Result<std::unique_ptr<io::ByteStream>> make_stream(Tcp::socket socket) const;
+    void begun(const ErrorCodeOfAsio& error);
     void give_up_attempts();
     void read_more();
     void write_more();
 
     tsp::ClientSession session_;
     std::list<std::shared_ptr<Attempt>> attempts_;
-    Tcp::socket socket_;  // of the address that was taken
+    std::unique_ptr<io::ByteStream> stream_;  // of the address that was taken
+    bool has_begun_ = false;                  // with TLS the server has shown who it is
     std::deque<std::string> outbox_;
     std::array<char, 4096> inbox_{};
 };

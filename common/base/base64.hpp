@@ -1,4 +1,4 @@
-// Base64 as SASL lines and the endpoint link use it (RFC 4648 s4): standard alphabet, padded, no white space.
+// Base64 (RFC 4648 s4) of SASL and of the endpoint link: standard alphabet, padded, no white space.
 #pragma once
 
 #include <optional>

@@ -113,7 +113,13 @@ Result<void> Carrier::check_at_endpoint(const TunnelSpec& spec) const {
     }
     if (const auto& prefix = spec.inner_prefix) {
         const bool is_taken = config_.inner_ipv6 && prefix->contains(*config_.inner_ipv6);
-        if (is_taken || !is_in_pools(prefix->address)) {
+        const auto holds = [&](const Ipv6Prefix& pool) {
+            return pool.length <= prefix->length && pool.contains(prefix->address);
+        };
+        const auto& pools = config_.pools_ipv6;
+        const bool allowed =
+            config_.outside_pools || std::any_of(pools.begin(), pools.end(), holds);
+        if (is_taken || !allowed) {
             return fail(ErrorCode::invalid, prefix->to_string() + " is in none of the pools");
         }
     }

@@ -99,7 +99,12 @@ bool is_link_scoped(const IpAddress& address) {
 }  // namespace
 
 bool is_host(const IpAddress& address) {
-    return std::visit([](const auto& family) { return family.is_usable_unicast(); }, address);
+    if (const auto* v4 = std::get_if<Ipv4Address>(&address)) return v4->is_usable_unicast();
+    const auto& v6 = std::get<Ipv6Address>(address);
+    // RFC 4213 s3.6: an IPv4-compatible address is never a source.
+    const bool is_ipv4_compatible = std::all_of(v6.bytes().begin(), v6.bytes().begin() + 12,
+                                                [](std::uint8_t byte) { return byte == 0; });
+    return v6.is_usable_unicast() && !is_ipv4_compatible;
 }
 
 Version version_of(ConstBytes bytes) {

@@ -7,90 +7,17 @@
 
 #include <linux/rtnetlink.h>
 #include <net/if.h>
-#include <netlink/errno.h>
-#include <netlink/netlink.h>
-#include <netlink/route/addr.h>
-#include <netlink/route/link.h>
 #include <netlink/route/nexthop.h>
-#include <netlink/route/route.h>
+
+#include "common/dataplane/netlink_detail.hpp"
 
 namespace dstm::dataplane {
 namespace {
 
+using namespace detail;
+
 // What the kernel gives an IPv6 route that was added without a metric.
 constexpr std::uint32_t ipv6_metric_default = 1024;
-
-template <auto put>
-struct Put {
-    template <class T>
-    void operator()(T* object) const {
-        put(object);
-    }
-};
-using Socket = std::unique_ptr<nl_sock, Put<nl_socket_free>>;
-using Link = std::unique_ptr<rtnl_link, Put<rtnl_link_put>>;
-using Address = std::unique_ptr<nl_addr, Put<nl_addr_put>>;
-using InterfaceAddress = std::unique_ptr<rtnl_addr, Put<rtnl_addr_put>>;
-using NativeRoute = std::unique_ptr<rtnl_route, Put<rtnl_route_put>>;
-using Cache = std::unique_ptr<nl_cache, Put<nl_cache_free>>;
-
-ErrorCode code_of(int nl_error) {
-    switch (-nl_error) {
-        case NLE_OBJ_NOTFOUND:
-        case NLE_NODEV:
-        case NLE_NOADDR: return ErrorCode::not_found;
-        case NLE_EXIST:
-        case NLE_BUSY: return ErrorCode::conflict;
-        case NLE_INVAL:
-        case NLE_RANGE:
-        case NLE_AF_NOSUPPORT:
-        case NLE_AF_MISMATCH: return ErrorCode::invalid;
-        case NLE_PERM: return ErrorCode::refused;
-        default: return ErrorCode::unavailable;
-    }
-}
-
-tl::unexpected<Error> fail_netlink(int nl_error, const std::string& doing) {
-    return fail(code_of(nl_error), doing + ": " + nl_geterror(nl_error));
-}
-
-Result<void> check(int nl_error, const std::string& doing) {
-    if (nl_error < 0) return fail_netlink(nl_error, doing);
-    return {};
-}
-
-// libnl answers "no memory" with a null pointer; there is nothing to do about that.
-template <class Owner>
-Owner owned(typename Owner::pointer object) {
-    if (object == nullptr) throw std::bad_alloc();
-    return Owner(object);
-}
-
-Address native(const IpAddress& address) {
-    if (const auto* v4 = std::get_if<Ipv4Address>(&address)) {
-        const auto value = htonl(v4->host_order());
-        return owned<Address>(nl_addr_build(AF_INET, &value, sizeof value));
-    }
-    const auto& bytes = std::get<Ipv6Address>(address).bytes();
-    return owned<Address>(nl_addr_build(AF_INET6, bytes.data(), bytes.size()));
-}
-
-std::optional<IpAddress> value_of(const nl_addr* address) {
-    if (address == nullptr) return std::nullopt;
-    const void* binary = nl_addr_get_binary_addr(address);
-    const auto size = nl_addr_get_len(address);
-    if (nl_addr_get_family(address) == AF_INET && size == 4) {
-        std::uint32_t value = 0;
-        std::copy_n(static_cast<const char*>(binary), 4, reinterpret_cast<char*>(&value));
-        return Ipv4Address(ntohl(value));
-    }
-    if (nl_addr_get_family(address) == AF_INET6 && size == 16) {
-        Ipv6Address::Bytes bytes;
-        std::copy_n(static_cast<const std::uint8_t*>(binary), 16, bytes.begin());
-        return Ipv6Address(bytes);
-    }
-    return std::nullopt;
-}
 
 IpAddress address_of(const IpPrefix& prefix) {
     return std::visit([](const auto& family) { return IpAddress(family.address); }, prefix);
@@ -115,12 +42,12 @@ NativeRoute native(const Route& route) {
     rtnl_route_set_family(out.get(), static_cast<std::uint8_t>(family));
     rtnl_route_set_table(out.get(), RT_TABLE_MAIN);
     rtnl_route_set_protocol(out.get(), RTPROT_STATIC);
-    const auto destination = native(address_of(route.destination));
+    const auto destination = native_address(address_of(route.destination));
     nl_addr_set_prefixlen(destination.get(), length_of(route.destination));
     rtnl_route_set_dst(out.get(), destination.get());
     if (route.metric != 0) rtnl_route_set_priority(out.get(), route.metric);
     if (route.mtu != 0) rtnl_route_set_metric(out.get(), RTAX_MTU, route.mtu);
-    if (route.source) rtnl_route_set_pref_src(out.get(), native(*route.source).get());
+    if (route.source) rtnl_route_set_pref_src(out.get(), native_address(*route.source).get());
     const bool on_link = route.kind == Route::Kind::unicast && !route.gateway && family == AF_INET;
     rtnl_route_set_scope(out.get(), on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
     if (route.kind != Route::Kind::unicast) {
@@ -132,7 +59,7 @@ NativeRoute native(const Route& route) {
     auto* next_hop = rtnl_route_nh_alloc();
     if (next_hop == nullptr) throw std::bad_alloc();
     rtnl_route_nh_set_ifindex(next_hop, route.interface_index);
-    if (route.gateway) rtnl_route_nh_set_gateway(next_hop, native(*route.gateway).get());
+    if (route.gateway) rtnl_route_nh_set_gateway(next_hop, native_address(*route.gateway).get());
     rtnl_route_add_nexthop(out.get(), next_hop);  // owned by the route from here on
     return out;
 }
@@ -223,10 +150,10 @@ Netlink& Netlink::operator=(Netlink&&) noexcept = default;
 Netlink::~Netlink() = default;
 
 Result<Netlink> Netlink::open() {
+    auto socket = open_socket();
+    if (!socket) return tl::unexpected(socket.error());
     auto impl = std::make_unique<Impl>();
-    impl->socket = owned<Socket>(nl_socket_alloc());
-    const int error = nl_connect(impl->socket.get(), NETLINK_ROUTE);
-    if (error < 0) return fail_netlink(error, "open netlink");
+    impl->socket = std::move(*socket);
     return Netlink(std::move(impl));
 }
 
@@ -281,7 +208,7 @@ namespace {
 InterfaceAddress native(int index, const IpAddress& address, std::uint8_t prefix_length) {
     auto out = owned<InterfaceAddress>(rtnl_addr_alloc());
     rtnl_addr_set_ifindex(out.get(), index);
-    rtnl_addr_set_local(out.get(), native(address).get());
+    rtnl_addr_set_local(out.get(), native_address(address).get());
     rtnl_addr_set_prefixlen(out.get(), prefix_length);
     return out;
 }
@@ -313,6 +240,11 @@ Result<void> Netlink::add_route(const Route& route) {
     if (std::any_of(there->begin(), there->end(), same)) return {};
     return fail(ErrorCode::conflict,
                 describe(route) + " exists with the same metric and leads elsewhere");
+}
+
+Result<void> Netlink::replace_route(const Route& route) {
+    return check(rtnl_route_add(impl_->socket.get(), native(route).get(), NLM_F_REPLACE),
+                 "replace " + describe(route));
 }
 
 Result<void> Netlink::remove_route(const Route& route) {

@@ -1,5 +1,5 @@
-// What the endpoint and the client change and read on the host's network, by libnl-3. The only
-// place that includes libnl. Blocking, but every call is one or a few kernel round trips.
+// What the endpoint and the client change and read on the host's network, by libnl-3:
+// interfaces, addresses, routes. Blocking, but every call is one or a few kernel round trips.
 #pragma once
 
 #include <cstdint>
@@ -51,6 +51,8 @@ public:
                                               std::uint8_t prefix_length);
     // conflict: a route with the same destination and metric leads elsewhere; it is left alone.
     [[nodiscard]] Result<void> add_route(const Route& route);
+    // Whatever stood there with the same metric: at no moment does none stand.
+    [[nodiscard]] Result<void> replace_route(const Route& route);
     [[nodiscard]] Result<void> remove_route(const Route& route);
     // Of the main table.
     [[nodiscard]] Result<std::vector<Route>> routes_v4();

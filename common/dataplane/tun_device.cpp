@@ -11,7 +11,7 @@
 
 namespace dstm::dataplane {
 
-Result<TunDevice> TunDevice::create(const std::string& name) {
+Result<TunDevice> TunDevice::create(const std::string& name, bool may_exist) {
     if (name.empty() || name.size() >= IFNAMSIZ || name.find('/') != std::string::npos) {
         return fail(ErrorCode::invalid, "\"" + name + "\" cannot be the name of a device");
     }
@@ -22,11 +22,26 @@ Result<TunDevice> TunDevice::create(const std::string& name) {
     ifreq request{};
     name.copy(request.ifr_name, IFNAMSIZ - 1);
     // Exclusive: a device that somebody made before is not ours to configure.
-    request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_TUN_EXCL);
+    request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | (may_exist ? 0 : IFF_TUN_EXCL));
     if (::ioctl(descriptor.number(), TUNSETIFF, &request) != 0) {
         return tl::unexpected(error_from_errno(errno, "create the TUN device " + name));
     }
     return TunDevice(std::move(descriptor));
+}
+
+Result<void> TunDevice::keep() {
+    if (::ioctl(descriptor_.number(), TUNSETPERSIST, 1) == 0) return {};
+    return tl::unexpected(error_from_errno(errno, "keep the TUN device"));
+}
+
+Result<void> TunDevice::remove(const std::string& name) {
+    if (::if_nametoindex(name.c_str()) == 0) return {};
+    const auto device = create(name, true);
+    if (!device) return tl::unexpected(device.error());
+    if (::ioctl(device->descriptor(), TUNSETPERSIST, 0) != 0) {
+        return tl::unexpected(error_from_errno(errno, "give up the TUN device " + name));
+    }
+    return {};
 }
 
 std::optional<std::size_t> TunDevice::read(MutableBytes buffer) {

@@ -12,8 +12,12 @@ namespace dstm::dataplane {
 
 class TunDevice {
 public:
-    // conflict: a device of this name exists.
-    [[nodiscard]] static Result<TunDevice> create(const std::string& name);
+    // conflict: a device of this name exists; with `may_exist`, it is in use.
+    [[nodiscard]] static Result<TunDevice> create(const std::string& name, bool may_exist = false);
+    // It stays when the object, or the process, goes.
+    [[nodiscard]] Result<void> keep();
+    // Removes one that was kept; none is no error. conflict: it is in use.
+    [[nodiscard]] static Result<void> remove(const std::string& name);
 
     [[nodiscard]] int descriptor() const { return descriptor_.number(); }
     // One packet that the host routes into the device; 0 when there is none now, nothing when the

@@ -2,7 +2,6 @@
 #include "common/dataplane/tun_host.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 #include "common/dataplane/path_mtu.hpp"
@@ -10,9 +9,6 @@
 
 namespace dstm::dataplane {
 namespace {
-
-// Below every route that an operator may set for (part of) a pool.
-constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 
 std::uint8_t host_prefix_length(const IpAddress& address) {
     return std::holds_alternative<Ipv4Address>(address) ? 32 : 128;
@@ -82,7 +78,8 @@ Result<void> TunHost::route_pool(const IpPrefix& pool, const std::optional<IpAdd
     Route route;
     route.destination = pool;
     route.interface_index = device_index_;
-    route.source = source;
+    // IPv6 chooses it by the device (RFC 6724 s5, rule 5), and refuses one that is still tentative.
+    if (std::holds_alternative<Ipv4Prefix>(pool)) route.source = source;
     return netlink_.add_route(route);
 }
 

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <vector>
@@ -15,6 +16,10 @@
 #include "common/dataplane/netlink.hpp"
 
 namespace dstm::dataplane {
+
+// Of the blackhole route beneath each pool: below every route that an operator may set for (part
+// of) it.
+constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 
 class TunHost {
 public:
@@ -38,6 +43,8 @@ public:
     // Into the device, and beneath it a blackhole, which is what a killed process leaves.
     [[nodiscard]] Result<void> route_pool(const IpPrefix& pool,
                                           const std::optional<IpAddress>& source);
+    // They stay when this object goes.
+    void leave_blackholes() { blackholes_.clear(); }
     // Of the device only, the other interfaces are the operator's; warns when the host forwards
     // nothing at all of this version.
     void forward(Version version);

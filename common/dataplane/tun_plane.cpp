@@ -2,9 +2,14 @@
 #include "common/dataplane/tun_plane.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <mutex>
 #include <optional>
 #include <utility>
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
 
 #include "common/dataplane/packet_loop.hpp"
 #include "common/dataplane/tun_host.hpp"
@@ -115,11 +120,15 @@ Result<void> TunPlane::start_endpoint() {
     const std::vector<IpPrefix> pools(config_.pools.begin(), config_.pools.end());
     done = add_inside(config_.inner, pools);
     host_.forward(Version::ipv4);
-    if (!done || !config_.inner_ipv6) return done;
-    host_.enable_ipv6();
-    const std::vector<IpPrefix> pools_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
-    host_.forward(Version::ipv6);
-    return add_inside(*config_.inner_ipv6, pools_ipv6);
+    if (done && config_.inner_ipv6) {
+        host_.enable_ipv6();
+        const std::vector<IpPrefix> of_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
+        host_.forward(Version::ipv6);
+        done = add_inside(*config_.inner_ipv6, of_ipv6);
+    }
+    if (!done || !config_.keep_device) return done;
+    host_.leave_blackholes();
+    return device_.keep();
 }
 
 Result<void> TunPlane::open_endpoint_sockets() {
@@ -297,13 +306,21 @@ void TunPlane::keep_house() {
 Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
                                                   const Clock& clock) {
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
-    auto device = TunDevice::create(config.device);
+    auto device = TunDevice::create(config.device, config.keep_device);
     if (!device) return tl::unexpected(device.error());
     auto host = TunHost::open(config.device);
     if (!host) return tl::unexpected(host.error());
     auto plane = std::make_unique<TunPlane>(config, clock, std::move(*device), std::move(*host));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;
+}
+
+Result<std::string> probe_tun_plane() {
+    const Descriptor device(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
+    if (!device.is_open()) return tl::unexpected(error_from_errno(errno, "opening /dev/net/tun"));
+    const Descriptor socket(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_IPIP));
+    if (!socket.is_open()) return tl::unexpected(error_from_errno(errno, "opening a raw socket"));
+    return "in user space";
 }
 
 }  // namespace dstm::dataplane

@@ -77,6 +77,11 @@ struct TunPlaneConfig {
     // a process that is killed leaves it off for good.
     std::string gro_record;
 
+    // Endpoint: the device, its address and routes stay when the plane goes, and a device that an
+    // earlier process left is taken over. Without a process it has no carrier, but packets are
+    // still routed to it, and programs on its hooks see them.
+    bool keep_device = false;
+
     // Endpoint: a tunnel's inner address may lie in no pool. Who asks for it also routes it to the
     // device.
     bool outside_pools = false;

@@ -3,6 +3,9 @@
 
 #include <utility>
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
 #include "common/io/tls_context.hpp"
 
 namespace dstm::io {
@@ -35,10 +38,11 @@ private:
 
 class EncryptedStream final : public ByteStream {
 public:
-    EncryptedStream(Socket socket, ssl::context& context) : stream_(std::move(socket), context) {}
+    EncryptedStream(Socket socket, ssl::context& context, ssl::stream_base::handshake_type role)
+        : stream_(std::move(socket), context), role_(role) {}
 
     void begin(Done done) override {
-        stream_.async_handshake(ssl::stream_base::server, std::move(done));
+        stream_.async_handshake(role_, std::move(done));
     }
     void read_some(asio::mutable_buffer buffer, Transferred done) override {
         stream_.async_read_some(asio::buffer(buffer), std::move(done));
@@ -50,9 +54,11 @@ public:
     bool is_encrypted() const override { return true; }
     std::string certified_name() override { return peer_common_name(stream_).value_or(""); }
     Socket& socket() override { return stream_.next_layer(); }
+    TlsStream& tls() { return stream_; }
 
 private:
     TlsStream stream_;
+    ssl::stream_base::handshake_type role_;
 };
 
 class OpenSslServer final : public TlsServer {
@@ -61,7 +67,8 @@ public:
 
     // OpenSSL counts the references of its context.
     std::unique_ptr<ByteStream> make_stream(ByteStream::Socket socket) override {
-        return std::make_unique<EncryptedStream>(std::move(socket), context_);
+        return std::make_unique<EncryptedStream>(std::move(socket), context_,
+                                                 ssl::stream_base::server);
     }
 
 private:
@@ -79,6 +86,26 @@ Result<std::unique_ptr<TlsServer>> TlsServer::create(const Files& files) {
                                     PeerCertificate::optional);
     if (!context) return tl::unexpected(context.error());
     return std::make_unique<OpenSslServer>(std::move(*context));
+}
+
+Result<std::unique_ptr<ByteStream>> make_tls_client_stream(ByteStream::Socket socket,
+                                                           const TlsClientFiles& files,
+                                                           const std::string& server_name) {
+    auto context = make_tls_context({files.certificate, files.key, files.ca},
+                                    PeerCertificate::of_server);
+    if (!context) return tl::unexpected(context.error());
+    auto stream = std::make_unique<EncryptedStream>(std::move(socket), *context,
+                                                    ssl::stream_base::client);
+    if (const auto set = expect_host(stream->tls(), server_name); !set) {
+        return tl::unexpected(set.error());
+    }
+    return stream;
+}
+
+bool is_bad_certificate(const ErrorCodeOfAsio& error) {
+    return error.category() == asio::error::get_ssl_category() &&
+           ERR_GET_REASON(static_cast<unsigned long>(error.value())) ==
+               SSL_R_CERTIFICATE_VERIFY_FAILED;
 }
 
 }  // namespace dstm::io

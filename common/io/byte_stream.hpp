@@ -1,4 +1,4 @@
-// The bytes of one accepted connection: over TCP, or over TLS on it. Does not know what they mean,
+// The bytes of one connection: over TCP, or over TLS on it. Does not know what they mean,
 // nor any limit of time: who holds the stream closes its socket.
 #pragma once
 
@@ -51,5 +51,18 @@ public:
     // The stream may outlive the server.
     [[nodiscard]] virtual std::unique_ptr<ByteStream> make_stream(ByteStream::Socket socket) = 0;
 };
+
+// The client's end. Files are read at each call, so that a renewed certificate is used.
+struct TlsClientFiles {
+    std::string ca;           // empty: the system's
+    std::string certificate;  // empty, with the key: none is shown
+    std::string key;
+};
+// `server_name` is what the server's certificate must be for: a DNS name or an address. invalid: a
+// file is missing or broken, or the key is not the certificate's.
+[[nodiscard]] Result<std::unique_ptr<ByteStream>> make_tls_client_stream(
+    ByteStream::Socket socket, const TlsClientFiles& files, const std::string& server_name);
+// Why a begin() with TLS failed: the server's certificate did not satisfy.
+[[nodiscard]] bool is_bad_certificate(const ErrorCodeOfAsio& error);
 
 }  // namespace dstm::io

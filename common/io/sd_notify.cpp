@@ -5,6 +5,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
@@ -27,6 +28,22 @@ bool sd_notify(std::string_view state) {
                                   reinterpret_cast<const sockaddr*>(&address), size);
     ::close(fd);
     return sent == static_cast<ssize_t>(state.size());
+}
+
+std::optional<Duration> watchdog_interval() {
+    const auto number = [](const char* name) -> std::optional<long long> {
+        const char* text = std::getenv(name);
+        long long value = 0;
+        if (text == nullptr) return std::nullopt;
+        const auto [end, error] = std::from_chars(text, text + std::strlen(text), value);
+        if (error != std::errc() || *end != '\0') return std::nullopt;
+        return value;
+    };
+    const auto process = number("WATCHDOG_PID");
+    if (process && *process != ::getpid()) return std::nullopt;
+    const auto interval = number("WATCHDOG_USEC");
+    if (!interval || *interval <= 0) return std::nullopt;
+    return std::chrono::duration_cast<Duration>(std::chrono::microseconds(*interval));
 }
 
 }  // namespace dstm::io

@@ -26,15 +26,20 @@ Result<ssl::context> make_tls_context(const TlsFiles& files, PeerCertificate pee
     SSL_CTX_set_num_tickets(native, 0);
 
     ErrorCodeOfAsio error;
-    const bool is_required = peer == PeerCertificate::required;
+    const bool is_required = peer != PeerCertificate::optional;
     if (is_required || !files.ca.empty()) {
         const auto mode = is_required ? ssl::verify_peer | ssl::verify_fail_if_no_peer_cert
                                       : ssl::verify_peer;
         context.set_verify_mode(mode, error);
         if (error) return fail(ErrorCode::internal, "verify mode: " + error.message());
-        context.load_verify_file(files.ca, error);
+        if (files.ca.empty()) {
+            context.set_default_verify_paths(error);
+        } else {
+            context.load_verify_file(files.ca, error);
+        }
         if (error) return tl::unexpected<Error>(bad_file("CA", files.ca, error));
     }
+    if (peer == PeerCertificate::of_server && files.certificate.empty()) return context;
     context.use_certificate_chain_file(files.certificate, error);
     if (error) return tl::unexpected<Error>(bad_file("certificate", files.certificate, error));
     context.use_private_key_file(files.key, ssl::context::pem, error);

@@ -14,6 +14,7 @@ namespace dstm::io {
 enum class PeerCertificate {
     required,
     optional,  // asked for if there is a CA; what is shown must be from there
+    of_server,  // required, from the system's CAs if none is named; our own may be absent
 };
 
 // invalid: a file is missing or broken, or the key is not the certificate's; the context says

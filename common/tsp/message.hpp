@@ -62,7 +62,7 @@ struct Party {
     std::optional<Router> router;
     std::optional<Keepalive> keepalive;
     // `dns_server` outside `router`, where deployed clients put it. Read, never written.
-    std::vector<Address> dns_servers;
+    std::vector<Address> dns_servers = {};
 
     // First address of that type, or nullptr.
     [[nodiscard]] const Address* find(AddressType type) const;

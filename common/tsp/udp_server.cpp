@@ -75,8 +75,9 @@ void UdpServer::receive_packet(const UdpPath& path, const UdpPacket& packet, Ins
         ++counters_.echo;
         const bool is_welcome =
             is_willing_ && places_.has_room() && !config_.session.redirect.is_always;
+        const auto status = is_welcome ? Status::success : Status::too_busy;
         return reply_to_stranger(path, packet.header,
-                                 is_welcome ? Status::success : Status::too_busy, now);
+                                 format_status_line(static_cast<std::uint16_t>(status)), now);
     }
     const auto known = by_path_.find(path);
     if (known != by_path_.end()) {
@@ -120,7 +121,11 @@ void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now)
     }
     if (!admission.is_admitted) {
         ++counters_.no_room;
-        return reply_to_stranger(path, packet.header, Status::too_busy, now);
+        return reply_to_stranger(path, packet.header,
+                                 format_redirect(Status::too_busy, {},
+                                                 config_.session.redirect.brokers,
+                                                 config_.session.limits.bare_redirect_size_max),
+                                 now);
     }
     const auto entry =
         entries_
@@ -231,18 +236,13 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
     out_.emplace_back(udp::SendDatagram{peer.path, std::move(datagram)});
 }
 
-void UdpServer::reply_to_stranger(const UdpPath& path, const UdpHeader& header, Status status,
-                                  Instant now) {
+void UdpServer::reply_to_stranger(const UdpPath& path, const UdpHeader& header,
+                                  std::string_view text, Instant now) {
     if (!replies_.take(source_prefix(path.peer.address), now)) {
         ++counters_.limited;
         return;
     }
     ++counters_.replied;
-    // ECHO REQUEST asks for a number only; who is turned away is told where to go.
-    const auto text = status == Status::success
-                          ? format_status_line(static_cast<std::uint16_t>(status))
-                          : format_redirect(status, {}, config_.session.redirect.brokers,
-                                            config_.session.limits.bare_redirect_size_max);
     out_.emplace_back(udp::SendDatagram{path, encode_udp_packet({header, text})});
 }
 

@@ -12,9 +12,9 @@
 //              here; neither does PLAIN, which shows only that the sender knows a password.)
 //
 // Replies to peers that are not proven are limited for each source prefix too; when there is none
-// left, or the source begins dialogues too often, its VERSION costs no more than that. A peer without an
-// exchange is answered to VERSION and to ECHO REQUEST only: never to what could be a reply, else
-// two servers could be made to answer each other for ever.
+// left, or the source begins too many dialogues, a VERSION costs no more than that look. A peer
+// without an exchange is answered to VERSION and to ECHO REQUEST only: never to what could be a
+// reply, else two servers could be made to answer each other for ever.
 #pragma once
 
 #include <cstdint>
@@ -151,7 +151,7 @@ private:
     void count(UdpExchange::Verdict verdict);
     void carry_out(Entries::iterator entry, UdpExchange::Outcome outcome, Instant now);
     void reply(Entry& entry, std::string datagram, Instant now);
-    void reply_to_stranger(const UdpPath& path, const UdpHeader& header, Status status,
+    void reply_to_stranger(const UdpPath& path, const UdpHeader& header, std::string_view text,
                            Instant now);
     void end(Entries::iterator entry);
     [[nodiscard]] bool is_restart(const Entry& entry, const UdpPacket& packet, Instant now) const;

@@ -47,8 +47,8 @@ private:
 class Broker::Machine {
 public:
     Machine(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
-            const Clock& clock)
-        : ledger(std::move(config), stores, links, audit, clock,
+            ReverseDelegation* dns, const Clock& clock)
+        : ledger(std::move(config), stores, links, audit, dns, clock,
                  [this](const ClientId& id) { on_retired(id); }) {}
 
     struct Session {
@@ -370,10 +370,10 @@ void Broker::Machine::close(SessionId id) {
 // --- the face ------------------------------------------------------------------------------------
 
 Broker::Broker(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
-               const Clock& clock)
+               ReverseDelegation* dns, const Clock& clock)
     : stores_(stores),
       links_(links),
-      machine_(std::make_unique<Machine>(std::move(config), stores, links, audit, clock)) {
+      machine_(std::make_unique<Machine>(std::move(config), stores, links, audit, dns, clock)) {
     if (stores_.v4 != nullptr) stores_.v4->set_listener(&machine_->kea);
     if (stores_.v6 != nullptr) stores_.v6->set_listener(&machine_->kea6);
     links_.set_listener(this);

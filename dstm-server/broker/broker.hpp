@@ -20,6 +20,7 @@
 #include "common/tsp/message.hpp"
 #include "common/tsp/server_session.hpp"
 #include "dstm-server/broker/config.hpp"
+#include "dstm-server/dns/reverse_delegation.hpp"
 #include "dstm-server/ports.hpp"
 
 namespace dstm::server {
@@ -55,10 +56,11 @@ class Broker final : public EndpointListener {
 public:
     using Answer = std::function<void(tsp::TunnelAnswered)>;
 
-    // Makes itself the listener of `stores` and `links`. All of them outlive the broker;
-    // completions may come after it is gone and are ignored then.
+    // Makes itself the listener of `stores` and `links`. `dns` may be nullptr: no reverse zone is
+    // delegated. All of them outlive the broker; completions may come after it is gone and are
+    // ignored then.
     Broker(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
-           const Clock& clock);
+           ReverseDelegation* dns, const Clock& clock);
     ~Broker() override;
     Broker(const Broker&) = delete;
     Broker& operator=(const Broker&) = delete;

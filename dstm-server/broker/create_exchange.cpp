@@ -197,6 +197,7 @@ void CreateExchange::accept() {
     if (step_ != Step::offered) return;
     std::optional<Lease> old;
     if (const Lease* active = previous()) old = *active;
+    ledger_.delegations.started(previous(), lease_);
     ledger_.table.set_active(lease_);
     step_ = Step::over;
     if (old && old->context.endpoint != endpoint_.name) {

@@ -35,13 +35,15 @@ std::optional<TunnelSpec> spec_at(const Lease& lease, const EndpointInfo& endpoi
 }  // namespace
 
 Ledger::Ledger(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
-               const Clock& clock, std::function<void(const ClientId&)> retired)
+               ReverseDelegation* dns, const Clock& clock,
+               std::function<void(const ClientId&)> retired)
     : config_(std::move(config)),
       audit_(audit),
       clock_(clock),
       generations_(clock.wall()),
       endpoints(config_, links, clock, generations_,
                 [this](const EndpointInfo& endpoint) { return desired(endpoint); }),
+      delegations(dns, clock),
       leases_v4_(config_, stores.v4, Family::v4, clock,
                  [this](const LeaseList& list) { reconcile(Family::v4, list); }),
       leases_v6_(config_, stores.v6, Family::v6, clock,
@@ -105,6 +107,7 @@ void Ledger::end_active(const ClientId& id, const std::string& reason, AtEndpoin
     if (active == nullptr) return;
     Lease ended = *active;
     table.clear_active(id);
+    delegations.ended(ended);
     audit(AuditRecord::Event::ended, ended, reason);
     log_info("BROKER_BINDING_ENDED", "user={} address={} reason={}",
              log::quoted(ended.context.user), to_string(ended.address), reason);
@@ -161,6 +164,7 @@ void Ledger::on_restored(const Lease& sent, Result<Lease> result, std::function<
         return;
     }
     result->context = sent.context;
+    delegations.started(active, *result);
     table.set_active(*result);
     desk.settle(id, generation);
     const auto spec = spec_of(*result);
@@ -213,6 +217,7 @@ void Ledger::on_lease_ended(const Lease& lease, LeaseEnd why) {
 void Ledger::tick() {
     leases_v4_.tick();
     leases_v6_.tick();
+    delegations.tick();
     endpoints.sync_marked();
 }
 

@@ -16,6 +16,7 @@
 #include "common/base/clock.hpp"
 #include "dstm-server/broker/binding_table.hpp"
 #include "dstm-server/broker/config.hpp"
+#include "dstm-server/broker/delegations.hpp"
 #include "dstm-server/broker/endpoint_desk.hpp"
 #include "dstm-server/broker/exchange.hpp"
 #include "dstm-server/broker/generations.hpp"
@@ -34,7 +35,8 @@ class Ledger {
 public:
     // `retired` is told when a client's exchange is over.
     Ledger(BrokerConfig config, LeaseStores stores, EndpointLinks& links, AuditLog& audit,
-           const Clock& clock, std::function<void(const ClientId&)> retired);
+           ReverseDelegation* dns, const Clock& clock,
+           std::function<void(const ClientId&)> retired);
 
     // --- for exchanges ---------------------------------------------------------------------------
 
@@ -45,6 +47,7 @@ public:
 
     BindingTable table;
     EndpointDesk endpoints;
+    Delegations delegations;
     [[nodiscard]] LeaseDesk& leases(Family family) {
         return family == Family::v4 ? leases_v4_ : leases_v6_;
     }

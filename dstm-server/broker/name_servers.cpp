@@ -2,37 +2,16 @@
 #include "dstm-server/broker/name_servers.hpp"
 
 #include <algorithm>
-#include <string_view>
 
 #include "common/base/ip_address.hpp"
+#include "dstm-server/dns/delegation_plan.hpp"
 
 namespace dstm::server {
 namespace {
 
-constexpr std::size_t label_size_max = 63;  // RFC 1035 s2.3.4
-constexpr std::size_t name_size_max = 253;
-
-bool is_label(std::string_view label) {
-    const auto is_allowed = [](char c) {
-        return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-               c == '-';
-    };
-    return !label.empty() && label.size() <= label_size_max && label.front() != '-' &&
-           label.back() != '-' && std::ranges::all_of(label, is_allowed);
-}
-
-// RFC 1123 s2.1, with or without the last dot; not all of it digits, so that no damaged address
-// passes for a name.
-bool is_name(std::string_view name) {
-    if (name.ends_with('.')) name.remove_suffix(1);
-    if (name.empty() || name.size() > name_size_max) return false;
-    if (name.find_first_not_of("0123456789.") == std::string_view::npos) return false;
-    while (true) {
-        const auto dot = name.find('.');
-        if (!is_label(name.substr(0, dot))) return false;
-        if (dot == std::string_view::npos) return true;
-        name.remove_prefix(dot + 1);
-    }
+// Not all of it digits, so that no damaged address passes for a name.
+bool is_name(const std::string& text) {
+    return is_host_name(text) && text.find_first_not_of("0123456789.") != std::string::npos;
 }
 
 bool is_sound(const tsp::Address& server) {

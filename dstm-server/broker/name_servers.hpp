@@ -9,10 +9,9 @@
 
 namespace dstm::server {
 
-inline constexpr std::size_t name_servers_max = 8;
-
 // Addresses and names, each once, in the client's order. Deployed clients put `dns_server` directly
-// under `client`, others under `router`: both count. invalid: no address, no name, or too many.
+// under `client`, others under `router`: both count. invalid: one that nothing can be delegated to,
+// or too many (delegation_plan.hpp).
 [[nodiscard]] Result<std::vector<std::string>> read_name_servers(const tsp::Party& client);
 
 // How one of them stands in a message.

@@ -220,7 +220,8 @@ std::string encode_allocate(std::uint64_t id, Family family, const LeaseRequest&
     if (request.subnet_id != 0) arguments["subnet-id"] = request.subnet_id;
     if (request.requested) arguments["requested-address"] = to_string(*request.requested);
     if (request.prefix_length) arguments["prefix-length"] = *request.prefix_length;
-    if (!request.hostname.empty()) arguments["hostname"] = request.hostname;
+    // The last dot says that the name is whole.
+    if (!request.hostname.empty()) arguments["hostname"] = request.hostname + ".";
     if (request.valid_lifetime_s != 0) arguments["valid-lifetime"] = request.valid_lifetime_s;
     return encode(id, family, "allocate", std::move(arguments));
 }

@@ -1,6 +1,6 @@
-// One connection of a TSP client, by TCP or TLS: feeds bytes and time to the tsp::ServerSession, carries out
-// its actions by the socket and, through the session's owner, by the authenticator and the tunnel
-// service (RFC 5572 s4.4.1.1). It decides nothing about the protocol.
+// One connection of a TSP client, by TCP or TLS: feeds bytes and time to the tsp::ServerSession,
+// carries out its actions by the stream and, through the session's owner, by the authenticator and
+// the tunnel service (RFC 5572 s4.4.1.1). It decides nothing about the protocol.
 #pragma once
 
 #include <array>

@@ -169,8 +169,8 @@ private:
         connection->start();
     }
 
-    // RFC 5572 Appendix B, 530; bare, as everything before the first command is. Who waits for a TLS
-    // handshake could not read it.
+    // RFC 5572 Appendix B, 530; bare, as everything before the first command is. Who waits for a
+    // TLS handshake could not read it.
     void refuse(Tcp::socket socket, const IpEndpoint& peer, bool is_silent) {
         if (!is_silent) {
             const auto reply = tsp::format_redirect(tsp::Status::too_busy, {},

@@ -1,6 +1,6 @@
-// The UDP side of TSP (RFC 5572 s4.4.1.2), beside the TCP listeners: sockets over IPv6 and IPv4, the
-// datagrams that endpoints relay, and time around a tsp::UdpServer, and an owner for each of its
-// exchanges.
+// The UDP side of TSP (RFC 5572 s4.4.1.2), beside the TCP listeners: sockets over IPv6 and IPv4,
+// the datagrams that endpoints relay, and time around a tsp::UdpServer, and an owner for each of
+// its exchanges.
 #pragma once
 
 #include <functional>

@@ -1,5 +1,5 @@
-// EndpointLinks and DatagramRelay over real links: listens for endpoints, knows them by name, and hands each call to
-// the endpoint's session.
+// EndpointLinks and DatagramRelay over real links: listens for endpoints, knows them by name, and
+// hands each call to the endpoint's session.
 //
 // A hello with a name that is known already takes the name over and closes the older link: it is
 // the same endpoint (its certificate, or the socket file's mode, says so), come back before we saw

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <cstring>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -22,7 +23,9 @@
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
+#include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
+#include "tep/bpf/pins.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
 #include "tep/bpf/source_filter.hpp"
@@ -46,26 +49,35 @@ struct LearnedMtu {
 
 class BpfPlane final : public DataPlane {
 public:
-    BpfPlane(const BpfPlaneConfig& config, const Clock& clock, Programs programs, Netlink netlink,
-             HostNetwork network)
+    BpfPlane(const BpfPlaneConfig& config, const Clock& clock, std::optional<Pins> pins,
+             Programs programs, Netlink netlink, HostNetwork network)
         : config_(config),
           clock_(clock),
+          pins_(std::move(pins)),
           programs_(std::move(programs)),
           netlink_(std::move(netlink)),
           network_(std::move(network)) {}
     ~BpfPlane() override;
 
-    [[nodiscard]] Result<void> start();
+    // With tunnels that were in other maps.
+    [[nodiscard]] Result<void> start(const std::vector<LeftTunnel>& migrated);
 
     [[nodiscard]] std::string_view name() const override { return "bpf"; }
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
     [[nodiscard]] DropCounters drops() const override;
+    [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override {
+        return slow_path_->send_tsp(peer, datagram);
+    }
 
 private:
     [[nodiscard]] Result<void> open_tables();
     [[nodiscard]] Result<void> make_slow_path();
+    [[nodiscard]] Result<void> take_over(const std::vector<LeftTunnel>& migrated);
+    [[nodiscard]] TunnelSpec spec_of(const TunnelView& view) const;
+    [[nodiscard]] Result<void> attach();
+    void leave_word();
     [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
     [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
@@ -78,6 +90,7 @@ private:
 
     BpfPlaneConfig config_;
     const Clock& clock_;
+    std::optional<Pins> pins_;
     Programs programs_;
 
     mutable std::mutex mutex_;  // guards what follows, up to the thread
@@ -90,6 +103,7 @@ private:
     std::optional<Entrances> entrances_;
     std::optional<bool> straight_;
     int device_index_ = 0;
+    bool stays_ = false;  // when this object goes
 
     std::mutex news_mutex_;  // taken by the slow path's thread; never with mutex_ inside
     std::vector<std::pair<Ipv6Address, std::uint32_t>> mtu_news_;
@@ -105,30 +119,92 @@ BpfPlane::~BpfPlane() {
     stopping_ = true;
     if (wake_.is_open()) static_cast<void>(::eventfd_write(wake_.number(), 1));
     if (thread_.joinable()) thread_.join();
+    if (stays_) {
+        entrances_->leave();
+        exit_->leave();
+    }
     // From the outside in: first nothing new comes, then the device goes.
     entrances_.reset();
     exit_.reset();
     slow_path_.reset();
 }
 
-Result<void> BpfPlane::start() {
+Result<void> BpfPlane::start(const std::vector<LeftTunnel>& migrated) {
     wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_.is_open()) return tl::unexpected(error_from_errno(errno, "eventfd"));
     if (auto opened = open_tables(); !opened) return opened;
     if (auto made = make_slow_path(); !made) return made;
     const auto device = netlink_.interface_index(config_.device);
     if (!device) return tl::unexpected(device.error());
-    auto hook = TcHook::attach(*device, TcDirection::egress, programs_.down());
-    if (!hook) return tl::unexpected(hook.error());
-    exit_ = std::move(*hook);
     device_index_ = *device;
-    // Then the packets go once more through the kernel's input, as coming from the tunnel device.
-    if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(*device);
-    choose_path();
-    entrances_.emplace(config_, programs_, netlink_, network_, *device);
-    if (auto guarded = entrances_->guard(); !guarded) return guarded;
+    if (auto taken = take_over(migrated); !taken) return taken;
+    if (auto attached = attach(); !attached) return attached;
+    if (config_.lasting) leave_word();
     thread_ = std::thread([this] { run(); });
     return {};
+}
+
+// The tables are complete when the first packet meets these programs.
+Result<void> BpfPlane::attach() {
+    // Then the packets go once more through the kernel's input, as coming from the tunnel device.
+    if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(device_index_);
+    choose_path();
+    auto hook = TcHook::attach(device_index_, TcDirection::egress, programs_.down());
+    if (!hook) return tl::unexpected(hook.error());
+    exit_ = std::move(*hook);
+    entrances_.emplace(config_, programs_, netlink_, network_, device_index_);
+    if (auto guarded = entrances_->guard(); !guarded) return guarded;
+    next_hops_->forget_earlier();
+    return {};
+}
+
+// The slow path is new in each process and learns all tunnels; so do the next hops.
+Result<void> BpfPlane::take_over(const std::vector<LeftTunnel>& migrated) {
+    for (auto tunnel : migrated) {
+        if (table_->holds(tunnel.inner)) continue;
+        tunnel.entry.next_hop = 0;
+        const auto restored = table_->restore(tunnel.inner, tunnel.entry, tunnel.record);
+        if (!restored) return restored;
+    }
+    std::vector<std::pair<Ipv4Address, Ipv6Address>> ways;
+    ways.reserve(table_->size());
+    table_->for_each([&](const TunnelView& view) {
+        const auto added = slow_path_->add(spec_of(view));
+        if (!added) {
+            log_warning("BPF_NOT_ADOPTED", "inner={} {}", view.inner.to_string(),
+                        to_string(added.error()));
+            return;
+        }
+        const auto peer = peer_of(view.entry);
+        if (view.entry.path_mtu != 0) learned_mtus_[peer] = {view.entry.path_mtu, clock_.now()};
+        ways.emplace_back(view.inner, peer);
+    });
+    for (const auto& [inner, peer] : ways) table_->set_way(inner, way_to(peer));
+    if (!ways.empty()) {
+        log_info("BPF_ADOPTED", "device={} tunnels={} {}", config_.device, ways.size(),
+                 migrated.empty() ? "in their maps" : "from maps of another form");
+    }
+    return {};
+}
+
+TunnelSpec BpfPlane::spec_of(const TunnelView& view) const {
+    TunnelSpec spec;
+    spec.inner = view.inner;
+    spec.outer_client = {peer_of(view.entry), 0};
+    spec.outer_server = config_.outer;
+    spec.generation = view.record.generation;
+    spec.expires_at = from_unix(view.record.expires_at);
+    return spec;
+}
+
+// From here on a killed process leaves all in place. Without pins the maps still live as long as
+// the program on the device's hook.
+void BpfPlane::leave_word() {
+    stays_ = true;
+    auto done = programs_.bind_maps();
+    if (done) done = write_meta(programs_);
+    if (done && pins_) done = programs_.pin(*pins_);
+    if (!done) log_warning("BPF_NOT_PINNED", "device={} {}", config_.device, to_string(done.error()));
 }
 
 Result<void> BpfPlane::open_tables() {
@@ -150,11 +226,17 @@ Result<void> BpfPlane::make_slow_path() {
     config.outer = config_.outer;
     config.inner = config_.inner;
     config.pools = config_.pools;
+    config.outer_ipv4 = config_.outer_ipv4;
+    config.inner_ipv6 = config_.inner_ipv6;
+    config.pools_ipv6 = config_.pools_ipv6;
+    config.udp_port = config_.udp_port;
+    config.tsp_datagram = config_.tsp_datagram;
     config.hairpin = config_.hairpin;
     config.mss_clamp = config_.mss_clamp;
     config.tunnels_max = config_.tunnels_max;
     config.keep_gro = true;
     config.outside_pools = true;
+    config.keep_device = config_.lasting;
     config.path_mtu_lowered = [this](const Ipv6Address& far_end, std::uint32_t mtu) {
         const std::lock_guard lock(news_mutex_);
         mtu_news_.emplace_back(far_end, mtu);
@@ -177,7 +259,7 @@ Way BpfPlane::way_to(const Ipv6Address& client) {
 // in the middle of a change is carried.
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
-    if (auto added = slow_path_->add(spec); !added) return added;
+    if (auto added = slow_path_->add(spec); !added || spec.type != TunnelType::v4v6) return added;
     const auto inner = std::get<Ipv4Address>(spec.inner);
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
     auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
@@ -200,9 +282,7 @@ dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
     const std::lock_guard lock(mutex_);
     const auto* address = std::get_if<Ipv4Address>(&inner);
-    if (address == nullptr) {
-        return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
-    }
+    if (address == nullptr) return slow_path_->remove(inner, up_to);
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
     if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
     return slow_path_->remove(inner, up_to);
@@ -213,7 +293,10 @@ std::vector<InstalledTunnel> BpfPlane::list() const {
     auto out = slow_path_->list();  // with what it carried itself
     std::unordered_map<Ipv4Address, InstalledTunnel*> by_inner;
     by_inner.reserve(out.size());
-    for (auto& tunnel : out) by_inner.emplace(std::get<Ipv4Address>(tunnel.spec.inner), &tunnel);
+    for (auto& tunnel : out) {
+        const auto* inner = std::get_if<Ipv4Address>(&tunnel.spec.inner);
+        if (inner != nullptr) by_inner.emplace(*inner, &tunnel);
+    }
     table_->for_each([&](const TunnelView& view) {
         const auto found = by_inner.find(view.inner);
         if (found == by_inner.end()) return;
@@ -311,23 +394,72 @@ void BpfPlane::set_ways(const std::optional<Ipv6Address>& only) {
 
 }  // namespace
 
-Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
-                                                  const Clock& clock) {
+namespace {
+
+ProgramSettings settings_of(const BpfPlaneConfig& config) {
     ProgramSettings settings;
     settings.outer = config.outer;
     settings.inner = config.inner;
     settings.pools = config.pools;
     settings.hairpin = config.hairpin;
     settings.mss_clamp = config.mss_clamp;
-    auto programs = Programs::load(settings);
+    return settings;
+}
+
+std::optional<Pins> open_pins(const BpfPlaneConfig& config) {
+    if (!config.lasting) return std::nullopt;
+    auto pins = Pins::open(config.device);
+    if (pins) return std::move(*pins);
+    log_warning("BPF_NOT_PINNED", "device={} {}", config.device, to_string(pins.error()));
+    return std::nullopt;
+}
+
+Result<LeftBehind> find_left(const BpfPlaneConfig& config, const std::optional<Pins>& pins) {
+    if (!config.lasting) return LeftBehind{};
+    return find_left_behind(pins ? &*pins : nullptr, config.device);
+}
+
+// Tunnels whose packets come to another outer address are none of ours any more.
+Result<std::vector<LeftTunnel>> to_migrate(const LeftBehind& left,
+                                           const ProgramSettings& settings) {
+    if (left.maps.empty() || left.is_usable_for(settings)) return std::vector<LeftTunnel>{};
+    const auto wanted = meta_of(settings);
+    if (std::memcmp(left.meta.outer, wanted.outer, sizeof wanted.outer) != 0) {
+        log_warning("BPF_LEFT_DROPPED", "the outer address has changed; tunnels start anew");
+        return std::vector<LeftTunnel>{};
+    }
+    return left.tunnels();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
+                                                  const Clock& clock) {
+    const auto settings = settings_of(config);
+    auto pins = open_pins(config);
+    const auto left = find_left(config, pins);
+    if (!left) return tl::unexpected(left.error());
+    const auto migrated = to_migrate(*left, settings);
+    if (!migrated) return tl::unexpected(migrated.error());
+    const Maps none;
+    auto programs = Programs::load(settings, left->is_usable_for(settings) ? left->maps : none);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();
     if (!netlink) return tl::unexpected(netlink.error());
     auto network = HostNetwork::open();
     if (!network) return tl::unexpected(network.error());
-    auto plane = std::make_unique<BpfPlane>(config, clock, std::move(*programs),
+    auto plane = std::make_unique<BpfPlane>(config, clock, std::move(pins), std::move(*programs),
                                             std::move(*netlink), std::move(*network));
-    if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
+    if (const auto started = plane->start(*migrated); !started) {
+        plane.reset();
+        // What was left and carries goes on carrying; what is only half made goes.
+        if (left->maps.empty()) {
+            std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
+            pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+            static_cast<void>(detach(config.device, pools));
+        }
+        return tl::unexpected(started.error());
+    }
     return plane;
 }
 

@@ -1,7 +1,7 @@
 // The fast data plane of an endpoint: BPF programs in the kernel for what is usual, and the tun
 // data plane beneath them for all the rest, under the same rules.
 //
-// Carries v4v6 (RFC 2473). Knows nothing of leases, TSP or the endpoint link.
+// The programs carry v4v6 (RFC 2473). Knows nothing of leases, TSP or the endpoint link.
 #pragma once
 
 #include <cstdint>
@@ -14,6 +14,8 @@
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/netlink.hpp"
+#include "common/dataplane/tun_plane_config.hpp"
 
 namespace dstm::tep::bpf {
 
@@ -26,6 +28,11 @@ enum class Shortcut {
     xdp,  // the same where the driver can; tc on the others
 };
 
+struct Interface {
+    std::string name;
+    Shortcut shortcut = Shortcut::automatic;  // then as for all
+};
+
 struct BpfPlaneConfig {
     std::string device = "dstm0";
     Ipv6Address outer;                 // this host's own outer address
@@ -34,22 +41,43 @@ struct BpfPlaneConfig {
     bool hairpin = true;
     bool mss_clamp = true;
 
+    // As in TunPlaneConfig: the types with IPv6 inside are carried by the tun plane beneath.
+    std::optional<Ipv4Address> outer_ipv4;
+    std::optional<Ipv6Address> inner_ipv6;
+    std::vector<Ipv6Prefix> pools_ipv6;
+    std::uint16_t udp_port = 0;
+    dataplane::TspDatagram tsp_datagram;
+
     // Where packets from clients come in. Empty: the interface that has the outer address, and
     // those that IPv6 routes with a gateway lead to.
-    std::vector<std::string> interfaces;
+    std::vector<Interface> interfaces;
     Shortcut shortcut = Shortcut::automatic;
 
     std::size_t tunnels_max = std::size_t{1} << 20;
+
+    // Device, programs, maps and tunnels outlive the plane and its process, and go on carrying;
+    // the next plane of this device takes them over. detach() ends that.
+    bool lasting = false;
 };
 
 // Loads the programs, creates the device and starts carrying. All of it is undone by the
-// destructor. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane.
+// destructor, or by detach() when it is to last. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW. `clock` must outlive the plane.
 //
 // Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;
 // refused: the kernel's verifier does not take a program, with its reason; unavailable: no right
-// to load programs. add() as there, and a
+// to load programs; conflict: maps of another's or of a newer version are in the way. add() as there, and a
 // tunnel's inner address may lie in no pool: it gets a route of its own.
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
+
+// Loads the programs and lets them go: what this plane would do here, or why it cannot.
+[[nodiscard]] Result<std::string> probe();
+
+// Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,
+// the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
+// put back. What is not there is no error. Returns what was found and removed, for the operator.
+// conflict: a process holds the device.
+[[nodiscard]] Result<std::vector<std::string>> detach(
+    const std::string& device, const std::vector<dataplane::IpPrefix>& pools);
 
 }  // namespace dstm::tep::bpf

@@ -1,7 +1,10 @@
 // Attaching and detaching as interfaces come and go; what the kernel cannot do is a log line.
 #include "tep/bpf/entrances.hpp"
 
+#include <algorithm>
 #include <utility>
+
+#include <net/if.h>
 
 #include "common/log/log.hpp"
 
@@ -15,8 +18,8 @@ constexpr int loopback_index = 1;
 Result<std::set<int>> Entrances::wanted() {
     std::set<int> wanted;
     if (!config_.interfaces.empty()) {
-        for (const auto& name : config_.interfaces) {
-            const auto index = netlink_.interface_index(name);
+        for (const auto& interface : config_.interfaces) {
+            const auto index = netlink_.interface_index(interface.name);
             if (index)
                 wanted.insert(*index);
             else if (index.error().code != ErrorCode::not_found)
@@ -48,23 +51,10 @@ Result<std::set<int>> Entrances::wanted() {
 Result<void> Entrances::guard() {
     const auto wanted = this->wanted();
     if (!wanted) return tl::unexpected(wanted.error());
-    std::erase_if(entrances_, [&](const auto& entry) { return !wanted->contains(entry.first); });
+    drop_unwanted(*wanted);
     for (const int index : *wanted) {
-        if (entrances_.contains(index)) continue;
-        const auto interface = netlink_.interface_name(index);
-        const auto link = network_.link(index);
-        if (!interface || !link) continue;  // gone again
-        if (index == device_) continue;
-        if (!link->address) {
-            log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
-            continue;
-        }
-        auto hook = TcHook::attach(index, TcDirection::ingress, programs_.up());
-        if (!hook) return tl::unexpected(hook.error());
-        auto xdp = try_xdp(index, *interface);
-        log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
-        entrances_.emplace(index,
-                           Entrance{std::move(*hook), std::move(xdp), SourceFilterOff(*interface)});
+        if (entrances_.contains(index) || index == device_) continue;
+        if (auto entered = enter(index); !entered) return entered;
     }
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
@@ -72,12 +62,82 @@ Result<void> Entrances::guard() {
     return {};
 }
 
+void Entrances::drop_unwanted(const std::set<int>& wanted) {
+    for (const auto& [index, record] : records_.all()) {
+        if (wanted.contains(index)) continue;
+        if (entrances_.erase(index) == 0) take_back(index, record);
+        records_.erase(index);
+    }
+}
+
+// What an earlier daemon has changed there was not so before: it goes on from its record.
+Result<void> Entrances::enter(int index) {
+    const auto interface = netlink_.interface_name(index);
+    const auto link = network_.link(index);
+    if (!interface || !link) return {};  // gone again
+    if (!link->address) {
+        log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
+        return {};
+    }
+    const auto earlier = records_.find(index).value_or(dstm_hook{});
+    auto hook = TcHook::attach(index, TcDirection::ingress, program_of(*interface),
+                               earlier.made_clsact != 0);
+    if (!hook) return tl::unexpected(hook.error());
+    auto xdp = try_xdp(index, *interface);
+    if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index);
+    auto filter = earlier.has_rp_filter != 0 ? SourceFilterOff(*interface, earlier.rp_filter)
+                                             : SourceFilterOff(*interface);
+    dstm_hook record{};
+    record.made_clsact = hook->made_qdisc();
+    record.has_xdp = xdp.has_value();
+    record.has_rp_filter = filter.before().has_value();
+    record.rp_filter = static_cast<__u8>(filter.before().value_or(0));
+    records_.write(index, record);
+    log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
+    entrances_.emplace(index, Entrance{std::move(*hook), std::move(xdp), std::move(filter)});
+    return {};
+}
+
+void Entrances::leave() {
+    for (auto& [index, entrance] : entrances_) {
+        entrance.hook.leave();
+        if (entrance.xdp) entrance.xdp->leave();
+        entrance.filter.leave();
+    }
+}
+
+Shortcut Entrances::shortcut_of(const std::string& interface) const {
+    const auto found = std::ranges::find(config_.interfaces, interface, &Interface::name);
+    const bool has_own =
+        found != config_.interfaces.end() && found->shortcut != Shortcut::automatic;
+    return has_own ? found->shortcut : config_.shortcut;
+}
+
+int Entrances::program_of(const std::string& interface) const {
+    switch (shortcut_of(interface)) {
+        case Shortcut::automatic: return programs_.up();
+        case Shortcut::none: return programs_.up_routed();
+        case Shortcut::tc:
+        case Shortcut::xdp: return programs_.up_straight();
+    }
+    return programs_.up();
+}
+
 std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface) {
-    if (config_.shortcut != Shortcut::xdp) return std::nullopt;
+    if (shortcut_of(interface) != Shortcut::xdp) return std::nullopt;
     auto hook = XdpHook::attach(index, programs_.xdp());
     if (hook) return std::move(*hook);
     log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
     return std::nullopt;
+}
+
+void take_back(int interface, const dstm_hook& record) {
+    const auto hook = TcHook::adopt(interface, TcDirection::ingress, record.made_clsact != 0);
+    if (record.has_xdp != 0) XdpHook::detach_ours(interface);
+    char name[IF_NAMESIZE] = {};
+    if (record.has_rp_filter == 0) return;
+    if (if_indextoname(static_cast<unsigned>(interface), name) == nullptr) return;
+    const SourceFilterOff filter(name, record.rp_filter);
 }
 
 }  // namespace dstm::tep::bpf

@@ -10,6 +10,7 @@
 #include "common/base/result.hpp"
 #include "common/dataplane/netlink.hpp"
 #include "tep/bpf/bpf_plane.hpp"
+#include "tep/bpf/hook_records.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/source_filter.hpp"
@@ -27,10 +28,13 @@ public:
           programs_(programs),
           netlink_(netlink),
           network_(network),
-          device_(device) {}
+          device_(device),
+          records_(programs.hooks()) {}
 
     // Attaches where a program is missing, detaches where none belongs.
     [[nodiscard]] Result<void> guard();
+    // All stays when this object goes.
+    void leave();
 
 private:
     struct Entrance {
@@ -39,7 +43,12 @@ private:
         SourceFilterOff filter;
     };
 
+    [[nodiscard]] Result<void> enter(int index);
+    void drop_unwanted(const std::set<int>& wanted);
+
     [[nodiscard]] Result<std::set<int>> wanted();
+    [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;
+    [[nodiscard]] int program_of(const std::string& interface) const;
     [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
 
     const BpfPlaneConfig& config_;
@@ -47,7 +56,11 @@ private:
     dataplane::Netlink& netlink_;
     HostNetwork& network_;
     int device_;
+    HookRecords records_;
     std::map<int, Entrance> entrances_;  // by interface
 };
+
+// Takes back what an earlier daemon did to one interface.
+void take_back(int interface, const dstm_hook& record);
 
 }  // namespace dstm::tep::bpf

@@ -82,7 +82,24 @@ Result<EntryTable> EntryTable::open(Programs& programs) {
         }
         table.pools_.push_back({pools[i], std::move(*entries), std::move(*records)});
     }
+    table.read_outside();
     return table;
+}
+
+void EntryTable::read_outside() {
+    __u32 key = 0;
+    const __u32* before = nullptr;
+    while (bpf_map_get_next_key(programs_->outside_records(), before, &key) == 0) {
+        before = &key;
+        dstm_record record{};
+        dstm_entry entry{};
+        if (bpf_map_lookup_elem(programs_->outside_records(), &key, &record) != 0) continue;
+        if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) continue;
+        outside_.emplace(Ipv4Address(key), record);
+        hold_peer(peer_of(entry));
+        ++size_;
+    }
+    programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
 }
 
 EntryTable::Slot EntryTable::slot(Ipv4Address inner) const {
@@ -136,17 +153,34 @@ Result<void> EntryTable::put_outside(Ipv4Address inner, const dstm_entry& fresh,
         entry.bytes_down = before.bytes_down;
         release_peer(before);
     }
-    if (bpf_map_update_elem(programs_->outside(), &key, &entry, BPF_ANY) != 0) {
+    return write_outside(inner, entry, record);
+}
+
+// The record first: an entry without one would never be found again.
+Result<void> EntryTable::write_outside(Ipv4Address inner, const dstm_entry& entry,
+                                       const dstm_record& record) {
+    const __u32 key = inner.host_order();
+    if (bpf_map_update_elem(programs_->outside_records(), &key, &record, BPF_ANY) != 0 ||
+        bpf_map_update_elem(programs_->outside(), &key, &entry, BPF_ANY) != 0) {
         if (errno != E2BIG) {
             return tl::unexpected(error_from_errno(errno, "writing " + inner.to_string()));
         }
         return fail(ErrorCode::exhausted, "outside the pools there is room for " +
                                               std::to_string(DSTM_OUTSIDE_MAX) + " tunnels");
     }
-    hold_peer(peer_of(fresh));
-    if (found == outside_.end()) ++size_;
-    outside_[inner] = record;
+    hold_peer(peer_of(entry));
+    if (outside_.insert_or_assign(inner, record).second) ++size_;
     programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
+    return {};
+}
+
+Result<void> EntryTable::restore(Ipv4Address inner, dstm_entry entry, dstm_record record) {
+    const auto place = slot(inner);
+    if (place.entry == nullptr) return write_outside(inner, entry, record);
+    *place.record = record;
+    *place.entry = entry;
+    hold_peer(peer_of(entry));
+    ++size_;
     return {};
 }
 
@@ -175,6 +209,7 @@ Result<void> EntryTable::remove_outside(Ipv4Address inner, Generation up_to) {
         release_peer(entry);
     }
     bpf_map_delete_elem(programs_->outside(), &key);
+    bpf_map_delete_elem(programs_->outside_records(), &key);
     outside_.erase(found);
     --size_;
     programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));

@@ -33,13 +33,15 @@ struct TunnelView {
 
 class EntryTable {
 public:
-    // `programs` must outlive the table.
+    // With what the maps hold already. `programs` must outlive the table.
     [[nodiscard]] static Result<EntryTable> open(Programs& programs);
 
     // As DataPlane::add and remove say. `expires` is a tick (layout.h). invalid: not a v4v6
     // tunnel. exhausted: no room for another tunnel outside the pools.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, Way way, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(Ipv4Address inner, Generation up_to);
+    // As it was in other maps, with its counters. Nothing stands for this address.
+    [[nodiscard]] Result<void> restore(Ipv4Address inner, dstm_entry entry, dstm_record record);
     void set_way(Ipv4Address inner, Way way);
 
     [[nodiscard]] std::size_t size() const { return size_; }
@@ -61,7 +63,10 @@ private:
     };
 
     explicit EntryTable(Programs& programs) : programs_(&programs) {}
+    void read_outside();
     [[nodiscard]] Slot slot(Ipv4Address inner) const;
+    [[nodiscard]] Result<void> write_outside(Ipv4Address inner, const dstm_entry& entry,
+                                             const dstm_record& record);
     void hold_peer(const Ipv6Address& peer) { ++peers_[peer]; }
     void release_peer(const dstm_entry& entry);
     [[nodiscard]] Result<void> put_outside(Ipv4Address inner, const dstm_entry& fresh,
@@ -70,7 +75,7 @@ private:
 
     Programs* programs_;
     std::vector<Pool> pools_;
-    std::unordered_map<Ipv4Address, dstm_record> outside_;
+    std::unordered_map<Ipv4Address, dstm_record> outside_;  // as in the map
     std::unordered_map<Ipv6Address, std::uint32_t> peers_;  // and how many tunnels lead there
     std::size_t size_ = 0;
 };

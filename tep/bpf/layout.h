@@ -13,8 +13,9 @@
 
 #define DSTM_POOLS_MAX 8
 #define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
-#define DSTM_NEXT_HOPS_MAX 1024
+#define DSTM_NEXT_HOPS_MAX 2048 /* two halves: a new daemon uses the one that the last did not */
 #define DSTM_OUTSIDE_MAX 65536
+#define DSTM_HOOKS_MAX 1024
 
 /* Time in the maps: CLOCK_MONOTONIC in units of 2^26 ns (67 ms), 32 bits, nine years. */
 #define DSTM_TICK_SHIFT 26
@@ -51,7 +52,7 @@ struct dstm_next_hop {
     __u16 mtu;
     __u8 has_link_addresses; /* else the kernel resolves the neighbour for each packet */
     __u8 unused;
-    __u8 destination[6];
+    __u8 destination[6] __attribute__((aligned(8)));
     __u8 source[6];
     __u32 unused2;
 };
@@ -59,6 +60,23 @@ struct dstm_next_hop {
 struct dstm_pool {
     __u32 first; /* host order */
     __u32 size;
+};
+
+/* Whose maps these are. The version comes first and stays there in every layout. */
+struct dstm_meta {
+    __u32 version; /* DSTM_LAYOUT_VERSION of who made the maps, 0 = not yet complete */
+    __u32 pool_count;
+    __u64 outer[2];
+    struct dstm_pool pools[DSTM_POOLS_MAX];
+};
+
+/* What a daemon has changed on one interface, for the one that takes it back. */
+struct dstm_hook {
+    __u8 made_clsact;
+    __u8 has_xdp;
+    __u8 has_rp_filter; /* it was `rp_filter`, and is off */
+    __u8 rp_filter;
+    __u32 unused;
 };
 
 /* Fixed when the programs are loaded. */

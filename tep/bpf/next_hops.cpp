@@ -9,6 +9,7 @@
 namespace dstm::tep::bpf {
 namespace {
 
+constexpr std::size_t half = DSTM_NEXT_HOPS_MAX / 2;
 constexpr std::uint8_t network_length = 64;
 constexpr std::size_t networks_max = 1 << 20;
 
@@ -25,7 +26,16 @@ Result<NextHops> NextHops::open(const Programs& programs, HostNetwork& network) 
     if (!shared) return tl::unexpected(shared.error());
     NextHops out(network, programs.settings().outer);
     out.shared_ = std::move(*shared);
+    // Tunnels that an earlier daemon left still point into the half that it used.
+    const auto first_half = out.shared_.elements().first(half);
+    const bool is_first_used = std::ranges::any_of(
+        first_half, [](const dstm_next_hop& hop) { return hop.interface != 0; });
+    out.base_ = is_first_used ? half : 0;
     return out;
+}
+
+void NextHops::forget_earlier() {
+    for (auto& hop : shared_.elements().subspan(base_ == 0 ? half : 0, half)) hop = {};
 }
 
 std::uint16_t NextHops::to(const Ipv6Address& client) {
@@ -51,20 +61,22 @@ std::uint16_t NextHops::find_or_make(const RouteAnswer& route, const Ipv6Address
     };
     auto found = std::find_if(hops_.begin(), hops_.end(), same);
     // With the last places the kernel finds the neighbour, packet by packet.
-    if (found == hops_.end() && hops_.size() >= DSTM_NEXT_HOPS_MAX / 2) {
+    if (found == hops_.end() && hops_.size() >= half / 2) {
         wanted.address.reset();
         found = std::find_if(hops_.begin(), hops_.end(), same);
     }
-    if (found != hops_.end()) return static_cast<std::uint16_t>(found - hops_.begin());
-    if (hops_.size() >= DSTM_NEXT_HOPS_MAX) return 0;
-    hops_.push_back(wanted);
-    write(hops_.size() - 1);
-    return static_cast<std::uint16_t>(hops_.size() - 1);
+    const auto place = static_cast<std::size_t>(found - hops_.begin());
+    if (place == half) return 0;
+    if (found == hops_.end()) {
+        hops_.push_back(wanted);
+        write(place);
+    }
+    return static_cast<std::uint16_t>(base_ + place);
 }
 
 void NextHops::write(std::size_t index) {
     const auto& hop = hops_[index];
-    auto& out = shared_.elements()[index];
+    auto& out = shared_.elements()[base_ + index];
     const auto link = network_->link(hop.interface);
     if (!link) {
         out.interface = 0;
@@ -82,7 +94,7 @@ void NextHops::write(std::size_t index) {
 
 // A program that reads meanwhile finds the flag off and asks the kernel instead.
 void NextHops::write_link_address(std::size_t index, const std::optional<LinkAddress>& address) {
-    auto& out = shared_.elements()[index];
+    auto& out = shared_.elements()[base_ + index];
     std::atomic_ref flag(out.has_link_addresses);
     if (address && flag.load() != 0 &&
         std::memcmp(out.destination, address->data(), sizeof out.destination) == 0) {

@@ -1,7 +1,7 @@
 // Which way the packets to a client leave: for each outer address an index into the programs'
 // table of next hops, kept right as routes, neighbours and interfaces change.
 //
-// Knows addresses and ways, not tunnels. Index 0 stands for "no way": the daemon's socket sends,
+// Knows addresses and ways, not tunnels. Index 0 (and that of the second half) stands for "no way": the daemon's socket sends,
 // and the kernel says what is wrong.
 #pragma once
 
@@ -25,6 +25,9 @@ public:
 
     [[nodiscard]] std::uint16_t to(const Ipv6Address& client);
 
+    // No tunnel points any more to where an earlier daemon's did.
+    void forget_earlier();
+
     // Forgets which way leads where: to() asks anew.
     void routes_changed();
     void neighbours_changed(const std::vector<NeighbourNews>& news);
@@ -44,7 +47,8 @@ private:
     HostNetwork* network_;
     Ipv6Address source_;
     MappedArray<dstm_next_hop> shared_;
-    std::vector<Hop> hops_{1};  // as in shared_; the first is "no way"
+    std::size_t base_ = 0;      // which half of shared_ is ours
+    std::vector<Hop> hops_{1};  // as in shared_ from base_ on; the first is "no way"
     // One answer of the kernel serves a whole /64 when the route that matched is no longer one.
     std::unordered_map<std::uint64_t, std::uint16_t> by_network_;
 };

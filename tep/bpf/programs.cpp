@@ -4,8 +4,10 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <string_view>
 #include <utility>
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
 #include "dstm.skel.h"
@@ -99,6 +101,36 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
     }
 }
 
+// Those whose content is worth more than the process: not the route cache and not the globals.
+bool outlives(const bpf_map* map) {
+    const std::string_view name = bpf_map__name(map);
+    return bpf_map__autocreate(map) && name != "route_cache" && !bpf_map__is_internal(map);
+}
+
+Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, skeleton.obj) {
+        const auto found = adopted.find(bpf_map__name(map));
+        if (!outlives(map) || found == adopted.end()) continue;
+        bpf_map_info info{};
+        __u32 size = sizeof info;
+        const int there = found->second.number();
+        if (bpf_obj_get_info_by_fd(there, &info, &size) != 0) {
+            return tl::unexpected(error_from_errno(errno, "asking for a map"));
+        }
+        if (info.type != bpf_map__type(map) || info.value_size != bpf_map__value_size(map) ||
+            info.max_entries != bpf_map__max_entries(map)) {
+            return fail(ErrorCode::conflict, "the map " + found->first +
+                                                 " is not what an earlier dstm-tep made; "
+                                                 "dstm-tep --detach removes it");
+        }
+        if (const int failed = bpf_map__reuse_fd(map, there); failed != 0) {
+            return tl::unexpected(error_from_errno(-failed, "adopting the map " + found->first));
+        }
+    }
+    return {};
+}
+
 Error load_error(int code, const std::string& log) {
     auto error = error_from_errno(code, "loading the BPF programs");
     if (code == EPERM && log.empty()) {
@@ -130,7 +162,7 @@ Programs::Programs(Programs&&) noexcept = default;
 Programs& Programs::operator=(Programs&&) noexcept = default;
 Programs::~Programs() = default;
 
-Result<Programs> Programs::load(const ProgramSettings& settings) {
+Result<Programs> Programs::load(const ProgramSettings& settings, const Maps& adopted) {
     if (auto checked = check_pools(settings.pools); !checked) {
         return tl::unexpected(checked.error());
     }
@@ -149,6 +181,9 @@ Result<Programs> Programs::load(const ProgramSettings& settings) {
     }
     write_settings(*impl->skeleton, settings);
     size_maps(*impl->skeleton, settings);
+    if (auto reused = reuse(*impl->skeleton, adopted); !reused) {
+        return tl::unexpected(reused.error());
+    }
     if (const int failed = dstm_programs__load(impl->skeleton); failed != 0) {
         log.resize(std::strlen(log.c_str()));
         return tl::unexpected(load_error(-failed, log));
@@ -159,6 +194,12 @@ Result<Programs> Programs::load(const ProgramSettings& settings) {
 const ProgramSettings& Programs::settings() const { return impl_->settings; }
 int Programs::down() const { return bpf_program__fd(impl_->skeleton->progs.dstm_down); }
 int Programs::up() const { return bpf_program__fd(impl_->skeleton->progs.dstm_up); }
+int Programs::up_routed() const {
+    return bpf_program__fd(impl_->skeleton->progs.dstm_up_routed);
+}
+int Programs::up_straight() const {
+    return bpf_program__fd(impl_->skeleton->progs.dstm_up_straight);
+}
 int Programs::xdp() const { return bpf_program__fd(impl_->skeleton->progs.dstm_xdp); }
 int Programs::pool_entries(std::size_t pool) const {
     return bpf_map__fd(pool_maps(*impl_->skeleton).at(pool).entries);
@@ -167,9 +208,41 @@ int Programs::pool_records(std::size_t pool) const {
     return bpf_map__fd(pool_maps(*impl_->skeleton).at(pool).records);
 }
 int Programs::outside() const { return bpf_map__fd(impl_->skeleton->maps.outside); }
+int Programs::outside_records() const {
+    return bpf_map__fd(impl_->skeleton->maps.outside_records);
+}
+int Programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.meta); }
+int Programs::hooks() const { return bpf_map__fd(impl_->skeleton->maps.hooks); }
 int Programs::next_hops() const { return bpf_map__fd(impl_->skeleton->maps.next_hops); }
 int Programs::drops() const { return bpf_map__fd(impl_->skeleton->maps.drops); }
 int Programs::refused() const { return bpf_map__fd(impl_->skeleton->maps.refused); }
+
+Result<void> Programs::bind_maps() const {
+    const bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, impl_->skeleton->obj) {
+        if (!outlives(map)) continue;
+        const int failed = bpf_prog_bind_map(down(), bpf_map__fd(map), nullptr);
+        if (failed != 0 && failed != -EEXIST) {
+            return tl::unexpected(error_from_errno(-failed, "binding a map to its program"));
+        }
+    }
+    return {};
+}
+
+Result<void> Programs::pin(const Pins& pins) const {
+    const bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, impl_->skeleton->obj) {
+        if (!outlives(map)) continue;
+        if (auto pinned = pins.pin(bpf_map__name(map), bpf_map__fd(map)); !pinned) return pinned;
+    }
+    bpf_program* program = nullptr;
+    bpf_object__for_each_program(program, impl_->skeleton->obj) {
+        auto pinned = pins.pin(std::string("program_") + bpf_program__name(program),
+                               bpf_program__fd(program));
+        if (!pinned) return pinned;
+    }
+    return {};
+}
 
 void Programs::set_outside_count(std::uint32_t count) {
     impl_->skeleton->bss->outside_count = count;

@@ -11,6 +11,7 @@
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
 #include "tep/bpf/layout.h"
+#include "tep/bpf/pins.hpp"
 
 namespace dstm::tep::bpf {
 
@@ -26,9 +27,12 @@ struct ProgramSettings {
 
 class Programs {
 public:
-    // invalid: pools that overlap, are too many or too large. refused: the kernel's verifier said
-    // no, and its reason is in the context. unavailable: no right to load, or no BPF here.
-    [[nodiscard]] static Result<Programs> load(const ProgramSettings& settings);
+    // With the maps of `adopted` in place of new ones where it has them. invalid: pools that
+    // overlap, are too many or too large. refused: the kernel's verifier said no, and its reason is
+    // in the context. unavailable: no right to load, or no BPF here. conflict: an adopted map is
+    // not what its name says.
+    [[nodiscard]] static Result<Programs> load(const ProgramSettings& settings,
+                                               const Maps& adopted = {});
     Programs(Programs&&) noexcept;
     Programs& operator=(Programs&&) noexcept;
     ~Programs();
@@ -37,14 +41,24 @@ public:
 
     // Descriptors, owned by this object.
     [[nodiscard]] int down() const;
-    [[nodiscard]] int up() const;
+    [[nodiscard]] int up() const;           // past the kernel's routing when set_straight says so
+    [[nodiscard]] int up_routed() const;    // never
+    [[nodiscard]] int up_straight() const;  // always
     [[nodiscard]] int xdp() const;
     [[nodiscard]] int pool_entries(std::size_t pool) const;
     [[nodiscard]] int pool_records(std::size_t pool) const;
     [[nodiscard]] int outside() const;
+    [[nodiscard]] int outside_records() const;
+    [[nodiscard]] int meta() const;
+    [[nodiscard]] int hooks() const;
     [[nodiscard]] int next_hops() const;
     [[nodiscard]] int drops() const;
     [[nodiscard]] int refused() const;
+
+    // Keeps all maps for the next daemon: as long as a program stands on a hook, and under their
+    // names in `pins`.
+    [[nodiscard]] Result<void> bind_maps() const;
+    [[nodiscard]] Result<void> pin(const Pins& pins) const;
 
     void set_outside_count(std::uint32_t count);
     // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.

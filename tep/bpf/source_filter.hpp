@@ -2,6 +2,7 @@
 // of: their sources are routed to the tunnel device, so that it would refuse them.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -19,6 +20,11 @@ public:
           before_(dataplane::read_sysctl(path_)) {
         changed_ = before_ != "0" && dataplane::write_sysctl(path_, "0").has_value();
     }
+    // An earlier process turned it off: the destructor puts `before` back.
+    SourceFilterOff(const std::string& interface, int before)
+        : path_("net/ipv4/conf/" + interface + "/rp_filter"),
+          before_(std::to_string(before)),
+          changed_(true) {}
     SourceFilterOff(SourceFilterOff&& other) noexcept
         : path_(std::move(other.path_)),
           before_(std::move(other.before_)),
@@ -27,6 +33,14 @@ public:
     ~SourceFilterOff() {
         if (changed_) static_cast<void>(dataplane::write_sysctl(path_, before_));
     }
+
+    // What it was, when this changed it.
+    [[nodiscard]] std::optional<int> before() const {
+        if (!changed_ || before_.size() != 1) return std::nullopt;
+        return before_[0] - '0';
+    }
+    // It stays off when the object goes.
+    void leave() { changed_ = false; }
 
     [[nodiscard]] static bool is_on_everywhere() {
         return dataplane::read_sysctl("net/ipv4/conf/all/rp_filter") != "0";

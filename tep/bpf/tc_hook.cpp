@@ -2,8 +2,10 @@
 #include "tep/bpf/tc_hook.hpp"
 
 #include <cerrno>
+#include <string_view>
 #include <utility>
 
+#include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <net/if.h>
 
@@ -13,6 +15,7 @@ namespace {
 // Ours among the filters of a hook: what is found there is replaced, what is elsewhere stays.
 constexpr std::uint32_t our_handle = 0xd5;
 constexpr std::uint32_t our_priority = 0xd57;
+constexpr std::string_view our_names = "dstm_";
 
 bpf_tc_hook hook_of(int interface, TcDirection direction) {
     bpf_tc_hook hook{};
@@ -38,13 +41,14 @@ std::string name_of(int interface) {
 
 }  // namespace
 
-Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program) {
+Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program,
+                              bool made_qdisc) {
     auto hook = hook_of(interface, direction);
     const int made = bpf_tc_hook_create(&hook);  // says so too when the qdisc is there already
     if (made != 0 && made != -EEXIST) {
         return tl::unexpected(error_from_errno(-made, "making clsact on " + name_of(interface)));
     }
-    TcHook out(interface, direction, made == 0);
+    TcHook out(interface, direction, made == 0 || made_qdisc);
     auto place = our_place();
     place.prog_fd = program;
     place.flags = BPF_TC_F_REPLACE;
@@ -53,6 +57,19 @@ Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program)
             error_from_errno(-failed, "attaching a BPF program to " + name_of(interface)));
     }
     return out;
+}
+
+dataplane::Descriptor TcHook::program_on(int interface, TcDirection direction) {
+    const auto hook = hook_of(interface, direction);
+    auto place = our_place();
+    if (bpf_tc_query(&hook, &place) != 0) return dataplane::Descriptor();
+    dataplane::Descriptor program(bpf_prog_get_fd_by_id(place.prog_id));
+    bpf_prog_info info{};
+    __u32 size = sizeof info;
+    const bool is_ours = program.is_open() &&
+                         bpf_obj_get_info_by_fd(program.number(), &info, &size) == 0 &&
+                         std::string_view(info.name).starts_with(our_names);
+    return is_ours ? std::move(program) : dataplane::Descriptor();
 }
 
 TcHook::TcHook(TcHook&& other) noexcept

@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 
 #include <bpf/bpf.h>
@@ -68,7 +69,18 @@ Outcome Endpoint::up(const Packet& ipv6) { return run(programs_.up(), ethertype_
 Outcome Endpoint::down(const Packet& ipv4) { return run(programs_.down(), ethertype_ipv4, ipv4); }
 
 Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet) {
-    const auto in = frame(ethertype, packet);
+    return run_frame(program, frame(ethertype, packet));
+}
+
+Outcome Endpoint::xdp(const Packet& frame) { return run_frame(programs_.xdp(), frame); }
+
+Outcome Endpoint::straight_down(const Packet& ipv4) {
+    auto in = frame(ethertype_ipv4, ipv4);
+    std::fill_n(in.begin(), 6, 0);  // to the loopback interface, which the kernel's bench takes
+    return run_frame(programs_.up_straight(), in);
+}
+
+Outcome Endpoint::run_frame(int program, const Packet& in) {
     Packet out(frame_size_max);
     LIBBPF_OPTS(bpf_test_run_opts, options);
     options.data_in = in.data();

@@ -38,6 +38,10 @@ public:
                  std::chrono::seconds lifetime = std::chrono::hours(1));
     [[nodiscard]] Outcome up(const Packet& ipv6);
     [[nodiscard]] Outcome down(const Packet& ipv4);
+    // A whole frame through the XDP program, as if from interface 1.
+    [[nodiscard]] Outcome xdp(const Packet& frame);
+    // An IPv4 packet that comes from outside, by the shortcut of the tc program.
+    [[nodiscard]] Outcome straight_down(const Packet& ipv4);
     // Those that are not zero.
     [[nodiscard]] std::map<std::string, std::uint64_t> drops();
     [[nodiscard]] dstm_entry entry(const char* inner_address);
@@ -48,6 +52,7 @@ public:
 private:
     explicit Endpoint(tep::bpf::Programs programs) : programs_(std::move(programs)) {}
     Outcome run(int program, std::uint16_t ethertype, const Packet& packet);
+    Outcome run_frame(int program, const Packet& in);
 
     RealClock clock_;
     tep::bpf::Programs programs_;

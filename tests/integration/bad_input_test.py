@@ -6,6 +6,7 @@ import unittest
 import campus as c
 import support
 import tsp
+import tsp_udp
 
 CREATE = ('<tunnel action="create" type="v4v6"><client><address type="ipv6">%s</address></client>'
           "</tunnel>" % c.CLIENT)
@@ -189,6 +190,51 @@ class BadInput(unittest.TestCase):
         self.assertEqual(first.framed()[0], 200)
         first.close()
         other.close()
+
+    # --- by UDP ---------------------------------------------------------------------------------
+
+    def udp_peer(self, first):
+        connection = self.campus.client.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        connection.settimeout(10)
+        connection.connect((c.BROKER, 3653))
+        peer = tsp_udp.Peer(connection, first=first)
+        self.addCleanup(peer.close)
+        return peer
+
+    def udp_counters(self):
+        answer = c.unix_request(self.campus.path("server.sock"), {"command": "status"})
+        return answer["arguments"]["udp"]
+
+    def test_a_datagram_cut_anywhere_is_dropped_or_answered_500(self):
+        version = tsp_udp.packet(1, 7, "VERSION=2.0.2\r\n")
+        before = self.udp_counters()
+        noise = self.udp_peer(1)
+        for size in range(len(version)):
+            noise.socket.send(version[:size])
+        c.wait_for("all have come", lambda: self.udp_counters()["received"]
+                   == before["received"] + len(version))
+        message = tsp_udp.framed(CREATE)
+        for size in range(1, len(message) - 2, 9):
+            with self.subTest(size=size):
+                peer = self.udp_peer(0x1000 * size)
+                peer.login_anonymous()
+                self.assertEqual(tsp_udp.body_of(peer.exchange(message[:size]))[0], 500)
+
+    def test_huge_datagrams_and_noise_by_udp_get_no_answer(self):
+        import random
+
+        generator = random.Random(5572)
+        before = self.udp_counters()
+        noise = self.udp_peer(1)
+        noise.socket.send(tsp_udp.packet(1, 7, "VERSION=2.0.0\r\n" + 5000 * "A"))
+        for _ in range(100):
+            noise.socket.send(generator.randbytes(generator.randrange(1, 1400)))
+        c.wait_for("all have come", lambda: self.udp_counters()["received"]
+                   == before["received"] + 101)
+        after = self.udp_counters()
+        self.assertEqual(after["oversize"], before["oversize"] + 1)
+        self.assertEqual(after["replied"], before["replied"])
+        self.udp_peer(1).login_anonymous()
 
     def test_random_bytes_do_no_harm(self):
         import random

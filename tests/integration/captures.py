@@ -29,13 +29,11 @@ class Capture:
     def __exit__(self, kind, error, trace):
         self.tcpdump.stop()
 
-    def packets(self, display_filter, **preferences):
-        """tshark's dissection: one list of layers a packet, each (name, fields), outermost first.
-        A layer may come twice (IPv6 in IPv6), so it is no dictionary."""
-        options = [word for name, value in preferences.items()
-                   for word in ("-o", f"{name.replace('__', '.')}:{value}")]
+    def packets(self, display_filter):
+        """tshark's dissection: the layers of each packet by name, the fields of each by theirs. A
+        layer that comes twice (IPv6 in IPv6) is a list."""
         done = subprocess.run(["tshark", "-r", self.path, "-n", "-T", "json", "--no-duplicate-keys",
-                               *options, "-Y", display_filter],
+                               "-o", "ip.check_checksum:TRUE", "-Y", display_filter],
                               capture_output=True, text=True, check=True, timeout=60)
         return [packet["_source"]["layers"] for packet in json.loads(done.stdout or "[]")]
 

@@ -45,7 +45,7 @@ def percentile(values, part):
 
 
 def creates(campus, server, count):
-    """Seconds that each of `count` whole dialogues took: connect, log in, create, accept, delete."""
+    """Seconds from the connection to the address, for each of `count` whole dialogues."""
     import tsp
 
     taken = []

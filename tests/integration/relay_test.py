@@ -30,8 +30,11 @@ class Relay(unittest.TestCase):
 
     def exchange(self, endpoint, port, sequence, data, peer=PEER):
         endpoint.relay(peer, port, tsp_udp.packet(sequence, 7, data))
-        came_from, came_port, reply = endpoint.reply()
-        self.assertEqual((came_from, came_port), (peer, port))
+        while True:
+            came_from, came_port, reply = endpoint.reply()
+            if (came_from, came_port) == (peer, port):
+                break
+            self.assertLess(len(reply), 250, "of strangers before it")
         self.assertEqual(reply[:8], tsp_udp.packet(sequence, 7, b""))
         return reply[8:]
 

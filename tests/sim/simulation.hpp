@@ -1,5 +1,6 @@
-// Server, endpoints, Kea's two servers and clients in one process and virtual time. A seed decides who does what
-// when, what fails, what is slow and what dies; the same seed plays the same life again.
+// Server, endpoints, Kea's two servers and clients in one process and virtual time. A seed decides
+// who does what when, what fails, what is slow and what dies; the same seed plays the same life
+// again.
 #pragma once
 
 #include <cstdint>

@@ -17,10 +17,12 @@ BrokerWorld::Server::Server(BrokerWorld& world)
     : store(world.scheduler, world.kea, world.fates),
       store6(world.scheduler, world.kea6, world.fates),
       links(world.scheduler, world.fates),
-      broker(world.config, {&store, &store6}, links, world.audit, world.scheduler.clock) {}
+      broker(world.config, {&store, &store6}, links, world.audit, &world.dns,
+             world.scheduler.clock) {}
 
 BrokerWorld::BrokerWorld(std::size_t pool_size)
-    : kea(scheduler, server::Family::v4, pool_size), kea6(scheduler, server::Family::v6, pool_size) {
+    : kea(scheduler, server::Family::v4, pool_size),
+      kea6(scheduler, server::Family::v6, pool_size) {
     config.tunnel_types = {TunnelType::v4v6, TunnelType::v6v4, TunnelType::v6udpv4};
     beat();
 }

@@ -21,6 +21,39 @@ public:
     void write(const server::AuditRecord& record) override { records.push_back(record); }
 };
 
+// Who serves which reverse zone. An update takes effect as it is answered.
+class MemoryDns final : public server::ReverseDelegation {
+public:
+    explicit MemoryDns(Scheduler& scheduler) : scheduler_(scheduler) {}
+
+    std::map<Ipv6Prefix, std::vector<std::string>> zones;
+    std::optional<ErrorCode> error;  // answered instead, without effect
+    std::size_t updates = 0;         // tried
+
+    void delegate(const Ipv6Prefix& prefix, std::vector<std::string> name_servers,
+                  server::Done<void> done) override {
+        answer(std::move(done), [this, prefix, name_servers] { zones[prefix] = name_servers; });
+    }
+    void withdraw(const Ipv6Prefix& prefix, server::Done<void> done) override {
+        answer(std::move(done), [this, prefix] { zones.erase(prefix); });
+    }
+
+private:
+    void answer(server::Done<void> done, std::function<void()> effect) {
+        ++updates;
+        scheduler_.post(Duration(5), [this, done = std::move(done), effect = std::move(effect)] {
+            if (error) {
+                done(fail(*error, "injected"));
+                return;
+            }
+            effect();
+            done({});
+        });
+    }
+
+    Scheduler& scheduler_;
+};
+
 // One signalling dialogue and what was answered on it.
 struct Dialogue {
     server::SessionId session = 0;
@@ -40,6 +73,7 @@ public:
     Scheduler scheduler;
     MemoryKea kea;
     MemoryKea kea6;
+    MemoryDns dns{scheduler};
     std::map<std::string, MemoryEndpoint> endpoints;
     MemoryAuditLog audit;
     server::BrokerConfig config;

@@ -61,7 +61,7 @@ Result<Lease> MemoryKea::allocate(const LeaseRequest& request) {
         lease.prefix = free_prefix(*length);
         if (!lease.prefix) return fail(ErrorCode::not_found, "prefix-unavailable");
     }
-    lease.hostname = request.hostname;
+    if (!request.hostname.empty()) lease.hostname = request.hostname;
     grant(lease, request);
     leases[lease.address] = lease;
     return lease;

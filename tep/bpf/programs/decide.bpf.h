@@ -157,19 +157,26 @@ static __always_inline void count_down(struct dstm_entry *entry, __u64 packets, 
     __sync_fetch_and_add(&entry->bytes_down, bytes);
 }
 
-/* RFC 2473 s5.1; RFC 2983 s3 and RFC 6040 s4.1: the traffic class is a copy of the inner one. */
+/* RFC 2473 s5.1; RFC 2983 s3 and RFC 6040 s4.1: the traffic class is a copy of the inner one. In
+ * whole words: a processor forwards no value that was stored in parts. */
 static __always_inline void write_outer(struct ipv6hdr *outer, const __u64 *peer, __u8 tos,
                                         __u32 payload_size) {
     __u64 *words = (__u64 *)outer;
-    words[0] = 0;
-    *(__u16 *)outer = bpf_htons((__u16)(0x6000 | (tos << 4)));
-    outer->payload_len = bpf_htons((__u16)payload_size);
-    outer->nexthdr = IPPROTO_IPIP;
-    outer->hop_limit = OUTER_HOP_LIMIT;
+    words[0] = bpf_cpu_to_be64(6ULL << 60 | (__u64)tos << 52 | (__u64)(__u16)payload_size << 16 |
+                               IPPROTO_IPIP << 8 | OUTER_HOP_LIMIT);
     words[1] = settings.outer[0];
     words[2] = settings.outer[1];
     words[3] = peer[0];
     words[4] = peer[1];
+}
+
+/* `addresses` are twelve bytes, destination and source, of sixteen that are aligned; byte by byte
+ * the compiler would copy them otherwise. */
+static __always_inline void write_link(void *link, const void *addresses, __u16 protocol) {
+    const __u64 *words = addresses;
+    *(__u64 *)link = words[0];
+    *(__u32 *)(link + 8) = *(const __u32 *)(words + 1);
+    *(__u16 *)(link + 12) = bpf_htons(protocol);
 }
 
 #endif

@@ -58,9 +58,7 @@ static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next
     if (!hop->has_link_addresses) return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
     struct ethhdr *link = (void *)(long)skb->data;
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    __builtin_memcpy(link->h_dest, hop->destination, ETH_ALEN);
-    __builtin_memcpy(link->h_source, hop->source, ETH_ALEN);
-    link->h_proto = bpf_htons(ETH_P_IPV6);
+    write_link(link, hop->destination, ETH_P_IPV6);
     return bpf_redirect(hop->interface, 0);
 }
 
@@ -97,6 +95,7 @@ static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 
 
 SEC("tc")
 int dstm_down(struct __sk_buff *skb) {
+    if (skb->protocol == bpf_htons(ETH_P_IPV6)) return TC_ACT_OK;  // the daemon's
     const __u32 at = settings.device_header;
     make_readable(skb, at + sizeof(struct iphdr) + 1);
     void *data = (void *)(long)skb->data;
@@ -176,12 +175,12 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
 }
 
 // How this inner packet goes on without the kernel's routing; null: with it.
-static __always_inline const struct cached_route *straight_route(struct __sk_buff *skb,
+static __always_inline const struct cached_route *straight_route(struct __sk_buff *skb, int may,
                                                                  const struct iphdr *ip,
                                                                  const void *end,
                                                                  const struct load *load,
                                                                  const struct dstm_entry *entry) {
-    if (!straight || !is_plain(ip, end) || bpf_ntohl(ip->daddr) == settings.inner) return NULL;
+    if (!may || !is_plain(ip, end) || bpf_ntohl(ip->daddr) == settings.inner) return NULL;
     const struct cached_route *route =
         route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr, entry->last_seen);
     if (route && route->mtu && load->largest > route->mtu) return NULL;
@@ -194,8 +193,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct cached_ro
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     link->h_proto = bpf_htons(ETH_P_IP);
     if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
-    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
-    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
+    write_link(link, route->addresses, ETH_P_IP);
     return bpf_redirect(route->interface, 0);
 }
 
@@ -219,9 +217,9 @@ static __always_inline int straight_down(struct __sk_buff *skb) {
     return wrap_and_send(skb, ETH_HLEN, total, tos, &decision, hop, &load);
 }
 
-SEC("tc")
-int dstm_up(struct __sk_buff *skb) {
-    if (straight && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
+// `may`: pass by the kernel's IPv4 routing.
+static __always_inline int carry_up(struct __sk_buff *skb, int may) {
+    if (may && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
     if (skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
     // The VLAN's own interface comes next; identifier 0 is a priority and no VLAN.
     if (skb->vlan_present && (skb->vlan_tci & 0x0fff)) return TC_ACT_UNSPEC;
@@ -269,7 +267,7 @@ int dstm_up(struct __sk_buff *skb) {
         const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
         if (done) return verdict;
     }
-    const struct cached_route *route = straight_route(skb, ip, end, &load, decision.entry);
+    const struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
     set_ecn(ip, decision.ecn);
     if (route) count_ttl_down(ip);
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
@@ -283,6 +281,14 @@ int dstm_up(struct __sk_buff *skb) {
     count_up(decision.entry, load.packets, load.bytes);
     return deliver(skb, route);
 }
+
+// One for each kind of interface: as `straight` says at the moment, never, always.
+SEC("tc")
+int dstm_up(struct __sk_buff *skb) { return carry_up(skb, straight != 0); }
+SEC("tc")
+int dstm_up_routed(struct __sk_buff *skb) { return carry_up(skb, 0); }
+SEC("tc")
+int dstm_up_straight(struct __sk_buff *skb) { return carry_up(skb, 1); }
 
 // Layer 2: from interface to interface, on either side of the endpoint.
 SEC("xdp")

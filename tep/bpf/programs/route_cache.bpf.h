@@ -16,7 +16,7 @@ struct cached_route {
     __u32 until;       /* tick */
     __u32 interface;
     __u32 mtu;
-    __u8 addresses[16]; /* of the link: to, from; two bytes of padding */
+    __u8 addresses[16] __attribute__((aligned(8))); /* of the link: to, from; four of padding */
 };
 
 /* One a CPU: written and read without locks. */

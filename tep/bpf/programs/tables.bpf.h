@@ -53,6 +53,30 @@ struct {
     __type(value, struct dstm_entry);
 } outside SEC(".maps");
 
+/* The daemon's, as records_ are; no program reads the next three. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSTM_OUTSIDE_MAX);
+    __type(key, __u32);
+    __type(value, struct dstm_record);
+} outside_records SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, 1);
+    __type(key, __u32);
+    __type(value, struct dstm_meta);
+} meta SEC(".maps");
+
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSTM_HOOKS_MAX);
+    __type(key, __u32); /* interface */
+    __type(value, struct dstm_hook);
+} hooks SEC(".maps");
+
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(map_flags, BPF_F_MMAPABLE);
@@ -78,10 +102,19 @@ static __always_inline void count_drop(__u32 reason) {
     if (counter) ++*counter; /* of this CPU; a program is not interrupted by itself */
 }
 
-#define DSTM_IN_POOL(n)                                                          \
-    if (settings.pool_count > n) {                                               \
-        __u32 index = address - settings.pools[n].first;                         \
-        if (index < settings.pools[n].size) return bpf_map_lookup_elem(&pool_##n, &index); \
+/* The kernel inlines the lookup in an array where it knows which one it is: the empty line of
+ * assembler, another one for each map, keeps the compiler from making one call of all. */
+#define DSTM_LOOK_UP(map, key)                                      \
+    ({                                                              \
+        struct dstm_entry *found = bpf_map_lookup_elem(&map, key);  \
+        asm volatile("# " #map : "+r"(found));                      \
+        found;                                                      \
+    })
+
+#define DSTM_IN_POOL(n)                                                            \
+    if (settings.pool_count > n) {                                                 \
+        __u32 index = address - settings.pools[n].first;                           \
+        if (index < settings.pools[n].size) return DSTM_LOOK_UP(pool_##n, &index); \
     }
 
 /* `address` in host order. */
@@ -95,7 +128,7 @@ static __always_inline struct dstm_entry *find_entry(__u32 address) {
     DSTM_IN_POOL(6)
     DSTM_IN_POOL(7)
     if (outside_count == 0) return NULL;
-    return bpf_map_lookup_elem(&outside, &address);
+    return DSTM_LOOK_UP(outside, &address);
 }
 
 static __always_inline __u32 current_tick(void) {

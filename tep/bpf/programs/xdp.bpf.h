@@ -24,11 +24,11 @@ static __always_inline int is_plain(const struct iphdr *ip, const void *end) {
     return (const void *)(flags + 1) <= end && !(*flags & TCP_SYN_BIT);
 }
 
-/* The TTL and the protocol stand in one word of the checksum. */
+/* RFC 1141: one less in the upper byte of a word is one more there in the checksum. */
 static __always_inline void count_ttl_down(struct iphdr *ip) {
-    const __u16 before = *(__u16 *)&ip->ttl;
+    const __u32 sum = ip->check + bpf_htons(0x0100);
     --ip->ttl;
-    ip->check = updated_checksum(ip->check, before, *(__u16 *)&ip->ttl);
+    ip->check = (__u16)(sum + (sum >= 0xffff));
 }
 
 static __always_inline int xdp_down(struct xdp_md *context) {
@@ -57,9 +57,7 @@ static __always_inline int xdp_down(struct xdp_md *context) {
     struct ethhdr *link = data;
     struct ipv6hdr *outer = data + ETH_HLEN;
     if ((void *)(outer + 1) > end) return drop_frame(DSTM_DROP_NO_HEADROOM);
-    __builtin_memcpy(link->h_dest, hop->destination, ETH_ALEN);
-    __builtin_memcpy(link->h_source, hop->source, ETH_ALEN);
-    link->h_proto = bpf_htons(ETH_P_IPV6);
+    write_link(link, hop->destination, ETH_P_IPV6);
     write_outer(outer, decision.peer, tos, total);
     count_down(decision.entry, 1, total);
     if (hop->interface == context->ingress_ifindex) return XDP_TX;
@@ -94,9 +92,7 @@ static __always_inline int xdp_up(struct xdp_md *context) {
     if ((void *)(link + 1) > (void *)(long)context->data_end) {
         return drop_frame(DSTM_DROP_NO_HEADROOM);
     }
-    __builtin_memcpy(link->h_dest, route->addresses, ETH_ALEN);
-    __builtin_memcpy(link->h_source, route->addresses + ETH_ALEN, ETH_ALEN);
-    link->h_proto = bpf_htons(ETH_P_IP);
+    write_link(link, route->addresses, ETH_P_IP);
     if (route->interface == context->ingress_ifindex) return XDP_TX;
     return bpf_redirect(route->interface, 0);
 }

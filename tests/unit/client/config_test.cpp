@@ -38,6 +38,15 @@ TEST(ClientConfig, TransportIsTcpBeforeUdpUnlessWrittenDown) {
     EXPECT_EQ(parse_settings(with(R"("transport": "tcp")"), "c")->transport, Transport::tcp);
 }
 
+TEST(ClientConfig, DataPlaneIsTheKernelsWhereItCanUnlessWrittenDown) {
+    EXPECT_EQ(parse_settings(with(R"("port": 3653)"), "c")->data_plane, PlaneWish::automatic);
+    EXPECT_EQ(parse_settings(with(R"("data-plane": "auto")"), "c")->data_plane,
+              PlaneWish::automatic);
+    EXPECT_EQ(parse_settings(with(R"("data-plane": "kernel")"), "c")->data_plane,
+              PlaneWish::kernel);
+    EXPECT_EQ(parse_settings(with(R"("data-plane": "tun")"), "c")->data_plane, PlaneWish::tun);
+}
+
 struct Mistake {
     const char* line;
     const char* path;
@@ -68,6 +77,9 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("routes": ["::/0"])", "dstm-client.routes"},
                     Mistake{R"("route-metric": -1)", "dstm-client.route-metric"},
                     Mistake{R"("transport": "sctp")", "dstm-client.transport"},
+                    Mistake{R"("data-plane": "bpf")", "dstm-client.data-plane"},
+                    Mistake{R"("data-plane": "kernel", "tunnel-type": "v6udpv4")",
+                            "dstm-client.data-plane"},
                     Mistake{R"("keepalive": 100000)", "dstm-client.keepalive"},
                     Mistake{R"("state-directory": "here")", "dstm-client.state-directory"},
                     Mistake{R"("control-socket": "here")", "dstm-client.control-socket"},
@@ -87,6 +99,19 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("tunnel-type": "v6v4", "router": { "inside-interface": "lan0", )"
                             R"("script": "up.sh" })",
                             "dstm-client.router.script"},
+                    Mistake{R"("on-demand": { "idle-timeout": 0 })",
+                            "dstm-client.on-demand.idle-timeout"},
+                    Mistake{R"("on-demand": {}, "tunnel-type": "v6v4")", "dstm-client.on-demand"},
+                    Mistake{R"("device": "fourteen-chars", "on-demand": {})",
+                            "dstm-client.device"},
+                    Mistake{R"("native-ipv4": "never")", "dstm-client.native-ipv4"},
+                    Mistake{R"("native-ipv4": "prefer", "tunnel-type": "v6v4")",
+                            "dstm-client.native-ipv4"},
+                    Mistake{R"("tls": {}, "transport": "udp")", "dstm-client.tls"},
+                    Mistake{R"("tls": {}, "tunnel-type": "v6udpv4")", "dstm-client.tls"},
+                    Mistake{R"("tls": { "key": "/k" })", "dstm-client.tls.certificate"},
+                    Mistake{R"("tls": { "ca": "here" })", "dstm-client.tls.ca"},
+                    Mistake{R"("mechanisms": ["EXTERNAL"], "tls": {})", "dstm-client.mechanisms"},
                     Mistake{R"("colour": 1)", "dstm-client.colour"}));
 
 TEST(ClientConfig, V6TypesAreAskedOverIpv4AndRouteIpv6BelowTheNativeRank) {
@@ -105,6 +130,26 @@ TEST(ClientConfig, V6TypesAreAskedOverIpv4AndRouteIpv6BelowTheNativeRank) {
     EXPECT_EQ(settings->router->script, "/etc/dstm/prefix");
     EXPECT_FALSE(parse_settings(
         R"({ "dstm-client": { "server": "2001:db8::1", "tunnel-type": "v6v4" } })", "c"));
+}
+
+TEST(ClientConfig, CertificateOrTicketNeedsNoUser) {
+    const auto certificate = parse_settings(
+        with(R"("tls": { "ca": "/ca", "certificate": "/c", "key": "/k" })"), "c");
+    ASSERT_TRUE(certificate) << certificate.error().front();
+    EXPECT_EQ(certificate->mechanisms, std::vector<std::string>{"EXTERNAL"});
+    EXPECT_EQ(certificate->port, 3655);
+    const auto ticket = parse_settings(with(R"("mechanisms": ["GSSAPI"])"), "c");
+    ASSERT_TRUE(ticket) << ticket.error().front();
+    EXPECT_EQ(ticket->mechanisms, std::vector<std::string>{"GSSAPI"});
+    EXPECT_FALSE(needs_password("GSSAPI"));
+    EXPECT_TRUE(needs_password("PLAIN"));
+}
+
+TEST(ClientConfig, WithoutAServerTheDnsIsAskedButNotForTls) {
+    const auto settings = parse_settings(R"({ "dstm-client": { "user": "alice" } })", "c");
+    ASSERT_TRUE(settings) << settings.error().front();
+    EXPECT_EQ(settings->server, "");
+    EXPECT_FALSE(parse_settings(R"({ "dstm-client": { "tls": {} } })", "c"));
 }
 
 TEST(ClientConfig, EveryMistakeIsReportedAtOnce) {

@@ -247,7 +247,7 @@ TEST(ClientEngine, RenewalGoesToTheServerThatGaveTheLease) {
                                                  {broker("other.example")}});
             return;
         }
-        world.events.push_back(SessionOpened{{home, 0}, {*Ipv6Address::parse("2001:db8:3::2"), 3653}});
+        world.events.push_back(SessionOpened{{home, 0}, world.peer});
     };
     world.tell(StartRequested{});
     ASSERT_EQ(world.engine.state(), State::up);

@@ -1,4 +1,5 @@
-// The v6 types in virtual time: what is asked, what is built from the answer, where a redirect leads.
+// The v6 types in virtual time: what is asked, what is built from the answer, and where a redirect
+// leads.
 #include <gtest/gtest.h>
 
 #include "client/redirect.hpp"

@@ -121,6 +121,8 @@ public:
     IpAddress source = home;
     IpEndpoint peer{*Ipv6Address::parse("2001:db8:3::1"), 3653};
     std::function<tsp::TunnelMessage()> offer;  // instead of a v4v6 one
+    std::vector<Target> found;  // in the DNS
+    bool is_finding_slow = false;
     bool reachable = true;
     bool echo_answers = true;
     std::uint16_t create_status = 200;
@@ -171,6 +173,11 @@ private:
         session = false;
         offered = false;
         events.push_back(SessionFailed{SessionFailed::Cause::lost, 0, "lost", {}});
+    }
+
+    void carry_out(const FindServers&) {
+        if (is_finding_slow) return;
+        events.push_back(ServersFound{found, found.empty() ? "the DNS names none" : ""});
     }
 
     void carry_out(const Connect& action) {

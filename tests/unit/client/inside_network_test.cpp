@@ -79,8 +79,9 @@ protected:
     }
 
     [[nodiscard]] TunnelHost make_host(StateDirectory& state) const {
-        return TunnelHost({device, {*Ipv6Prefix::parse("::/0")}, 2048, InsideConfig{"lan0", script()}},
-                          state, std::move(*dataplane::Netlink::open()),
+        const InsideConfig inside{"lan0", script()};
+        return TunnelHost({device, {*Ipv6Prefix::parse("::/0")}, 2048, inside}, state,
+                          std::move(*dataplane::Netlink::open()),
                           []() -> Result<std::unique_ptr<dataplane::DataPlane>> {
                               return std::make_unique<QuietPlane>();
                           });

@@ -165,6 +165,18 @@ TEST_F(SaslClientTest, WrongPasswordFailsAtTheServerAndIsNowhereInTheText) {
     }
 }
 
+// RFC 4422 Appendix A: no word but who to act as, and that is nobody else.
+TEST_F(SaslClientTest, ExternalSaysNothingOfItsOwn) {
+    for (const auto& identity : {Identity{}, alice()}) {
+        auto client = SaslClient::create(identity, "dstm.campus.example");
+        ASSERT_TRUE(client);
+        const auto start = client->start({"EXTERNAL"}, {"EXTERNAL", "ANONYMOUS"});
+        ASSERT_TRUE(start) << start.error().context;
+        EXPECT_EQ(start->initial_response, "");
+        EXPECT_TRUE(client->is_complete());
+    }
+}
+
 TEST_F(SaslClientTest, AnonymousNeedsNoUser) {
     const auto outcome = exchange({}, {"ANONYMOUS"}, {"PLAIN", "ANONYMOUS"});
     EXPECT_EQ(outcome.server, SASL_OK) << outcome.error.context;

@@ -122,7 +122,8 @@ protected:
 TEST_F(ClientFinding, SrvRecordOfASearchDomainNamesTheServers) {
     in_namespace([this] {
         const auto netlink = loopback_up();
-        replace_file(write("resolv.conf", "nameserver 127.0.0.1\nsearch home.example campus.example\n"),
+        replace_file(write("resolv.conf", "nameserver 127.0.0.1\n"
+                                          "search home.example campus.example\n"),
                      "/etc/resolv.conf");
         asio::io_context context;
         asio::ip::udp::socket dns(context, {asio::ip::address_v4::loopback(), 53});

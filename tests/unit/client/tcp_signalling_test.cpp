@@ -217,7 +217,8 @@ TEST_F(TcpSignallingTest, SourceTowardsAPeerIsTheKernelsChoice) {
     start({"::1", 1});
     EXPECT_EQ(signalling->source_towards({*Ipv6Address::parse("::1"), 3653}),
               parse_ip_address("::1"));
-    EXPECT_FALSE(signalling->source_towards({*Ipv4Address::parse("127.0.0.1"), 3653}));
+    EXPECT_EQ(signalling->source_towards({*Ipv4Address::parse("127.0.0.1"), 3653}),
+              parse_ip_address("127.0.0.1"));
 }
 
 }  // namespace

@@ -79,6 +79,7 @@ TEST_F(Ipv6Carrier, UpChecksTheSourceWithItsEncapsulationAndPort) {
                     {"unspecified", plain6("::", host), "bad_source", {}},
                     {"loopback", plain6("::1", host), "bad_source", {}},
                     {"mapped", plain6("::ffff:192.0.2.7", host), "bad_source", {}},
+                    {"compatible", plain6("::192.0.2.7", host), "bad_source", {}},
                     {"multicast", plain6("ff05::2", host), "bad_source", {}}});
     expect_rows_up(world, second,
                    {{"its address", in_udp, "", in_udp}, {"spoofed", good, "spoofed_inner", {}}});
@@ -301,6 +302,7 @@ TEST_F(Ipv6ClientCarrier, UpIsFromItsEndpointToItselfOrBehindIt) {
         {{"to itself", good, "", good},
          {"behind it", behind, "", behind},
          {"to another", plain6(host, "2001:db8:100::8"), "bad_destination", {}},
+         {"compatible", plain6("::192.0.2.7", "2001:db8:100::7"), "bad_source", {}},
          {"from behind it", plain6("2001:db8:200::9", "2001:db8:100::7"), "bad_source", {}}});
     expect_rows_up(world, Peer{TunnelType::v6udpv4, {endpoint_outer_ipv4, 1}},
                    {{"another port", good, "unknown_outer", {}}});
@@ -348,7 +350,7 @@ TEST(Ipv6CarrierAdd, RefusesWhatCannotBe) {
              [](Spec& s) { s.outer_client.address = v4("127.0.0.1"); },
              [](Spec& s) { s.outer_client.address = v6("2001:db8:1::5"); },
              [](Spec& s) { s.outer_server = v4("198.51.100.2"); }, prefix("2001:db8:9::/56"),
-             prefix("2001:db8::/32"), prefix("2001:db8:100::/64")}) {
+             prefix("2001:db8:200::/39"), prefix("2001:db8:100::/64")}) {
         EXPECT_EQ(code_after(change), ErrorCode::invalid);
     }
     auto without_port = endpoint_config();

@@ -15,7 +15,7 @@ using packets::make_ipv4;
 using packets::make_ipv6;
 using packets::make_syn;
 
-constexpr int packets_a_test = 40'000;
+constexpr int packets_a_test = 30'000;
 
 std::string hex(const Packet& packet) {
     std::ostringstream out;
@@ -112,7 +112,7 @@ Packet random_ipv4(Dice& dice) {
     of.options = dice.one_in(6) ? dice.bytes(4 * (1 + dice.below(10))) : Packet();
     of.payload = dice.bytes(dice.pick(sizes));
     if (of.protocol == 1 && !of.payload.empty()) {
-        of.payload[0] = static_cast<std::uint8_t>(dice.below(13));
+        of.payload[0] = static_cast<std::uint8_t>(dice.one_in(3) ? 5 : dice.below(13));
     }
     return of.protocol == 6 && dice.one_in(2) ? make_syn(of, random_tcp_options(dice), dice.byte())
                                               : make_ipv4(of);

@@ -42,10 +42,11 @@ inline TunnelSpec make_spec(const std::string& inner, const std::string& outer_c
     return spec;
 }
 
-// Which plane carries at the endpoint. Another test program may choose another one, and then all
-// that is seen here must be seen with it too.
+// Which plane carries at the endpoint, and at a client. Another test program may choose another
+// one, and then all that is seen here must be seen with it too.
 using MakePlane = Result<std::unique_ptr<DataPlane>> (*)(const TunPlaneConfig&, const Clock&);
 inline MakePlane make_endpoint_plane = make_tun_plane;
+inline MakePlane make_client_plane = make_tun_plane;
 
 // A plane that is made, used and destroyed inside its namespace.
 class HostedPlane {
@@ -53,7 +54,7 @@ public:
     HostedPlane(const Namespace& host, const TunPlaneConfig& config, const Clock& clock)
         : host_(host), plane_(host.in([&] {
               const bool is_client = config.role == TunPlaneConfig::Role::client;
-              return (is_client ? make_tun_plane : make_endpoint_plane)(config, clock);
+              return (is_client ? make_client_plane : make_endpoint_plane)(config, clock);
           })) {}
     ~HostedPlane() { stop(); }
     void stop() {
@@ -103,15 +104,14 @@ protected:
     static void connect(const Namespace& left, const std::string& left_address,
                         const Namespace& right, const std::string& right_name,
                         const std::string& right_address) {
-        left.ip("link add eth0 type veth peer name " + right_name + " netns " + right.name());
-        left.ip("link set eth0 up");
-        right.ip("link set " + right_name + " up");
+        left.ip_batch({"link add eth0 type veth peer name " + right_name + " netns " + right.name(),
+                       "link set eth0 up", "addr add " + left_address + " dev eth0"});
+        right.ip_batch(
+            {"link set " + right_name + " up", "addr add " + right_address + " dev " + right_name});
         // Asking for the carrier makes the kernel notice it now; otherwise that takes a second, in
         // which it drops what is sent.
         EXPECT_EQ(left.exec("cat /sys/class/net/eth0/carrier"), "1\n");
         EXPECT_EQ(right.exec("cat /sys/class/net/" + right_name + "/carrier"), "1\n");
-        left.ip("addr add " + left_address + " dev eth0");
-        right.ip("addr add " + right_address + " dev " + right_name);
         // Even an address that is not tried for duplicates is tentative for a moment.
         for (const auto* host : {&left, &right}) {
             EXPECT_TRUE(wait_until([&] {

@@ -8,7 +8,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#include "common/dataplane/outer_socket.hpp"
+#include "tests/unit/dataplane/hand_made_client.hpp"
 #include "tests/unit/dataplane/traffic.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
@@ -17,57 +17,6 @@ namespace {
 
 using ::testing::HasSubstr;
 using ::testing::Not;
-
-// An ICMP echo request, whole.
-std::vector<std::uint8_t> echo_request(const std::string& source, const std::string& destination,
-                                       std::size_t size) {
-    std::vector<std::uint8_t> packet(size);
-    const MutableBytes bytes(packet);
-    store8(bytes, 0, 0x45);
-    store16(bytes, 2, static_cast<std::uint16_t>(size));
-    store8(bytes, 8, 64);
-    store8(bytes, 9, 1);
-    store_ipv4(bytes, 12, v4(source));
-    store_ipv4(bytes, 16, v4(destination));
-    store16(bytes, 10, internet_checksum(bytes.first(20)));
-    store8(bytes, 20, 8);
-    store16(bytes, 22, internet_checksum(bytes.subspan(20)));
-    return packet;
-}
-
-// A client made by hand: what it sends is what the test says.
-class HandMadeClient {
-public:
-    HandMadeClient(const Namespace& host, const std::string& outer)
-        : socket_(host.in([&] {
-              return OuterSocket::open(TunnelType::v4v6, {v6(outer), 0});
-          })) {}
-    void send(const std::vector<std::uint8_t>& inner, std::uint8_t traffic_class = 0) {
-        DropTable drops;
-        const OutgoingPacket packet{{v6("2001:db8:2::1"), 0}, traffic_class, inner};
-        socket_.value().send({&packet, 1}, drops);
-    }
-    // One packet; an empty one when none comes.
-    [[nodiscard]] IncomingPacket receive() {
-        std::vector<IncomingPacket> packets;
-        wait_until([&] {
-            socket_.value().receive(buffer_, packets);
-            return !packets.empty();
-        });
-        return packets.empty() ? IncomingPacket() : packets[0];
-    }
-    void prefix_with_encapsulation_limit() {
-        // RFC 2473 s4.1.1, padded: next header, length, option 4, its length, limit, PadN.
-        const std::array<std::uint8_t, 8> options{0, 0, 4, 1, 4, 1, 1, 0};
-        ASSERT_EQ(::setsockopt(socket_.value().descriptor(), IPPROTO_IPV6, IPV6_DSTOPTS,
-                               options.data(), options.size()),
-                  0);
-    }
-
-private:
-    Result<OuterSocket> socket_;
-    BatchBuffer buffer_;
-};
 
 TEST_F(TunCampus, PingGoesToTheEndpointToTheServerAndBack) {
     bring_up();

@@ -72,6 +72,128 @@ INSTANTIATE_TEST_SUITE_P(
             [](auto& m) { m.host_id = std::string("a\0b", 3); }}),
     [](const auto& row) { return std::string(row.param.name); });
 
+// --- v6 types ------------------------------------------------------------------------------------
+
+const char* const source_v4 = "203.0.113.7";
+
+struct V6Row {
+    const char* name;
+    Status status;    // success: accepted
+    TunnelType type;  // what it comes to then
+    tsp::RequestType asked;
+    std::string relay;
+    std::function<void(TunnelMessage&)> change = [](TunnelMessage&) {};
+    std::vector<TunnelType> offered = {TunnelType::v6v4, TunnelType::v6udpv4};
+};
+
+class TermsV6 : public testing::TestWithParam<V6Row> {};
+
+// The packets come from 203.0.113.7 port 40000, and so the client says, unless the row changes it.
+TEST_P(TermsV6, CreateIsAnsweredAsTheTableSays) {
+    TunnelMessage message = BrokerWorld::create_message(source_v4);
+    message.type = GetParam().asked;
+    GetParam().change(message);
+    BrokerConfig config;
+    config.tunnel_types = GetParam().offered;
+    const Asker asker{"alice", {*parse_ip_address(source_v4), 40000}, GetParam().relay};
+    const auto terms = read_create(config, asker, message);
+    ASSERT_EQ(terms ? Status::success : terms.error().status, GetParam().status);
+    if (!terms) return;
+    EXPECT_EQ(terms->context.type, GetParam().type);
+    const std::uint16_t port = GetParam().type == TunnelType::v6udpv4 ? 40000 : 0;
+    EXPECT_EQ(terms->context.outer_client, (IpEndpoint{*parse_ip_address(source_v4), port}));
+    EXPECT_EQ(terms->client_id, make_client_id(Family::v6, "alice", ""));
+}
+
+constexpr auto any = tsp::RequestType::v6anyv4;
+constexpr auto v6v4 = tsp::RequestType::v6v4;
+constexpr auto v6udpv4 = tsp::RequestType::v6udpv4;
+constexpr auto by_41 = TunnelType::v6v4;
+constexpr auto by_udp = TunnelType::v6udpv4;
+
+void translate(TunnelMessage& message) { name_address(message, "10.0.0.5"); }
+template <std::uint32_t length>
+void ask_prefix(TunnelMessage& message) {
+    message.client->router = tsp::Router{tsp::Prefix{length, ""}, {}};
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Table, TermsV6,
+    testing::Values(
+        V6Row{"V6v4", Status::success, by_41, v6v4, ""},
+        V6Row{"V6v4ThroughARelay", Status::success, by_41, v6v4, "tep1"},
+        V6Row{"V6v4Translated", Status::invalid_ipv4_address, by_41, v6v4, "", translate},
+        V6Row{"V6udpv4", Status::success, by_udp, v6udpv4, "tep1"},
+        V6Row{"V6udpv4Translated", Status::success, by_udp, v6udpv4, "tep1", translate},
+        V6Row{"Any", Status::success, by_41, any, "tep1"},
+        V6Row{"AnyTranslated", Status::success, by_udp, any, "tep1", translate},
+        V6Row{"AnyWithoutV6v4", Status::success, by_udp, any, "tep1", [](auto&) {}, {by_udp}},
+        V6Row{"AnyTranslatedWithoutUdp", Status::unsupported_tunnel_type, by_udp, any, "tep1",
+              translate, {by_41}},
+        V6Row{"V6v4NotOffered", Status::unsupported_tunnel_type, by_41, v6v4, "", [](auto&) {},
+              {TunnelType::v4v6, by_udp}},
+        V6Row{"AnyNotOffered", Status::unsupported_tunnel_type, by_41, any, "", [](auto&) {},
+              {TunnelType::v4v6}},
+        V6Row{"V4v6NotOffered", Status::unsupported_tunnel_type, by_41, tsp::RequestType::v4v6,
+              ""},
+        V6Row{"BrokerIsNoType", Status::unsupported_tunnel_type, by_41, tsp::RequestType::broker,
+              ""},
+        V6Row{"OnlyIpv6", Status::invalid_format, by_41, v6v4, "",
+              [](auto& m) {
+                  m.client->addresses = {{tsp::AddressType::ipv6, "2001:db8::1", {}}};
+              }},
+        V6Row{"BothAddresses", Status::success, by_41, v6v4, "",
+              [](auto& m) {
+                  m.client->addresses.push_back({tsp::AddressType::ipv6, "2001:db8::1", {}});
+              }},
+        V6Row{"NotAnAddress", Status::invalid_ipv4_address, by_41, v6v4, "",
+              [](auto& m) { name_address(m, "203.0.113"); }},
+        V6Row{"NotAnAddressBehindNat", Status::invalid_ipv4_address, by_udp, any, "tep1",
+              [](auto& m) { name_address(m, "10.0.0.500"); }},
+        V6Row{"Loopback", Status::invalid_ipv4_address, by_udp, v6udpv4, "tep1",
+              [](auto& m) { name_address(m, "127.0.0.1"); }},
+        V6Row{"Prefix47", Status::prefix_length_unavailable, by_41, v6v4, "", ask_prefix<47>},
+        V6Row{"Prefix48", Status::success, by_41, v6v4, "", ask_prefix<48>},
+        V6Row{"Prefix64", Status::success, by_41, v6v4, "", ask_prefix<64>},
+        V6Row{"Prefix65", Status::prefix_length_unavailable, by_41, v6v4, "", ask_prefix<65>},
+        V6Row{"Prefix0", Status::prefix_length_unavailable, by_41, v6v4, "", ask_prefix<0>},
+        V6Row{"Prefix304", Status::prefix_length_unavailable, by_41, v6v4, "",
+              ask_prefix<304>}),  // 48 in eight bits
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(TermsFamily, ClientWithoutATypeIsKnownByHowItSignals) {
+    BrokerConfig config;
+    config.tunnel_types = {TunnelType::v4v6, by_41, by_udp};
+    const Asker v4{"alice", {*parse_ip_address(source_v4), 40000}};
+    const Asker v6{"alice", {*parse_ip_address(source), 40000}};
+    TunnelMessage message;
+    message.action = tsp::Action::info;
+    EXPECT_EQ(read_client(config, v4, message)->family, Family::v6);
+    EXPECT_EQ(read_client(config, v6, message)->family, Family::v4);
+    EXPECT_EQ(read_client(config, v4, message)->id, make_client_id(Family::v6, "alice", ""));
+    config.tunnel_types = {TunnelType::v4v6};
+    EXPECT_EQ(read_client(config, v4, message)->family, Family::v4);
+    message.unknown_type = "v4v5";
+    EXPECT_EQ(read_client(config, v4, message).error().status, Status::unsupported_tunnel_type);
+}
+
+TEST(TermsFamily, AnonymousClientIsKnownByItsAddressOrItsMapping) {
+    BrokerConfig config;
+    config.tunnel_types = {by_41, by_udp};
+    const Asker relayed{"", {*parse_ip_address(source_v4), 40000}, "tep1"};
+    auto message = BrokerWorld::create_message("10.0.0.5");
+    message.type = any;
+    const auto mapping = make_client_id(Family::v6, "", "203.0.113.7:40000");
+    EXPECT_EQ(read_create(config, relayed, message)->client_id, mapping);
+    message.action = tsp::Action::delete_tunnel;
+    EXPECT_EQ(read_client(config, relayed, message)->id, mapping);
+    message.client.reset();
+    EXPECT_EQ(read_client(config, relayed, message)->id, mapping);
+    message.type = v6v4;
+    EXPECT_EQ(read_client(config, relayed, message)->id,
+              make_client_id(Family::v6, "", "203.0.113.7"));
+}
+
 TEST(TermsSource, OtherSourceIsAcceptedWhereTheOperatorAllowsIt) {
     BrokerConfig config;
     config.allow_other_source = true;
@@ -90,6 +212,13 @@ TEST(ClientIdTest, IsTheStartOfTheDigest) {
     const ClientId expected{0x00, 0x3d, 0xa3, 0x3b, 0x72, 0x16, 0x19, 0x65, 0xa3, 0x55,
                             0xec, 0x91, 0x94, 0xa6, 0x0e, 0xa2, 0x0b, 0x27, 0xda, 0x04};
     EXPECT_EQ(id, expected);
+}
+
+// printf 'dstm6\0alice\0lab-7' | sha256sum
+TEST(ClientIdTest, OfFamily6IsADuidOfAUuid) {
+    const ClientId expected{0x00, 0x04, 0xd3, 0xe7, 0xc1, 0xac, 0x58, 0x1b, 0xac, 0x72, 0xf2, 0x3e,
+                            0xfe, 0x87, 0x2c, 0xa7, 0xa4, 0x9c};
+    EXPECT_EQ(make_client_id(Family::v6, "alice", "lab-7"), expected);
 }
 
 TEST(ClientIdTest, NoTwoPairsAreOne) {

@@ -75,6 +75,7 @@ TEST(AuditRecordText, SurvivesTheWayThereAndBack) {
     AuditRecord original = record(Event::ended, "2026-11-03T14:00:01Z", "a\"\n\\b");
     original.reason = "deleted by client";
     original.outer_client.port = 4242;
+    original.prefix = Ipv6Prefix::parse("2001:db8:200::/56");
     const std::string line = encode_audit(original);
     EXPECT_EQ(line.find('\n'), std::string::npos);
     const auto read = decode_audit(line);
@@ -82,6 +83,7 @@ TEST(AuditRecordText, SurvivesTheWayThereAndBack) {
     EXPECT_EQ(read->user, original.user);
     EXPECT_EQ(read->reason, original.reason);
     EXPECT_EQ(read->outer_client, original.outer_client);
+    EXPECT_EQ(read->prefix, original.prefix);
     EXPECT_EQ(encode_audit(*read), line);
     for (std::size_t size = 0; size < line.size(); ++size) {
         EXPECT_FALSE(decode_audit(line.substr(0, size)).has_value());
@@ -183,6 +185,30 @@ TEST_F(WhoHadTest, ANewStartEndsWhatHadNoEnd) {
     add(Event::started, "2026-11-03T14:20:00Z", "bob");
     EXPECT_EQ(holder("2026-11-03T14:10:00Z"), "alice");
     EXPECT_EQ(holder("2026-11-03T14:30:00Z"), "bob");
+}
+
+TEST(WhoHadPrefix, WhoHasAPrefixHasEveryAddressInItWhileItLasts) {
+    AuditRecord delegated = record(Event::started, "2026-11-03T14:00:00Z", "alice");
+    delegated.type = TunnelType::v6udpv4;
+    delegated.inner = *Ipv6Address::parse("2001:db8:100::7");
+    delegated.prefix = Ipv6Prefix::parse("2001:db8:200::/56");
+    AuditRecord exchanged = delegated;
+    exchanged.event = Event::changed;
+    exchanged.time = at("2026-11-03T14:30:00Z");
+    exchanged.prefix = Ipv6Prefix::parse("2001:db8:300::/60");
+    const auto holder = [&](const char* address, const char* time) -> std::string {
+        WhoHad log(*Ipv6Address::parse(address));
+        log.read_line(encode_audit(delegated));
+        log.read_line(encode_audit(exchanged));
+        const Holding* holding = log.at(at(time));
+        return holding == nullptr ? "nobody" : holding->as_of(at(time)).user;
+    };
+    EXPECT_EQ(holder("2001:db8:200:ff::1", "2026-11-03T14:10:00Z"), "alice");
+    EXPECT_EQ(holder("2001:db8:200:ff::1", "2026-11-03T14:40:00Z"), "nobody");
+    EXPECT_EQ(holder("2001:db8:300:f::1", "2026-11-03T14:10:00Z"), "nobody");
+    EXPECT_EQ(holder("2001:db8:300:f::1", "2026-11-03T14:40:00Z"), "alice");
+    EXPECT_EQ(holder("2001:db8:100::7", "2026-11-03T14:40:00Z"), "alice");
+    EXPECT_EQ(holder("2001:db8:201::1", "2026-11-03T14:10:00Z"), "nobody");
 }
 
 TEST_F(WhoHadTest, OthersAndDamagedLinesArePassedOver) {

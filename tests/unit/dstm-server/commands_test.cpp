@@ -35,13 +35,15 @@ protected:
 };
 
 TEST_F(AdminCommands, StatusSaysWhetherRequestsAreServed) {
+    status_.kea.is_used = true;
     Json answer = ask(R"({"command": "status"})");
     EXPECT_EQ(answer["result"], 0);
     EXPECT_EQ(answer["arguments"]["kea"], "away");
     EXPECT_EQ(answer["arguments"]["uptime-s"], 60);
-    status_.lease_store_up = true;
+    EXPECT_EQ(answer["arguments"]["kea6"], "unused");
+    status_.kea.is_up = true;
     EXPECT_EQ(ask(R"({"command": "status"})")["arguments"]["kea"], "reading");
-    status_.ready = true;
+    status_.kea.has_listed = true;
     EXPECT_EQ(ask(R"({"command": "status"})")["arguments"]["kea"], "ready");
     EndpointView endpoint;
     endpoint.info.name = "tep1";
@@ -75,6 +77,44 @@ TEST_F(AdminCommands, BindingsComeInPagesInTheOrderOfTheirAddresses) {
     page = ask(R"({"command": "bindings", "arguments": {"from": "192.0.2.8"}})")["arguments"];
     EXPECT_EQ(page["bindings"].size(), 1u);
     EXPECT_FALSE(page.contains("next"));
+}
+
+TEST_F(AdminCommands, BindingsOfIpv6StandAfterThoseOfIpv4WithTheirPrefixes) {
+    Lease lease;
+    lease.address = *parse_ip_address("2001:db8:100::7");
+    lease.prefix = Ipv6Prefix::parse("2001:db8:200::/56");
+    lease.hostname = "alice.dstm.example";
+    lease.context.type = TunnelType::v6udpv4;
+    lease.context.outer_client = {*parse_ip_address("203.0.113.200"), 41000};
+    bindings_ = {{lease, true}, {test::lease_of(7, 1), true}};
+    Json page = ask(R"({"command": "bindings", "arguments": {"limit": 1}})")["arguments"];
+    EXPECT_EQ(page["bindings"][0]["address"], "192.0.2.7");
+    EXPECT_FALSE(page["bindings"][0].contains("prefix"));
+    page = ask(R"({"command": "bindings", "arguments": {"from": "192.0.2.7"}})")["arguments"];
+    ASSERT_EQ(page["bindings"].size(), 1u);
+    EXPECT_EQ(page["bindings"][0]["address"], "2001:db8:100::7");
+    EXPECT_EQ(page["bindings"][0]["prefix"], "2001:db8:200::/56");
+    EXPECT_EQ(page["bindings"][0]["name"], "alice.dstm.example");
+    EXPECT_EQ(page["bindings"][0]["type"], "v6udpv4");
+    EXPECT_EQ(page["bindings"][0]["outer-port"], 41000);
+    page = ask(R"({"command": "bindings", "arguments": {"from": "2001:db8:100::7"}})")["arguments"];
+    EXPECT_EQ(page["bindings"].size(), 0u);
+}
+
+TEST_F(AdminCommands, EndpointsShowBothFamilies) {
+    EndpointView view;
+    view.info.name = "tep1";
+    view.info.types = {TunnelType::v4v6, TunnelType::v6v4};
+    view.info.outer_ipv4 = Ipv4Address::parse("198.51.100.1");
+    view.info.inner_ipv6 = Ipv6Address::parse("2001:db8:100::1");
+    view.info.pools_ipv6 = {*Ipv6Prefix::parse("2001:db8:100::/64")};
+    endpoints_ = {view};
+    const Json shown = ask(R"({"command": "endpoints"})")["arguments"]["endpoints"][0];
+    EXPECT_EQ(shown["types"], (Json{"v4v6", "v6v4"}));
+    EXPECT_EQ(shown["outer-ipv4"], "198.51.100.1");
+    EXPECT_EQ(shown["outer-ipv6"], "");
+    EXPECT_EQ(shown["inner-ipv6"], "2001:db8:100::1");
+    EXPECT_EQ(shown["pools-ipv6"], (Json{"2001:db8:100::/64"}));
 }
 
 TEST_F(AdminCommands, BadQuestionsAreAnsweredToo) {

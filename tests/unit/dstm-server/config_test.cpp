@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include <algorithm>
 
 namespace dstm::server {
@@ -48,7 +50,9 @@ TEST(ServerConfig, TheExampleHasNoMistakes) {
     EXPECT_EQ(settings.tsp.session.limits.idle_timeout, 300s);
     EXPECT_EQ(settings.sasl.realm, "campus.example");
     EXPECT_FALSE(settings.sasl.plain_without_tls);
-    EXPECT_EQ(settings.kea.socket_path, "/run/kea/dstm4.sock");
+    ASSERT_TRUE(settings.kea.has_value());
+    EXPECT_EQ(settings.kea->socket_path, "/run/kea/dstm4.sock");
+    EXPECT_EQ(settings.kea->family, Family::v4);
     ASSERT_TRUE(settings.endpoint_tls.has_value());
     EXPECT_EQ(to_string(settings.endpoint_tls->listen), "[::]:3654");
     EXPECT_EQ(settings.audit_log, "/var/log/dstm/audit.jsonl");
@@ -65,6 +69,47 @@ TEST(ServerConfig, UdpIsServedBesideTcpUnlessSwitchedOffForAnAddress) {
     EXPECT_EQ(to_string(loaded.settings.udp.listen[0]), "192.0.2.1:4000");
 }
 
+TEST(ServerConfig, RedirectTlsAndTriesAreRead) {
+    const auto loaded = parse_settings(
+        replaced(minimal, R"("listen":)", R"(
+        "redirect": { "when": "always",
+                      "brokers": [ { "ipv4": "192.0.2.53" },
+                                   { "ipv6": "2001:db8::53", "dn": "b.example" } ] },
+        "tls": { "address": "::", "certificate": "a.crt", "key": "a.key", "client-ca": "ca.crt" },
+        "limits": { "tries-per-address": 1, "tries-per-prefix": 2, "tries-per-user": 3 },
+        "listen":)"),
+        "test");
+    ASSERT_EQ(loaded.mistakes, std::vector<std::string>{});
+    const auto& tsp = loaded.settings.tsp;
+    EXPECT_TRUE(tsp.session.redirect.is_always);
+    ASSERT_EQ(tsp.session.redirect.brokers.size(), 2u);
+    EXPECT_EQ(tsp.session.redirect.brokers[1].addresses,
+              (std::vector<tsp::Address>{{tsp::AddressType::ipv6, "2001:db8::53", {}},
+                                         {tsp::AddressType::dn, "b.example", {}}}));
+    ASSERT_TRUE(tsp.tls.has_value());
+    EXPECT_EQ(to_string(tsp.tls->listen), "[::]:3655");
+    EXPECT_EQ(tsp.tls->files.client_ca, "ca.crt");
+    EXPECT_EQ(tsp.tries.per_address, 1u);
+    EXPECT_EQ(loaded.settings.udp.limits.tries.per_prefix, 2u);
+    EXPECT_EQ(loaded.settings.udp.limits.tries.per_user, 3u);
+}
+
+TEST(ServerConfig, MistakesInRedirectAndTlsAreNamed) {
+    for (const auto& [text, what] : std::map<std::string, std::string>{
+             {R"("redirect": { "brokers": [] },)", "brokers"},
+             {R"("redirect": { "brokers": [ {} ] },)", "dn"},
+             {R"("redirect": { "brokers": [ { "ipv4": "2001:db8::1" } ] },)", "ipv4"},
+             {R"("redirect": { "brokers": [ { "dn": "a b" } ] },)", "dn"},
+             {R"("redirect": { "when": "never", "brokers": [ { "dn": "a" } ] },)", "when"},
+             {R"("tls": { "address": "::" },)", "certificate"},
+             {R"("mechanisms": ["GSSAPI"],)", "hostname"}}) {
+        const auto loaded =
+            parse_settings(replaced(minimal, R"("listen":)", text + R"("listen":)"), "test");
+        ASSERT_FALSE(loaded.mistakes.empty()) << text;
+        EXPECT_NE(loaded.mistakes[0].find(what), std::string::npos) << loaded.mistakes[0];
+    }
+}
+
 TEST(ServerConfig, WhatIsLeftOutTakesTheDefaultsOfTheExample) {
     const auto loaded = parse_settings(minimal, "f");
     EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
@@ -72,6 +117,61 @@ TEST(ServerConfig, WhatIsLeftOutTakesTheDefaultsOfTheExample) {
     EXPECT_EQ(loaded.settings.broker.lifetime_s, 3600u);
     EXPECT_EQ(loaded.settings.tsp.session.tunnel_types,
               (std::vector<tsp::RequestType>{tsp::RequestType::v4v6}));
+}
+
+TEST(ServerConfig, EveryTypeCanBeOfferedWithTheKeaThatLeasesForIt) {
+    const std::string kea6 =
+        R"("kea": { "socket": "/run/kea/dstm4.sock" },
+           "kea6": { "socket": "/run/kea/dstm6.sock", "subnet-id": 6, "timeout": 7 })";
+    const std::string types = R"("tunnel-types": ["v4v6", "v6v4", "v6udpv4"], "idle-tunnels":
+                                 "remove", "prefix-length": 56, "listen")";
+    const auto loaded = parse_settings(
+        replaced(replaced(minimal, "\"listen\"", types),
+                 R"("kea": { "socket": "/run/kea/dstm4.sock" })", kea6),
+        "f");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    const Settings& settings = loaded.settings;
+    EXPECT_EQ(settings.broker.tunnel_types,
+              (std::vector<TunnelType>{TunnelType::v4v6, TunnelType::v6v4, TunnelType::v6udpv4}));
+    EXPECT_EQ(settings.tsp.session.tunnel_types,
+              (std::vector<tsp::RequestType>{tsp::RequestType::v4v6, tsp::RequestType::v6v4,
+                                             tsp::RequestType::v6udpv4}));
+    ASSERT_TRUE(settings.kea6.has_value());
+    EXPECT_EQ(settings.kea6->socket_path, "/run/kea/dstm6.sock");
+    EXPECT_EQ(settings.kea6->family, Family::v6);
+    EXPECT_EQ(settings.kea6->call_timeout, 7s);
+    EXPECT_EQ(settings.broker.subnet_id, 0u);
+    EXPECT_EQ(settings.broker.subnet_id_v6, 6u);
+    EXPECT_EQ(settings.broker.prefix_length, 56);
+    EXPECT_EQ(settings.broker.idle_tunnels, IdleTunnels::remove);
+}
+
+TEST(ServerConfig, NamesAndReverseZonesAreOffUnlessConfigured) {
+    const Settings none = parse_settings(minimal, "f").settings;
+    EXPECT_EQ(none.broker.dns_suffix, "");
+    EXPECT_FALSE(none.reverse_delegation.has_value());
+    EXPECT_FALSE(none.broker.delegates_reverse_zones);
+    const auto loaded = parse_settings(replaced(minimal, "\"kea\"", R"("dns": {
+        "suffix": "dstm.example.", "reverse": { "address": "2001:db8::53", "key-file": "/k",
+        "zones": ["8.b.d.0.1.0.0.2.ip6.arpa"], "ttl": 60 } }, "kea")"), "f");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    EXPECT_EQ(loaded.settings.broker.dns_suffix, "dstm.example");
+    EXPECT_TRUE(loaded.settings.broker.delegates_reverse_zones);
+    ASSERT_TRUE(loaded.settings.reverse_delegation.has_value());
+    EXPECT_EQ(to_string(loaded.settings.reverse_delegation->server), "[2001:db8::53]:53");
+    EXPECT_EQ(loaded.settings.reverse_delegation->ttl_s, 60u);
+    EXPECT_EQ(loaded.settings.reverse_delegation->zones.size(), 1u);
+}
+
+TEST(ServerConfig, OnlyTheKeaThatATypeNeedsMustBeThere) {
+    const auto loaded = parse_settings(
+        replaced(replaced(minimal, "\"listen\"", "\"tunnel-types\": [\"v6v4\"], \"listen\""),
+                 "\"kea\"", "\"kea6\""),
+        "f");
+    EXPECT_EQ(loaded.mistakes, std::vector<std::string>{});
+    EXPECT_FALSE(loaded.settings.kea.has_value());
+    EXPECT_TRUE(loaded.settings.kea6.has_value());
+    EXPECT_FALSE(parse_settings(minimal, "f").settings.kea6.has_value());
 }
 
 TEST(ServerConfig, EachMistakeIsNamedWithItsLineAndPath) {
@@ -88,8 +188,12 @@ TEST(ServerConfig, EachMistakeIsNamedWithItsLineAndPath) {
         {"\"::\"", "\"2001:db8::g\"", "f:3: dstm-server.tsp.listen[0].address"},
         {"\"::\"", "\"::\", \"port\": 70000", "f:3: dstm-server.tsp.listen[0].port"},
         {"[ { \"address\": \"::\" } ]", "[]", "f:3: dstm-server.tsp.listen"},
-        {"\"listen\"", "\"tunnel-types\": [\"v6v4\"], \"listen\"",
+        {"\"listen\"", "\"tunnel-types\": [\"v6v4\"], \"listen\"", "f:1: dstm-server.kea6"},
+        {"\"listen\"", "\"tunnel-types\": [\"v6anyv4\"], \"listen\"",
          "f:3: dstm-server.tsp.tunnel-types"},
+        {"\"listen\"", "\"prefix-length\": 65, \"listen\"", "f:3: dstm-server.tsp.prefix-length"},
+        {"\"listen\"", "\"idle-tunnels\": \"drop\", \"listen\"",
+         "f:3: dstm-server.tsp.idle-tunnels"},
         {"\"listen\"", "\"tunnel-types\": [\"v9\"], \"listen\"",
          "f:3: dstm-server.tsp.tunnel-types"},
         {"\"listen\"", "\"mechanisms\": [], \"listen\"", "f:3: dstm-server.tsp.mechanisms"},
@@ -100,6 +204,12 @@ TEST(ServerConfig, EachMistakeIsNamedWithItsLineAndPath) {
         {"\"listen\"", "\"lifetime\": 10, \"listen\"", "f:3: dstm-server.tsp.lifetime"},
         {"\"listen\"", "\"limits\": {\"sessions\": 0}, \"listen\"",
          "f:3: dstm-server.tsp.limits.sessions"},
+        {"\"kea\"", "\"dns\": {\"suffix\": \"-x.example\"}, \"kea\"",
+         "f:5: dstm-server.dns.suffix"},
+        {"\"kea\"", "\"dns\": {\"reverse\": {\"address\": \"::1\"}}, \"kea\"",
+         "f:5: dstm-server.dns.reverse.key-file"},
+        {"\"kea\"", "\"dns\": {\"reverse\": {\"zones\": [\"example.org\"]}}, \"kea\"",
+         "f:5: dstm-server.dns.reverse.zones"},
         {"\"realm\": \"campus.example\"", "", "f:4: dstm-server.sasl.realm"},
         {"\"/run/kea/dstm4.sock\"", "7", "f:5: dstm-server.kea.socket"},
         {"\"unix-socket\": \"/run/dstm/endpoints.sock\"", "", "f:6: dstm-server.endpoints"},

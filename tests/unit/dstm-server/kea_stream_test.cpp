@@ -19,7 +19,7 @@ using dstm::test::run_until;
 class Listener final : public LeaseListener {
 public:
     void on_lease_ended(const Lease& lease, LeaseEnd) override {
-        ended.push_back(lease.address.to_string());
+        ended.push_back(to_string(lease.address));
     }
     void on_lease_store_ready() override { ++ready; }
     void on_lease_store_lost() override { ++lost; }
@@ -37,7 +37,7 @@ protected:
     }
     void open(Duration call_timeout = 5s) {
         store_ = std::make_unique<KeaStream>(
-            KeaStreamConfig{path_, call_timeout, 1ms, 20ms}, events_, clock_);
+            KeaStreamConfig{path_, Family::v4, call_timeout, 1ms, 20ms}, events_, clock_);
         store_->set_listener(&listener_);
         store_->start();
     }
@@ -53,7 +53,7 @@ protected:
     std::uint64_t last_id() { return hook_.requests.back()["id"]; }
     Done<Lease> note() {
         return [this](const Result<Lease>& lease) {
-            heard_.push_back(lease ? lease->address.to_string() : to_string(lease.error().code));
+            heard_.push_back(lease ? to_string(lease->address) : to_string(lease.error().code));
         };
     }
     bool wait_for_heard(std::size_t count) {
@@ -151,6 +151,35 @@ TEST_F(KeaStreamTest, AHookThatSaysNothingOrNonsenseIsLeftAndTriedAgain) {
     EXPECT_EQ(listener_.ready, 0);
     hook_.greeting = hello_line();
     ASSERT_TRUE(run_until(events_, [&] { return listener_.ready == 1; }));
+}
+
+TEST_F(KeaStreamTest, OfFamily6SpeaksToTheHookOfKeaDhcp6Only) {
+    hook_.greeting = hello_line();
+    hook_.start();
+    store_ = std::make_unique<KeaStream>(KeaStreamConfig{path_, Family::v6, 5s, 1ms, 20ms},
+                                         events_, clock_);
+    store_->set_listener(&listener_);
+    store_->start();
+    ASSERT_TRUE(run_until(events_, [&] { return hook_.connections >= 2; }));
+    EXPECT_EQ(listener_.ready, 0);
+    hook_.greeting = hello_line(10, 1, 6);
+    ASSERT_TRUE(run_until(events_, [&] { return listener_.ready == 1; }));
+
+    LeaseRequest request = request_of(1);
+    request.context.type = TunnelType::v6v4;
+    request.prefix_length = 56;
+    store_->allocate(request, note());
+    ASSERT_TRUE(wait_for_requests(1));
+    EXPECT_EQ(hook_.requests.back()["command"], "dstm6-lease-allocate");
+    EXPECT_EQ(hook_.requests.back()["arguments"]["prefix-length"], 56);
+    hook_.say(failure_line(last_id(), 1, "prefix-unavailable"));
+    ASSERT_TRUE(wait_for_heard(1));
+    EXPECT_EQ(heard_, Words{to_string(ErrorCode::not_found)});
+    store_->list([&](const Result<std::vector<Lease>>& leases) {
+        heard_.push_back(leases ? "listed" : to_string(leases.error().code));
+    });
+    ASSERT_TRUE(wait_for_requests(2));
+    EXPECT_EQ(hook_.requests.back()["command"], "dstm6-lease-list");
 }
 
 TEST_F(KeaStreamTest, LossIsLoggedOnceForEachChange) {

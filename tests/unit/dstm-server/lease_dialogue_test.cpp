@@ -26,7 +26,7 @@ protected:
 
     void allocate(std::uint8_t client, Generation generation = 100) {
         dialogue_.allocate(request_of(client, generation), [this](const Result<Lease>& lease) {
-            heard_.push_back(lease ? "leased " + lease->address.to_string()
+            heard_.push_back(lease ? "leased " + to_string(lease->address)
                                    : to_string(lease.error().code));
         }, now_);
     }
@@ -41,7 +41,7 @@ protected:
             if (auto* completion = std::get_if<Dialogue::Completion>(&outcome)) {
                 (*completion)();
             } else if (auto* gone = std::get_if<Dialogue::LeaseGone>(&outcome)) {
-                heard_.push_back("gone " + gone->lease.address.to_string());
+                heard_.push_back("gone " + to_string(gone->lease.address));
             } else {
                 heard_.push_back(std::holds_alternative<Dialogue::Ready>(outcome) ? "ready"
                                                                                   : "lost");

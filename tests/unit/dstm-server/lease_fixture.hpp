@@ -22,7 +22,7 @@ inline LeaseRequest request_of(std::uint8_t client, Generation generation = 100)
     return request;
 }
 
-inline Ipv4Address address_of(std::uint8_t last) {
+inline IpAddress address_of(std::uint8_t last) {
     return Ipv4Address(0xc0000200u + last);
 }
 

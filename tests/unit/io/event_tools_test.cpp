@@ -197,5 +197,23 @@ TEST(IoSdNotify, SendsOneDatagramToTheNamedSocketAndNothingWithoutOne) {
     ::unsetenv("NOTIFY_SOCKET");
 }
 
+TEST(IoSdNotify, WatchdogIntervalIsThisProcesssOwnAndANumber) {
+    ::unsetenv("WATCHDOG_PID");
+    ::unsetenv("WATCHDOG_USEC");
+    EXPECT_FALSE(watchdog_interval());
+    ::setenv("WATCHDOG_USEC", "30000000", 1);
+    EXPECT_EQ(watchdog_interval(), std::chrono::seconds(30));
+    ::setenv("WATCHDOG_PID", "1", 1);
+    EXPECT_FALSE(watchdog_interval());
+    ::setenv("WATCHDOG_PID", std::to_string(::getpid()).c_str(), 1);
+    EXPECT_EQ(watchdog_interval(), std::chrono::seconds(30));
+    for (const char* wrong : {"", "0", "-5", "30s"}) {
+        ::setenv("WATCHDOG_USEC", wrong, 1);
+        EXPECT_FALSE(watchdog_interval()) << wrong;
+    }
+    ::unsetenv("WATCHDOG_PID");
+    ::unsetenv("WATCHDOG_USEC");
+}
+
 }  // namespace
 }  // namespace dstm::io

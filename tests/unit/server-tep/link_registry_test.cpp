@@ -336,7 +336,8 @@ TEST_F(LinkRegistryTest, OperatorSeesStatusTunnelsAndCounters) {
     install(live_tunnel("192.0.2.7"));
     install(live_tunnel("192.0.2.8"));
     wait_for(2);
-    const tep::AdminView view{endpoint->config, endpoint->table, plane, endpoint->control};
+    const tep::AdminView view{endpoint->config, endpoint->table, plane, endpoint->control,
+                              endpoint->relay};
     const auto ask = [&](const std::string& line) {
         const auto answer = tep::answer_admin(view, line);
         EXPECT_EQ(answer.find('\n'), std::string::npos);

@@ -89,7 +89,7 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         {R"("2001:db8:100::1")", R"("ff02::1")", "inner-ipv6"},
         {R"([ "2001:db8:100::/40" ])", "[]", "pools-ipv6"},
         {R"("2001:db8:100::/40")", R"("2001:db8:100::1/40")", "pools-ipv6"},
-        {R"("2001:db8:100::/40")", R"("2001::/15")", "larger than a /16"},
+        {R"("2001:db8:100::/40")", R"("2000::/15")", "larger than a /16"},
         {R"("2001:db8:100::/40")", R"("2001:db8:100::/40", "2001:db8::/32")", "overlaps"},
         {R"("udp-port": 3653)", R"("udp-port": 65536)", "udp-port"},
         {R"("dstm0")", R"("a-name-that-is-too-long")", "device"},

@@ -126,6 +126,77 @@ TEST_F(TunnelTableTest, WhatIsNotForThisEndpointIsRefusedBeforeThePlaneHearsOfIt
     EXPECT_EQ(table.size(), 0u);
 }
 
+// The same endpoint with IPv6 inside besides.
+class Ipv6TunnelTableTest : public testing::Test {
+protected:
+    static TunnelPolicy policy_with_ipv6() {
+        auto out = policy();
+        out.types = {TunnelType::v4v6, TunnelType::v6v4, TunnelType::v6udpv4};
+        out.outer_ipv4 = Ipv4Address::parse("198.51.100.1");
+        out.inner_ipv6 = Ipv6Address::parse("2001:db8:100::1");
+        out.pools_ipv6 = {*Ipv6Prefix::parse("2001:db8:100::/48"),
+                          *Ipv6Prefix::parse("2001:db8:200::/52")};
+        return out;
+    }
+    static TunnelSpec spec(std::uint16_t port = 0) {
+        auto out = tunnel("2001:db8:100::7", 1, "192.0.2.99");
+        out.type = port == 0 ? TunnelType::v6v4 : TunnelType::v6udpv4;
+        out.outer_client.port = port;
+        out.outer_server = address("198.51.100.1");
+        return out;
+    }
+
+    test::MemoryPlane plane;
+    TunnelTable table{policy_with_ipv6(), plane, noon};
+};
+
+TEST_F(Ipv6TunnelTableTest, EncapsulationChangesInOneStep) {
+    EXPECT_EQ(table.install(spec(), noon), Installed::added);
+    auto in_udp = spec(40000);
+    in_udp.generation = 2;
+    EXPECT_EQ(table.install(in_udp, noon), Installed::replaced);
+    EXPECT_EQ(plane.tunnels.at(spec().inner).spec, in_udp);
+    EXPECT_EQ(plane.removes, 0);
+}
+
+TEST_F(Ipv6TunnelTableTest, WhatIsNotForThisEndpointIsRefusedBeforeThePlaneHearsOfIt) {
+    const auto with = [](auto change) {
+        auto out = spec(40000);
+        change(out);
+        return out;
+    };
+    const auto prefix = [&](const char* text) {
+        return with([&](auto& s) { s.inner_prefix = Ipv6Prefix::parse(text); });
+    };
+    const auto refused = ErrorCode::refused;
+    const auto invalid = ErrorCode::invalid;
+    const std::vector<std::tuple<std::string, TunnelSpec, ErrorCode>> cases{
+        {"no port", with([](auto& s) { s.outer_client.port = 0; }), invalid},
+        {"port", with([](auto& s) { s.type = TunnelType::v6v4; }), invalid},
+        {"IPv4 inner", with([](auto& s) { s.inner = address("192.0.2.7"); }), invalid},
+        {"IPv6 outer", with([](auto& s) { s.outer_client.address = address("2001:db8::1"); }),
+         invalid},
+        {"no pool", with([](auto& s) { s.inner = address("2001:db8:9::7"); }), refused},
+        {"own inner", with([](auto& s) { s.inner = address("2001:db8:100::1"); }), refused},
+        {"own outer", with([](auto& s) { s.outer_client.address = address("198.51.100.1"); }),
+         refused},
+        {"loopback", with([](auto& s) { s.outer_client.address = address("127.0.0.1"); }), refused},
+        {"server", with([](auto& s) { s.outer_server = address("198.51.100.2"); }), refused},
+        {"prefix of no pool", prefix("2001:db8:9::/56"), refused},
+        {"prefix wider than its pool", prefix("2001:db8:200::/48"), refused},
+        {"prefix with the own inner", prefix("2001:db8:100::/64"), refused},
+        {"prefix too wide", prefix("2001:db8::/40"), invalid},
+        {"prefix too narrow", prefix("2001:db8:200::/65"), invalid},
+    };
+    for (const auto& [name, wrong, code] : cases) {
+        const auto outcome = table.install(wrong, noon);
+        ASSERT_FALSE(outcome) << name;
+        EXPECT_EQ(outcome.error().code, code) << name << ": " << outcome.error().context;
+    }
+    EXPECT_EQ(plane.adds, 0);
+    EXPECT_EQ(table.install(prefix("2001:db8:200:800::/56"), noon), Installed::added);
+}
+
 TEST_F(TunnelTableTest, PlaneThatFailsLeavesTheTableAsItWas) {
     plane.fail_next = Error{ErrorCode::exhausted, "no memory"};
     EXPECT_EQ(table.install(tunnel("192.0.2.7"), noon).error().code, ErrorCode::exhausted);

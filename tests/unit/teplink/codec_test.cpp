@@ -165,7 +165,7 @@ TEST(TeplinkCodec, SpecHasTheMembersOfTheContract) {
 
 TEST(TeplinkCodec, MissingMemberIsRefusedAsInvalidParameters) {
     const std::set<std::string> optional{"outer-ipv6", "outer-ipv4", "from", "limit",
-                                         "inner-prefix"};
+                                         "inner-prefix", "inner-ipv6", "pools-ipv6"};
     for (const auto& request : sample_requests()) {
         const auto whole = Json::parse(encode_request(3, request));
         for (const auto& member : members_of(whole, "/params")) {

@@ -148,7 +148,7 @@ TEST_F(ClientSessionTest, RedirectWithoutItsListIsStillARefusal) {
 TEST_F(ClientSessionTest, CommandsAreFramedAndAnswered) {
     to_ready();
     auto create = message_of(Action::create, RequestType::v4v6);
-    create.client = Party{{{AddressType::ipv6, "2001:db8::1", {}}}, {}, {}};
+    create.client = Party{{{AddressType::ipv6, "2001:db8::1", {}}}, {}, {}, {}};
     EXPECT_EQ(feed(client::CommandChosen{create}),
               Lines{script::send_framed("<tunnel action=\"create\" type=\"v4v6\">\r\n  <client>\r\n"
                                         "    <address type=\"ipv6\">2001:db8::1</address>\r\n"

@@ -146,9 +146,9 @@ TunnelAnswered tunnel_granted() {
     message.type = RequestType::v4v6;
     message.lifetime_min = 1440;
     message.server = Party{
-        {{AddressType::ipv4, "192.0.2.2", 30}, {AddressType::ipv6, "2001:db8::2", {}}}, {}, {}};
+        {{AddressType::ipv4, "192.0.2.2", 30}, {AddressType::ipv6, "2001:db8::2", {}}}, {}, {}, {}};
     message.client = Party{
-        {{AddressType::ipv4, "192.0.2.1", 30}, {AddressType::ipv6, "2001:db8::1", {}}}, {}, {}};
+        {{AddressType::ipv4, "192.0.2.1", 30}, {AddressType::ipv6, "2001:db8::1", {}}}, {}, {}, {}};
     return {Status::success, message, {}, {}};
 }
 

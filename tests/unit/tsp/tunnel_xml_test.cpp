@@ -108,6 +108,17 @@ TEST(TunnelXml, ReadsARouterRequest) {
                            address(AddressType::ipv6, "2001:db8::1")}));
 }
 
+// Where deployed clients put it (D12): it does not ask for a prefix.
+TEST(TunnelXml, ReadsNameServersOutsideTheRouterToo) {
+    const auto message = parsed(R"(<tunnel action="create" type="v6v4"><client>
+        <address type="ipv4">192.0.2.9</address>
+        <dns_server><address type="dn">ns1.example</address></dns_server></client></tunnel>)");
+    EXPECT_FALSE(message.client->router);
+    EXPECT_EQ(message.client->dns_servers,
+              (std::vector{address(AddressType::dn, "ns1.example")}));
+    EXPECT_EQ(message.client->addresses.size(), 1U);
+}
+
 // Figure 18; the last literal is invalid and kept as text (D7).
 TEST(TunnelXml, ReadsTheReplyOfFigure18) {
     const auto message = parsed(R"(<tunnel action="info" type="v4v6" lifetime="1440">
@@ -142,7 +153,7 @@ TEST(TunnelXml, ReadsABrokerList) {
 
 TEST(TunnelXml, UnknownElementsAttributesAndAddressTypesAreIgnored) {
     EXPECT_EQ(parsed(R"(<tunnel action="create" type="v4v6" mtu="1280"><as number="1"/><client>
-        <dns_server><address type="dn">x.example</address></dns_server>
+        <proxy><address type="dn">x.example</address></proxy>
         <address type="ipv6" scope="global"><note>no</note>2001:db8:1::5</address>
         <address type="e164">123</address>
         <keepalive interval="30"><address type="ipv4">127.0.0.1</address></keepalive>

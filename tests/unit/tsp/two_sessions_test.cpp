@@ -95,7 +95,7 @@ private:
             TunnelMessage message;
             message.action = commands_.front();
             message.type = RequestType::v4v6;
-            message.client = Party{{{AddressType::ipv6, "2001:db8::1", {}}}, {}, {}};
+            message.client = Party{{{AddressType::ipv6, "2001:db8::1", {}}}, {}, {}, {}};
             commands_.pop_front();
             act(client_.handle(client::CommandChosen{message}, at(0)));
         }

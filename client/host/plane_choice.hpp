@@ -1,0 +1,22 @@
+// Which data plane carries the client's tunnel: the kernel's own devices where it has them, else
+// the TUN device. Knows no engine and no session.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/tun_plane_config.hpp"
+#include "common/tsp/message.hpp"
+
+namespace dstm::client {
+
+enum class PlaneWish { automatic, kernel, tun };
+
+// One line in the log says which it is, and why. `tun` is for that plane and names the device for
+// both. unavailable: the wish cannot be had on this host.
+[[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_plane(
+    PlaneWish wish, tsp::RequestType type, const dataplane::TunPlaneConfig& tun,
+    const Clock& clock);
+
+}  // namespace dstm::client

@@ -1,0 +1,187 @@
+// The kernel data plane of a client: one device, changed in place when the host moves.
+#include <mutex>
+#include <optional>
+
+#include "common/base/assert.hpp"
+#include "common/dataplane/kernel_alias.hpp"
+#include "common/dataplane/kernel_host.hpp"
+#include "common/log/log.hpp"
+
+namespace dstm::dataplane {
+namespace {
+
+class KernelClient final : public DataPlane {
+public:
+    KernelClient(std::string device, const Clock& clock, KernelHost host, Descriptor held)
+        : device_(std::move(device)),
+          clock_(clock),
+          held_(std::move(held)),
+          host_(std::move(host)),
+          housekeeper_([this] { expire(); }) {}
+    ~KernelClient() override {
+        const std::lock_guard lock(mutex_);
+        forget();
+    }
+
+    [[nodiscard]] std::string_view name() const override { return "kernel"; }
+    [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
+    [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
+    [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] DropCounters drops() const override;
+
+private:
+    struct Tunnel {
+        TunnelSpec spec;
+        int device = 0;
+        bool is_closed = false;
+        std::uint64_t packets_seen = 0;
+        WallTime last_seen;
+    };
+
+    [[nodiscard]] Result<void> check_add(const TunnelSpec& spec);
+    [[nodiscard]] Result<void> make_device(const TunnelSpec& spec);
+    [[nodiscard]] Result<void> change_device(const TunnelSpec& spec);
+    [[nodiscard]] TunnelLink link_of(const TunnelSpec& spec) const;
+    [[nodiscard]] Result<void> close_device(bool close);
+    void expire();
+    void forget();
+
+    const std::string device_;
+    const Clock& clock_;
+    const Descriptor held_;
+    mutable std::mutex mutex_;
+    mutable KernelHost host_;
+    mutable std::optional<Tunnel> tunnel_;
+    Housekeeper housekeeper_;
+};
+
+Result<void> KernelClient::check_add(const TunnelSpec& spec) {
+    if (auto checked = check_tunnel(spec); !checked) return checked;
+    if (tunnel_ && tunnel_->spec.inner != spec.inner) {
+        return fail(ErrorCode::exhausted, "a client has one tunnel");
+    }
+    if (tunnel_ && tunnel_->spec.generation > spec.generation) {
+        return fail(ErrorCode::conflict, "a newer tunnel is installed");
+    }
+    const auto holder = host_.netlink.interface_of_address(spec.outer_client.address);
+    if (!holder && holder.error().code == ErrorCode::not_found) {
+        return fail(ErrorCode::unavailable, holder.error().context);
+    }
+    return holder ? Result<void>{} : tl::unexpected(holder.error());
+}
+
+Result<void> KernelClient::add(const TunnelSpec& spec) {
+    const std::lock_guard lock(mutex_);
+    if (auto checked = check_add(spec); !checked) return checked;
+    if (tunnel_ && tunnel_->spec.type != spec.type) forget();
+    if (auto done = tunnel_ ? change_device(spec) : make_device(spec); !done) return done;
+    tunnel_->spec = spec;
+    return tunnel_->is_closed ? close_device(false) : Result<void>{};
+}
+
+TunnelLink KernelClient::link_of(const TunnelSpec& spec) const {
+    TunnelLink link;
+    link.type = spec.type;
+    link.name = device_;
+    link.local = spec.outer_client.address;
+    link.remote = spec.outer_server;
+    link.alias = write_alias({{Slot{0}, spec}});
+    return link;
+}
+
+Result<void> KernelClient::make_device(const TunnelSpec& spec) {
+    const auto device = host_.links.add(link_of(spec));
+    if (!device) return tl::unexpected(device.error());
+    tunnel_ = Tunnel{spec, *device, false, 0, {}};
+    if (spec.type == TunnelType::v4v6) silence_ipv6(device_);
+    auto done = host_.netlink.add_address(*device, spec.inner, host_prefix_length(spec.inner));
+    if (done) done = host_.netlink.set_interface_up(*device, true);
+    if (!done) forget();
+    return done;
+}
+
+Result<void> KernelClient::change_device(const TunnelSpec& spec) {
+    auto link = link_of(spec);
+    link.index = tunnel_->device;
+    const auto before = link_of(tunnel_->spec);
+    if (link.local != before.local || link.remote != before.remote) {
+        if (auto changed = host_.links.change(link); !changed) return changed;
+    }
+    return host_.links.set_alias(link.index, link.alias);
+}
+
+Result<void> KernelClient::remove(const IpAddress& inner, Generation up_to) {
+    const std::lock_guard lock(mutex_);
+    if (!tunnel_ || tunnel_->spec.inner != inner) {
+        return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
+    }
+    if (tunnel_->spec.generation > up_to) {
+        return fail(ErrorCode::conflict, "a newer tunnel is installed");
+    }
+    forget();
+    return {};
+}
+
+std::vector<InstalledTunnel> KernelClient::list() const {
+    const std::lock_guard lock(mutex_);
+    if (!tunnel_) return {};
+    TunnelCounters counters;
+    if (const auto link = host_.links.read(tunnel_->device)) counters = counters_of(*link);
+    if (counters.packets_up != tunnel_->packets_seen) {
+        tunnel_->packets_seen = counters.packets_up;
+        tunnel_->last_seen = clock_.wall();
+    }
+    counters.last_seen_up = tunnel_->last_seen;
+    return {{tunnel_->spec, counters}};
+}
+
+DropCounters KernelClient::drops() const {
+    const std::lock_guard lock(mutex_);
+    DropCounters out{{"ecn_congested", 0}, {"send_failed", 0}};
+    if (!tunnel_) return out;
+    if (const auto link = host_.links.read(tunnel_->device)) {
+        out["ecn_congested"] = link->congested;
+        out["send_failed"] = link->send_errors;
+    }
+    return out;
+}
+
+Result<void> KernelClient::close_device(bool close) {
+    auto& filter = host_.filter;
+    const auto device = tunnel_->device;
+    auto done = close ? filter.close_ingress(device) : filter.open_ingress(device);
+    if (done) done = close ? filter.close_egress(device) : filter.open_egress(device);
+    if (done) tunnel_->is_closed = close;
+    return done;
+}
+
+void KernelClient::expire() {
+    const std::lock_guard lock(mutex_);
+    if (!tunnel_ || tunnel_->is_closed || clock_.wall() < tunnel_->spec.expires_at) return;
+    // Addresses and routes are the owner's to take away.
+    if (const auto closed = close_device(true); !closed) {
+        log_warning("KERNEL_EXPIRY_FAILED", "{}", to_string(closed.error()));
+        tunnel_->is_closed = true;  // said once
+    }
+}
+
+void KernelClient::forget() {
+    if (!tunnel_) return;
+    if (const auto removed = host_.links.remove(tunnel_->device); !removed) {
+        log_warning("KERNEL_CLEANUP_FAILED", "{}", to_string(removed.error()));
+    }
+    tunnel_.reset();
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DataPlane>> make_kernel_client(const std::string& device,
+                                                      const Clock& clock) {
+    auto held = hold_device(device);
+    if (!held) return tl::unexpected(held.error());
+    auto host = KernelHost::open();
+    if (!host) return tl::unexpected(host.error());
+    return std::make_unique<KernelClient>(device, clock, std::move(*host), std::move(*held));
+}
+
+}  // namespace dstm::dataplane

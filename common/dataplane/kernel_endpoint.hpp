@@ -1,0 +1,109 @@
+// The kernel data plane of an endpoint. Internal to kernel_plane.
+//
+//   dstm0      remote any   what comes from no client, or is for none, ends here
+//   dstm0-1    remote A     only from A's inner addresses; routes to these lead here
+//   dstm0-2    remote B     ...
+//   dstm0-sit               as dstm0, for IPv6 in IPv4
+#pragma once
+
+#include <map>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/dataplane/kernel_alias.hpp"
+#include "common/dataplane/kernel_host.hpp"
+
+namespace dstm::dataplane {
+
+// One encapsulation and the endpoint's part in it.
+struct Carried {
+    TunnelType type = TunnelType::v4v6;
+    std::string device;
+    IpAddress outer;
+    std::optional<IpAddress> inner;
+    std::vector<IpPrefix> pools;
+};
+
+class KernelEndpoint final : public DataPlane {
+public:
+    KernelEndpoint(const KernelPlaneConfig& config, const Clock& clock, KernelHost host,
+                   Descriptor held);
+
+    [[nodiscard]] Result<void> start();
+    // Removes every device and route of this configuration; the devices' names.
+    [[nodiscard]] Result<std::vector<std::string>> take_down();
+
+    [[nodiscard]] std::string_view name() const override { return "kernel"; }
+    [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
+    [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
+    [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] DropCounters drops() const override;
+
+private:
+    struct Device {
+        int index = 0;
+        std::string name;
+        TunnelType type = TunnelType::v4v6;
+        std::map<Slot, TunnelSpec> tunnels;  // as its alias says
+    };
+    struct Tunnel {
+        IpAddress far_end;  // of its device
+        Slot slot = 0;
+        bool is_open = false;   // carries; not any more when its lease is over
+        TunnelCounters before;  // to be added to what the device counts; may wrap
+        std::uint64_t packets_seen = 0;
+        WallTime last_seen;
+    };
+    using Devices = std::map<IpAddress, Device>;  // by far end
+
+    [[nodiscard]] Result<void> adopt(const std::vector<TunnelLink>& links);
+    [[nodiscard]] bool adopt_device(const TunnelLink& link);
+    void adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot);
+    [[nodiscard]] Result<void> start_own(const Carried& carried,
+                                         const std::vector<TunnelLink>& links);
+    [[nodiscard]] Result<int> own_device(const Carried& carried,
+                                         const std::vector<TunnelLink>& links);
+    [[nodiscard]] Result<void> route_pool(const Carried& carried, const IpPrefix& pool, int device);
+    [[nodiscard]] std::string alias_of_own(const Carried& carried) const;
+    [[nodiscard]] bool is_tunnel_device(const std::string& name) const;
+
+    [[nodiscard]] const Carried* carried_as(TunnelType type) const;
+    [[nodiscard]] Result<void> check_add(const TunnelSpec& spec) const;
+    [[nodiscard]] bool stays(const TunnelSpec& spec) const;
+    [[nodiscard]] Result<void> renew(Tunnel& tunnel, const TunnelSpec& spec);
+    [[nodiscard]] Result<void> move_in(const TunnelSpec& spec);
+    [[nodiscard]] Result<Devices::iterator> find_or_make_device(const TunnelSpec& spec);
+    [[nodiscard]] Result<void> prepare_device(const Device& device, const Carried& carried);
+    // Lets the tunnel's addresses in and leads theirs there.
+    [[nodiscard]] Result<void> open_tunnel(const Device& device, Slot slot);
+    void close_tunnel(const Device& device, Slot slot);
+    // Takes the tunnel off its device, and the device away with its last one.
+    void leave(const Tunnel& tunnel);
+    void remove_device(Devices::iterator at);
+    void expire();
+    void close_if_over(Tunnel& tunnel);
+
+    [[nodiscard]] std::vector<IngressRule> rules_of(const TunnelSpec& spec, Slot slot) const;
+    [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, int device) const;
+    [[nodiscard]] TunnelCounters counted_by(const Device& device) const;
+
+    const KernelPlaneConfig config_;
+    const std::vector<Carried> carried_;
+    const Clock& clock_;
+    const Descriptor held_;
+
+    mutable std::mutex mutex_;  // guards all that follows
+    mutable KernelHost host_;
+    std::map<TunnelType, int> own_devices_;
+    Devices devices_;
+    mutable std::map<IpAddress, Tunnel> tunnels_;
+    std::set<std::string> names_;  // of devices that are there
+    unsigned number_ = 0;          // of the last device made
+    DropCounters gone_;            // counted by devices that are no more
+    std::optional<Housekeeper> housekeeper_;
+};
+
+}  // namespace dstm::dataplane

@@ -1,0 +1,26 @@
+// A plane without a device: whether the kernel takes the programs, and which way packets would go.
+#include "tep/bpf/bpf_plane.hpp"
+#include "tep/bpf/firewall.hpp"
+#include "tep/bpf/pins.hpp"
+#include "tep/bpf/programs.hpp"
+
+namespace dstm::tep::bpf {
+
+Result<std::string> probe() {
+    ProgramSettings settings;
+    settings.pools = {{Ipv4Address(), 32}};
+    if (const auto programs = Programs::load(settings); !programs) {
+        return tl::unexpected(programs.error());
+    }
+    std::string out = "packets go ";
+    switch (forward_hook()) {
+        case ForwardHook::empty: out += "straight from interface to interface"; break;
+        case ForwardHook::taken: out += "through the kernel's routing, past its firewall"; break;
+        case ForwardHook::unknown: out += "through the kernel's routing"; break;
+    }
+    const auto pins = Pins::open("probe");
+    return out + (pins ? "; they go on while the daemon restarts"
+                       : "; nothing can be pinned: " + pins.error().context);
+}
+
+}  // namespace dstm::tep::bpf

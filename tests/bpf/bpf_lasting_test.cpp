@@ -1,0 +1,256 @@
+// The BPF data plane outlives its process: killed, started again, changed, taken back.
+// tun_campus.hpp shows the network.
+#include <csignal>
+#include <thread>
+
+#include <bpf/bpf.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "tep/bpf/bpf_plane.hpp"
+#include "tep/bpf/left_behind.hpp"
+#include "tep/bpf/pins.hpp"
+#include "tests/unit/dataplane/tun_campus.hpp"
+
+namespace dstm::dataplane::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::Not;
+
+tep::bpf::BpfPlaneConfig lasting_config(const TunPlaneConfig& tun) {
+    tep::bpf::BpfPlaneConfig config;
+    config.device = tun.device;
+    config.outer = tun.outer;
+    config.inner = tun.inner;
+    config.pools = tun.pools;
+    config.lasting = true;
+    return config;
+}
+
+// A plane in a process of its own, which can be killed.
+class Daemon {
+public:
+    Daemon(const Namespace& host, const tep::bpf::BpfPlaneConfig& config, const Clock& clock,
+           const std::vector<TunnelSpec>& specs = {}) {
+        int ends[2] = {-1, -1};
+        if (::pipe(ends) != 0) std::abort();
+        process_ = ::fork();
+        if (process_ == 0) {
+            ::close(ends[0]);
+            host.in([&] { live(config, clock, specs, ends[1]); });
+            ::_exit(1);
+        }
+        ::close(ends[1]);
+        std::uint64_t said = 0;
+        if (::read(ends[0], &said, sizeof said) == sizeof said) tunnels_ = said;
+        ::close(ends[0]);
+    }
+    ~Daemon() { kill(); }
+    void kill() {
+        if (process_ <= 0) return;
+        ::kill(process_, SIGKILL);
+        ::waitpid(process_, nullptr, 0);
+        process_ = 0;
+    }
+    // How many it had when it was ready; none when it could not start.
+    [[nodiscard]] std::optional<std::uint64_t> tunnels() const { return tunnels_; }
+
+private:
+    static void live(const tep::bpf::BpfPlaneConfig& config, const Clock& clock,
+                     const std::vector<TunnelSpec>& specs, int ready) {
+        auto plane = tep::bpf::make_bpf_plane(config, clock);
+        if (!plane) {
+            std::fprintf(stderr, "%s\n", to_string(plane.error()).c_str());
+            return;
+        }
+        for (const auto& spec : specs) {
+            if (!(*plane)->add(spec)) return;
+        }
+        const std::uint64_t count = (*plane)->list().size();
+        if (::write(ready, &count, sizeof count) != sizeof count) return;
+        for (;;) ::pause();
+    }
+
+    pid_t process_ = 0;
+    std::optional<std::uint64_t> tunnels_;
+};
+
+class BpfLasting : public TunCampus {
+protected:
+    void TearDown() override {
+        if (endpoint) static_cast<void>(detach());
+    }
+    [[nodiscard]] Result<std::unique_ptr<DataPlane>> make() {
+        return endpoint->in([&] { return tep::bpf::make_bpf_plane(config, clock); });
+    }
+    [[nodiscard]] Result<std::vector<std::string>> detach() {
+        const std::vector<IpPrefix> pools(config.pools.begin(), config.pools.end());
+        return endpoint->in([&] { return tep::bpf::detach(config.device, pools); });
+    }
+    void drop(std::unique_ptr<DataPlane> plane) {
+        endpoint->in([&] { plane.reset(); });
+    }
+    [[nodiscard]] tep::bpf::Pins pins() {
+        return endpoint->in([&] { return tep::bpf::Pins::open(config.device); }).value();
+    }
+
+    tep::bpf::BpfPlaneConfig config = lasting_config(endpoint_config());
+};
+
+TEST_F(BpfLasting, KilledAndStartedTenTimesLosesNoPacket) {
+    auto daemon = std::make_unique<Daemon>(*endpoint, config, clock, std::vector{first_spec});
+    ASSERT_EQ(daemon->tunnels(), 1u);
+    client = bring_up_client(*first, first_spec, client_config());
+    ASSERT_TRUE(wait_until([&] {
+        return server->exec("ping -n -c 1 -W 1 192.0.2.7").find(" 0% packet loss") !=
+               std::string::npos;
+    }));
+    std::string pinged;
+    std::thread pinging(
+        [&] { pinged = server->exec("timeout -s INT 60 ping -n -q -i 0.001 -W 5 192.0.2.7"); });
+    std::string sent;
+    std::thread listening([&] { static_cast<void>(server->exec("timeout 60 iperf3 -s -1")); });
+    std::thread sending([&] {
+        EXPECT_TRUE(wait_until([&] {
+            sent = first->exec("timeout 60 iperf3 -c 203.0.113.80 -b 20M -t 8");
+            return sent.find("refused") == std::string::npos;
+        }));
+    });
+    for (int i = 0; i < 10; ++i) {
+        daemon->kill();
+        daemon = std::make_unique<Daemon>(*endpoint, config, clock);
+        EXPECT_EQ(daemon->tunnels(), 1u);
+    }
+    sending.join();
+    listening.join();
+    run("ip netns pids " + server->name() + " | xargs -r kill -INT");
+    pinging.join();
+    EXPECT_THAT(pinged, HasSubstr(" 0% packet loss"));
+    EXPECT_THAT(sent, HasSubstr("iperf Done"));
+}
+
+TEST_F(BpfLasting, NewDaemonKnowsWhatTheOldOneCarried) {
+    ASSERT_EQ(Daemon(*endpoint, config, clock, {first_spec, second_spec}).tunnels(), 2u);
+    client = bring_up_client(*first, first_spec, client_config());
+    EXPECT_TRUE(wait_until([&] {
+        return server->exec("ping -n -c 1 -W 1 192.0.2.7").find(" 0% packet loss") !=
+               std::string::npos;
+    })) << "without a daemon";
+    auto plane = make();
+    ASSERT_TRUE(plane) << to_string(plane.error());
+    const auto tunnels = (*plane)->list();
+    ASSERT_EQ(tunnels.size(), 2u);
+    for (const auto& tunnel : tunnels) {
+        const auto& spec = tunnel.spec.inner == first_spec.inner ? first_spec : second_spec;
+        EXPECT_EQ(tunnel.spec, spec);
+        EXPECT_EQ(tunnel.counters.packets_down > 0, spec == first_spec);
+    }
+    EXPECT_EQ((*plane)->remove(first_spec.inner, 0).error().code, ErrorCode::conflict);
+    drop(std::move(*plane));
+}
+
+TEST_F(BpfLasting, OutsideThePoolsToo) {
+    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
+    ASSERT_EQ(Daemon(*endpoint, config, clock, {spec}).tunnels(), 1u);
+    Daemon again(*endpoint, config, clock);
+    EXPECT_EQ(again.tunnels(), 1u);
+    client = bring_up_client(*first, spec, client_config());
+    EXPECT_TRUE(wait_until([&] {
+        return server->exec("ping -n -c 1 -W 1 198.51.100.9").find(" 0% packet loss") !=
+               std::string::npos;
+    }));
+}
+
+// Pools are part of the form of the maps: another list of them makes new maps.
+TEST_F(BpfLasting, TunnelsAreTakenIntoMapsOfAnotherForm) {
+    ASSERT_EQ(Daemon(*endpoint, config, clock, {first_spec}).tunnels(), 1u);
+    config.pools.insert(config.pools.begin(), Ipv4Prefix::parse("198.51.100.0/24").value());
+    auto plane = make();
+    ASSERT_TRUE(plane) << to_string(plane.error());
+    ASSERT_EQ((*plane)->list().size(), 1u);
+    EXPECT_EQ((*plane)->list()[0].spec, first_spec);
+    client = bring_up_client(*first, first_spec, client_config());
+    EXPECT_TRUE(wait_until([&] {
+        return server->exec("ping -n -c 1 -W 1 192.0.2.7").find(" 0% packet loss") !=
+               std::string::npos;
+    }));
+    drop(std::move(*plane));
+    EXPECT_EQ(Daemon(*endpoint, config, clock).tunnels(), 1u);
+}
+
+TEST_F(BpfLasting, MapsWithoutPinsAreFoundByTheProgram) {
+    ASSERT_EQ(Daemon(*endpoint, config, clock, {first_spec}).tunnels(), 1u);
+    ASSERT_TRUE(pins().remove());
+    EXPECT_EQ(Daemon(*endpoint, config, clock).tunnels(), 1u);
+}
+
+TEST_F(BpfLasting, NewerLayoutIsLeftAlone) {
+    ASSERT_EQ(Daemon(*endpoint, config, clock, {first_spec}).tunnels(), 1u);
+    const auto maps = pins().maps();
+    ASSERT_TRUE(maps);
+    auto meta = tep::bpf::meta_in(*maps).value();
+    ++meta.version;
+    const __u32 key = 0;
+    ASSERT_EQ(bpf_map_update_elem(maps->at("meta").number(), &key, &meta, BPF_ANY), 0);
+    const auto plane = make();
+    ASSERT_FALSE(plane);
+    EXPECT_EQ(plane.error().code, ErrorCode::conflict);
+    EXPECT_THAT(plane.error().context, HasSubstr("newer"));
+    EXPECT_THAT(endpoint->exec("tc filter show dev dstm0 egress"), HasSubstr("dstm_down"));
+}
+
+TEST_F(BpfLasting, MapPinnedBySomethingElseIsNamed) {
+    const dataplane::Descriptor map(
+        bpf_map_create(BPF_MAP_TYPE_ARRAY, "others", 4, 8, 1, nullptr));
+    ASSERT_TRUE(map.is_open());
+    ASSERT_TRUE(pins().pin("pool_0", map.number()));
+    const auto plane = make();
+    ASSERT_FALSE(plane);
+    EXPECT_EQ(plane.error().code, ErrorCode::conflict);
+    EXPECT_THAT(plane.error().context, HasSubstr("pool_0 is pinned by something else"));
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
+}
+
+TEST_F(BpfLasting, DetachLeavesNothing) {
+    endpoint->sysctl("net/ipv4/conf/eth0/rp_filter", "2");
+    const auto routes = endpoint->show("route show");
+    const auto directory = pins().directory();
+    ASSERT_EQ(Daemon(*endpoint, config, clock, {first_spec}).tunnels(), 1u);
+    EXPECT_TRUE(pins().exist());
+    EXPECT_EQ(endpoint->exec("cat /proc/sys/net/ipv4/conf/eth0/rp_filter"), "0\n");
+    const auto removed = detach();
+    ASSERT_TRUE(removed) << to_string(removed.error());
+    EXPECT_FALSE(removed->empty());
+    EXPECT_FALSE(pins().exist()) << directory;
+    EXPECT_EQ(endpoint->exec("tc filter show dev eth0 ingress"), "");
+    EXPECT_THAT(endpoint->exec("tc qdisc show dev eth0"), Not(HasSubstr("clsact")));
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
+    EXPECT_EQ(endpoint->show("route show"), routes);
+    EXPECT_EQ(endpoint->exec("cat /proc/sys/net/ipv4/conf/eth0/rp_filter"), "2\n");
+    const auto again = detach();
+    ASSERT_TRUE(again);
+    EXPECT_TRUE(again->empty());
+}
+
+TEST_F(BpfLasting, DetachRefusesWhileADaemonRuns) {
+    Daemon daemon(*endpoint, config, clock, {first_spec});
+    ASSERT_EQ(daemon.tunnels(), 1u);
+    const auto removed = detach();
+    ASSERT_FALSE(removed);
+    EXPECT_EQ(removed.error().code, ErrorCode::conflict);
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("dstm_up"));
+    daemon.kill();
+}
+
+TEST_F(BpfLasting, StartThatFailsLeavesNothing) {
+    config.outer = v6("2001:db8:2::77");  // of nobody
+    const auto plane = make();
+    ASSERT_FALSE(plane);
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
+    EXPECT_THAT(endpoint->show("route show"), Not(HasSubstr("blackhole")));
+    EXPECT_FALSE(pins().exist());
+}
+
+}  // namespace
+}  // namespace dstm::dataplane::testing

@@ -1,5 +1,5 @@
-// Looks, each time the tunnel's path is new, whether it carries large packets, and makes do with the
-// smallest when it does not: a PathProbe with an echo, a clock and the host around it.
+// Looks, each time the tunnel's path is new, whether it carries large packets, and makes do with
+// the smallest when it does not: a PathProbe with an echo, a clock and the host around it.
 #pragma once
 
 #include <memory>

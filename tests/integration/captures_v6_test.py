@@ -1,5 +1,5 @@
 """A capture of each mode with IPv6 inside: IPv6-in-IPv4 (RFC 4213 s3.5) and IPv6 in UDP beside the
-signalling (RFC 5572 s4.5.2), as tshark dissects them; the XML as xmllint and naive parsers read it."""
+signalling (RFC 5572 s4.5.2), as tshark dissects them; the XML as xmllint and naive parsers do."""
 
 import re
 import shutil

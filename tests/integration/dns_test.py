@@ -1,5 +1,6 @@
-"""Names from end to end: dstm-client to dstm-server to Kea to kea-dhcp-ddns to BIND 9, and the reverse
-zone of a prefix from dstm-server to BIND by nsupdate. All of DNS lives on the broker's loopback."""
+"""Names from end to end: dstm-client to dstm-server to Kea to kea-dhcp-ddns to BIND 9, and the
+reverse zone of a prefix from dstm-server to BIND by nsupdate. All of DNS lives on the broker's
+loopback."""
 
 import ipaddress
 import json

@@ -141,13 +141,13 @@ Result<void> TunPlane::open_endpoint_sockets() {
     }
     OuterSockets sockets;
     for (const auto& [type, local] : wanted) {
-        if (!config_.keep_gro) {
+        auto socket = OuterSocket::open(type, local);
+        if (!socket) return tl::unexpected(socket.error());
+        if (!config_.keep_gro && !socket->may_receive_merged()) {
             if (auto off = host_.turn_gro_off(local.address, gro_record_of(local.address)); !off) {
                 return off;
             }
         }
-        auto socket = OuterSocket::open(type, local);
-        if (!socket) return tl::unexpected(socket.error());
         sockets[index_of(type)] = std::make_shared<OuterSocket>(std::move(*socket));
     }
     const std::lock_guard lock(shared_.mutex);
@@ -214,7 +214,7 @@ Result<std::shared_ptr<OuterSocket>> TunPlane::socket_for(const TunnelSpec& spec
                          : OuterSocket::open(spec.type, {spec.outer_client.address, 0});
     if (!opened) return tl::unexpected(opened.error());
     host_.restore_gro();
-    if (!is_udp) {  // a UDP socket is never handed merged packets unasked
+    if (!opened->may_receive_merged()) {
         const auto& outer = spec.outer_client.address;
         if (auto off = host_.turn_gro_off(outer, config_.gro_record); !off) {
             return tl::unexpected(off.error());

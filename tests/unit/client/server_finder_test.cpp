@@ -128,7 +128,7 @@ TEST_F(ClientFinding, SrvRecordOfASearchDomainNamesTheServers) {
         asio::io_context context;
         asio::ip::udp::socket dns(context, {asio::ip::address_v4::loopback(), 53});
         std::thread server([&dns] {
-            for (int i = 0; i < 3; ++i) {
+            for (;;) {
                 Bytes question(512);
                 asio::ip::udp::endpoint from;
                 ErrorCodeOfAsio error;
@@ -166,7 +166,11 @@ TEST_F(ClientFinding, SilentAddressDoesNotKeepTheOthersWaiting) {
         const int loopback = *netlink.interface_index("lo");
         const TunInterface silent("silent0");
         ASSERT_TRUE(netlink.add_address(loopback, *Ipv6Address::parse("fd00::1"), 128));
-        ASSERT_TRUE(netlink.add_address(silent.index(), *Ipv6Address::parse("2001:db8::2"), 64));
+        ASSERT_TRUE(netlink.add_address(silent.index(), *Ipv6Address::parse("2001:db8::2"), 128));
+        dataplane::Route route;
+        route.destination = *Ipv6Prefix::parse("2001:db8::/64");
+        route.interface_index = silent.index();
+        ASSERT_TRUE(netlink.add_route(route));
         // RFC 6724 rule 6: the global address goes first.
         replace_file(write("hosts", "fd00::1 dstm.example\n2001:db8::1 dstm.example\n"),
                      "/etc/hosts");

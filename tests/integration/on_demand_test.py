@@ -4,12 +4,14 @@
 import json
 import os
 import signal
+import time
 import unittest
 
 import campus as c
 import support
 
 PAGE = "hello from the IPv4-only web server\n"
+PLACEHOLDER = "192.0.0.2"
 
 
 class OnDemand(unittest.TestCase):
@@ -20,13 +22,18 @@ class OnDemand(unittest.TestCase):
         cls.campus.start_daemons()
         cls.campus.start_web()
 
-    def start(self, idle=300):
+    def start(self, idle=300, **changes):
         client = self.campus.start_client(
-            self.campus.client_configuration(**{"on-demand": {"idle-timeout": idle}}))
-        self.addCleanup(client.kill)
+            self.campus.client_configuration(**{"on-demand": {"idle-timeout": idle}, **changes}))
+        self.addCleanup(self.end, client)
         client.wait_for_log("CLIENT_DORMANT")
         self.assertEqual(self.campus.leases(), {})
         return client
+
+    def end(self, client):
+        if client.alive():
+            self.assertEqual(client.stop(), 0)
+        c.wait_for("Kea has the lease back", lambda: self.campus.leases() == {})
 
     def status(self):
         return json.loads(self.campus.run_client_command("dstm-client", "status",
@@ -35,20 +42,58 @@ class OnDemand(unittest.TestCase):
     def curl(self):
         return self.campus.client.run("curl", "-sS", "-m", "10", f"http://{c.WEB}/").stdout
 
+    def connect_time(self):
+        """Seconds until the TCP connection stands, by curl's own clock."""
+        return float(self.campus.client.run(
+            "curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{time_connect}",
+            f"http://{c.WEB}/").stdout)
+
+    def stop_and_see_nothing_left(self, client):
+        self.assertEqual(client.stop(), 0)
+        self.assertEqual(self.campus.client.ip("-4", "route").stdout, "")
+        self.assertNotIn("dstm0", self.campus.client.ip("-br", "link").stdout)
+        rules = self.campus.client.run("nft", "list", "ruleset").stdout
+        self.assertEqual(rules.strip(), "")
+
     def test_first_curl_works_without_a_retry(self):
         client = self.start()
         self.assertEqual(self.status()["state"], "dormant")
         self.assertEqual(self.curl(), PAGE)
         self.assertEqual(len(self.campus.leases()), 1)
         self.assertEqual(self.curl(), PAGE)
-        self.assertEqual(client.stop(), 0)
-        self.assertEqual(self.campus.client.ip("-4", "route").stdout, "")
-        self.assertNotIn("dstm0", self.campus.client.ip("-br", "link").stdout)
+        self.stop_and_see_nothing_left(client)
+
+    def test_first_packet_waits_for_the_lease_and_no_more_than_two_round_trips(self):
+        rtt = self.round_trip()
+        extra, leases = [], []
+        for _ in range(3):
+            leases.append(self.time_of_a_lease())
+            client = self.start()
+            first, later = self.connect_time(), self.connect_time()
+            extra.append(first - later)
+            self.assertLess(first, 1.0, "a packet was lost: TCP repeats it after a second")
+            self.end(client)
+        self.assertLess(sorted(extra)[1], sorted(leases)[1] + 2 * rtt, (extra, leases))
+
+    def round_trip(self):
+        """Seconds to the broker and back."""
+        said = self.campus.client.run("ping", "-c", "5", "-i", "0.2", "-q", c.BROKER).stdout
+        return float(said.rsplit("= ", 1)[1].split("/")[1]) / 1000
+
+    def time_of_a_lease(self):
+        """Seconds from the start of a client that is not on demand to its tunnel."""
+        began = time.monotonic()
+        client = self.campus.start_client(self.campus.client_configuration())
+        self.addCleanup(client.kill)
+        client.wait_for_log("CLIENT_UP")
+        took = time.monotonic() - began
+        self.end(client)
+        return took
 
     def test_socket_that_was_connected_before_the_lease_lives_on(self):
         self.start()
         with self.campus.client.connect(c.WEB, 80) as connection:
-            self.assertEqual(connection.getsockname()[0], "192.0.0.2")
+            self.assertEqual(connection.getsockname()[0], PLACEHOLDER)
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             data = b""
             while part := connection.recv(4096):
@@ -57,12 +102,25 @@ class OnDemand(unittest.TestCase):
         with self.campus.client.connect(c.WEB, 80) as later:
             self.assertIn(later.getsockname()[0], self.campus.leases())
 
+    def test_socket_that_is_bound_before_the_lease_lives_on(self):
+        self.start()
+        with self.campus.client.connect(c.WEB, 80, source=PLACEHOLDER) as connection:
+            self.assertNotEqual(self.campus.leases(), {})
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.0 200"))
+
     def test_idle_gives_the_lease_back_and_the_next_packet_fetches_one(self):
         client = self.start(idle=2)
         self.assertEqual(self.curl(), PAGE)
         client.wait_for_log("CLIENT_DORMANT", count=2, timeout=30)
         c.wait_for("Kea has it back", lambda: self.campus.leases() == {})
         self.assertEqual(self.curl(), PAGE)
+
+    def test_keepalives_are_no_use(self):
+        client = self.start(idle=6, keepalive=5)
+        self.assertEqual(self.curl(), PAGE)
+        c.wait_for("a keepalive is answered", lambda: "round-trip-us" in self.status(), 20)
+        client.wait_for_log("CLIENT_DORMANT", count=2, timeout=30)
 
     def test_killed_client_leaves_nothing(self):
         client = self.start()
@@ -72,6 +130,18 @@ class OnDemand(unittest.TestCase):
                    lambda: self.campus.client.ip("-4", "route").stdout == "")
         rules = self.campus.client.run("nft", "list", "ruleset").stdout
         self.assertEqual(rules.strip(), "")
+
+    def test_client_that_is_killed_with_a_lease_leaves_nothing_to_its_next_life(self):
+        client = self.start()
+        self.assertEqual(self.curl(), PAGE)
+        os.kill(client.pid, signal.SIGKILL)
+        client.popen.wait()
+        again = self.campus.start_client(self.campus.path("dstm-client.conf"))
+        self.addCleanup(again.kill)
+        again.wait_for_log("CLIENT_DORMANT")
+        self.assertEqual(self.curl(), PAGE)
+        self.assertEqual(len(self.campus.leases()), 1, "the same one")
+        self.stop_and_see_nothing_left(again)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ public:
           clock_(clock),
           held_(std::move(held)),
           host_(std::move(host)),
+          mss_clamp_(clamp_mss(device_)),
           housekeeper_([this] { expire(); }) {}
     ~KernelClient() override {
         const std::lock_guard lock(mutex_);
@@ -53,6 +54,7 @@ private:
     const Descriptor held_;
     mutable std::mutex mutex_;
     mutable KernelHost host_;
+    std::optional<NftTable> mss_clamp_;  // of what the client forwards for others
     mutable std::optional<Tunnel> tunnel_;
     Housekeeper housekeeper_;
 };

@@ -277,8 +277,18 @@ std::vector<InstalledTunnel> TunPlane::list() const {
 }
 
 DropCounters TunPlane::drops() const {
-    const std::lock_guard lock(shared_.mutex);
-    return shared_.carrier.drops().by_name();
+    DropCounters out;
+    OuterSockets sockets;
+    {
+        const std::lock_guard lock(shared_.mutex);
+        out = shared_.carrier.drops().by_name();
+        sockets = shared_.outer;
+    }
+    auto& withheld = out["kernel_answer"];
+    for (const auto& socket : sockets) {
+        if (socket) withheld += socket->answers_withheld();
+    }
+    return out;
 }
 
 // Holds host_mutex_. The path MTU, when there is a tunnel.

@@ -95,12 +95,9 @@ struct Cut {
     std::vector<std::size_t> wanted;
 };
 const std::vector<Cut> cuts{
-    {"even", 300, 100, {100, 100, 100}},
-    {"the last is shorter", 250, 100, {100, 100, 50}},
-    {"odd sizes", 203, 101, {101, 101, 1}},
-    {"exactly one", 100, 100, {100}},
-    {"less than one", 40, 100, {40}},
-    {"no payload", 0, 100, {0}},
+    {"even", 300, 100, {100, 100, 100}},    {"the last is shorter", 250, 100, {100, 100, 50}},
+    {"odd sizes", 203, 101, {101, 101, 1}}, {"exactly one", 100, 100, {100}},
+    {"less than one", 40, 100, {40}},       {"no payload", 0, 100, {0}},
 };
 
 TEST(Segments, TcpIsCutIntoWhatWouldHaveBeenSent) {

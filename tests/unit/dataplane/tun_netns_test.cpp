@@ -66,7 +66,8 @@ TEST_F(TunCampus, TcpOfAKernelsTunnelIsCarriedThoughTheKernelMergesIt) {
                      "route add default encap seg6 mode encap.red segs 2001:db8:2::1 dev eth0 src "
                      "192.0.2.7 mtu 1460"});
     first->ip("-6 route replace default via 2001:db8:1::1");
-    first->ip("-6 route add 2001:db8:1::5/128 encap seg6local action End.DX4 nh4 192.0.2.7 dev eth0");
+    first->ip(
+        "-6 route add 2001:db8:1::5/128 encap seg6local action End.DX4 nh4 192.0.2.7 dev eth0");
     router->ip("-6 route add 2001:db8:1::5/128 via 2001:db8:1::6");
     EXPECT_EQ(transfer(*first, "192.0.2.7", *server, size), 2 * size);
     const auto counters = tep->plane().list().at(0).counters;

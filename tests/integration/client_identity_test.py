@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""How a client says who it is, against the real server: a password from three places, a certificate,
-a Kerberos ticket. And that no password is to be seen."""
+"""How a client says who it is, against the real server: a password from three places, a
+certificate, a Kerberos ticket. And that no password is to be seen."""
 
 import json
 import os

@@ -1,6 +1,5 @@
 """A campus whose server takes every SASL mechanism, in clear and over TLS, with a KDC of MIT
-Kerberos:
-alice has a password, carol a ticket, dave a certificate, mallory one of a foreign CA."""
+Kerberos: alice has a password, carol a ticket, dave a certificate, mallory one of a foreign CA."""
 
 import json
 import os

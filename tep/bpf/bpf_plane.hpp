@@ -1,7 +1,8 @@
 // The fast data plane of an endpoint: BPF programs in the kernel for what is usual, and the tun
 // data plane beneath them for all the rest, under the same rules.
 //
-// The programs carry v4v6 (RFC 2473), v6v4 (RFC 4213) and v6udpv4. Knows nothing of leases, TSP or the endpoint link.
+// The programs carry v4v6 (RFC 2473), v6v4 (RFC 4213) and v6udpv4. Knows nothing of leases, TSP or
+// the endpoint link.
 #pragma once
 
 #include <cstdint>

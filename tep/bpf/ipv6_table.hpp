@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <unordered_map>
 
 #include "common/base/result.hpp"
@@ -34,7 +35,7 @@ public:
     // another tunnel, or for prefixes of another length.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(const Ipv6Address& inner, Generation up_to);
-    // Of the paths to one client, or with 0 forgotten.
+    // Of the path to one client; 0: as its route says.
     void set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu);
 
     [[nodiscard]] std::size_t size() const { return records_.size(); }
@@ -59,9 +60,10 @@ private:
     void tell_lengths();
 
     Programs* programs_;
-    std::unordered_map<Ipv6Address, Known> records_;               // as in the map
-    std::unordered_map<std::uint64_t, std::uint32_t> peers_;       // and how many tunnels lead there
-    std::map<std::uint32_t, std::uint32_t, std::greater<>> lengths_;  // of prefixes, and how many
+    std::unordered_map<Ipv6Address, Known> records_;          // as in the map
+    std::unordered_map<std::uint64_t, std::uint32_t> peers_;  // and how many tunnels lead there
+    // Of prefixes, and how many of each; the longest first.
+    std::map<std::uint32_t, std::uint32_t, std::greater<>> lengths_;
 };
 
 }  // namespace dstm::tep::bpf

@@ -326,11 +326,11 @@ TEST_F(ProgramIpv6, EcnAndDscpInAllCombinations) {
     for (unsigned inner = 0; inner < 4; ++inner) {
         for (unsigned outer = 0; outer < 4; ++outer) {
             SCOPED_TRACE(inner * 10 + outer);
-            const auto inside = make(Ipv6{.traffic_class = static_cast<std::uint8_t>(0xb8 + inner)});
-            up(make(Ipv4{.tos = static_cast<std::uint8_t>(0x20 + outer)}, inside));
-            down(make(Ipv6{.source = remote,
-                           .destination = in_udp,
-                           .traffic_class = static_cast<std::uint8_t>(0xb8 + inner)}));
+            const auto marked = static_cast<std::uint8_t>(0xb8 + inner);
+            const auto tos = static_cast<std::uint8_t>(0x20 + outer);
+            up(make(Ipv4{.tos = tos}, make(Ipv6{.traffic_class = marked})));
+            down(make(
+                Ipv6{.source = remote, .destination = in_udp, .traffic_class = marked}));
         }
     }
 }

@@ -230,9 +230,8 @@ void PacketLoop::relay_errors(TunnelType type) {
         std::unique_lock lock(shared_.mutex);
         auto verdict = shared_.carrier.relay(*error, now());
         lock.unlock();
-        const auto* far_end = std::get_if<Ipv6Address>(&error->peer.endpoint.address);
-        if (verdict.path_mtu_changed && shared_.path_mtu_lowered && far_end != nullptr) {
-            shared_.path_mtu_lowered(*far_end, verdict.path_mtu);
+        if (verdict.path_mtu_changed && shared_.path_mtu_lowered) {
+            shared_.path_mtu_lowered(error->peer.endpoint.address, verdict.path_mtu);
         }
         if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
         housekeeping_due_ = housekeeping_due_ || verdict.path_mtu_changed;

@@ -34,7 +34,7 @@ struct Shared {
     std::mutex mutex;
     Carrier carrier;
     OuterSockets outer;
-    const std::function<void(const Ipv6Address&, std::uint32_t)> path_mtu_lowered;  // may be empty
+    const std::function<void(const IpAddress&, std::uint32_t)> path_mtu_lowered;  // may be empty
     const TspDatagram tsp_datagram;                                                 // may be empty
 
     explicit Shared(const TunPlaneConfig& config)

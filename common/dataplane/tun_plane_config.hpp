@@ -88,7 +88,7 @@ struct TunPlaneConfig {
 
     // Endpoint: told, on the plane's thread, when a packet-too-big message has lowered the path
     // MTU to a far end. Must not call the plane.
-    std::function<void(const Ipv6Address& far_end, std::uint32_t path_mtu)> path_mtu_lowered;
+    std::function<void(const IpAddress& far_end, std::uint32_t path_mtu)> path_mtu_lowered;
 
     // Client: told, on the plane's thread, when the outer path MTU is first known and whenever it
     // changes. The device's MTU has been adapted before. Must not call the plane.

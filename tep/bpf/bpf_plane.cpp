@@ -23,6 +23,7 @@
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
+#include "tep/bpf/ipv6_table.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/pins.hpp"
@@ -76,6 +77,8 @@ private:
     [[nodiscard]] Result<void> make_slow_path();
     [[nodiscard]] Result<void> take_over(const std::vector<LeftTunnel>& migrated);
     [[nodiscard]] TunnelSpec spec_of(const TunnelView& view) const;
+    [[nodiscard]] TunnelSpec spec_of(const Ipv6TunnelView& view) const;
+    [[nodiscard]] bool adopt(const TunnelSpec& spec);
     [[nodiscard]] Result<void> attach();
     void leave_word();
     [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
@@ -84,7 +87,7 @@ private:
     void choose_path();
     void run();
     void follow_host();
-    void learn(const Ipv6Address& far_end, std::uint32_t mtu);
+    void learn(const IpAddress& far_end, std::uint32_t mtu);
     void forget_old_mtus();
     void set_ways(const std::optional<Ipv6Address>& only);
 
@@ -97,16 +100,17 @@ private:
     Netlink netlink_;
     HostNetwork network_;
     std::optional<EntryTable> table_;
+    std::optional<Ipv6Table> ipv6_table_;
     mutable std::optional<Refusals> refusals_;
     std::optional<NextHops> next_hops_;
-    std::unordered_map<Ipv6Address, LearnedMtu> learned_mtus_;
+    std::unordered_map<IpAddress, LearnedMtu> learned_mtus_;
     std::optional<Entrances> entrances_;
     std::optional<bool> straight_;
     int device_index_ = 0;
     bool stays_ = false;  // when this object goes
 
     std::mutex news_mutex_;  // taken by the slow path's thread; never with mutex_ inside
-    std::vector<std::pair<Ipv6Address, std::uint32_t>> mtu_news_;
+    std::vector<std::pair<IpAddress, std::uint32_t>> mtu_news_;
 
     std::unique_ptr<DataPlane> slow_path_;  // its own locks; the device is its
     std::optional<TcHook> exit_;
@@ -148,6 +152,7 @@ Result<void> BpfPlane::start(const std::vector<LeftTunnel>& migrated) {
 Result<void> BpfPlane::attach() {
     // Then the packets go once more through the kernel's input, as coming from the tunnel device.
     if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(device_index_);
+    programs_.set_tunnel_device(device_index_);
     choose_path();
     auto hook = TcHook::attach(device_index_, TcDirection::egress, programs_.down());
     if (!hook) return tl::unexpected(hook.error());
@@ -169,22 +174,44 @@ Result<void> BpfPlane::take_over(const std::vector<LeftTunnel>& migrated) {
     std::vector<std::pair<Ipv4Address, Ipv6Address>> ways;
     ways.reserve(table_->size());
     table_->for_each([&](const TunnelView& view) {
-        const auto added = slow_path_->add(spec_of(view));
-        if (!added) {
-            log_warning("BPF_NOT_ADOPTED", "inner={} {}", view.inner.to_string(),
-                        to_string(added.error()));
-            return;
-        }
+        if (!adopt(spec_of(view))) return;
         const auto peer = peer_of(view.entry);
         if (view.entry.path_mtu != 0) learned_mtus_[peer] = {view.entry.path_mtu, clock_.now()};
         ways.emplace_back(view.inner, peer);
     });
     for (const auto& [inner, peer] : ways) table_->set_way(inner, way_to(peer));
-    if (!ways.empty()) {
-        log_info("BPF_ADOPTED", "device={} tunnels={} {}", config_.device, ways.size(),
+    auto adopted = ways.size();
+    ipv6_table_->for_each([&](const Ipv6TunnelView& view) {
+        if (!adopt(spec_of(view))) return;
+        if (view.entry.path_mtu != 0) {
+            learned_mtus_[view.client().address] = {view.entry.path_mtu, clock_.now()};
+        }
+        ++adopted;
+    });
+    if (adopted != 0) {
+        log_info("BPF_ADOPTED", "device={} tunnels={} {}", config_.device, adopted,
                  migrated.empty() ? "in their maps" : "from maps of another form");
     }
     return {};
+}
+
+bool BpfPlane::adopt(const TunnelSpec& spec) {
+    const auto added = slow_path_->add(spec);
+    if (added) return true;
+    log_warning("BPF_NOT_ADOPTED", "inner={} {}", to_string(spec.inner), to_string(added.error()));
+    return false;
+}
+
+TunnelSpec BpfPlane::spec_of(const Ipv6TunnelView& view) const {
+    TunnelSpec spec;
+    spec.outer_client = view.client();
+    spec.type = spec.outer_client.port == 0 ? TunnelType::v6v4 : TunnelType::v6udpv4;
+    spec.inner = view.inner;
+    spec.inner_prefix = view.prefix();
+    spec.outer_server = *config_.outer_ipv4;
+    spec.generation = view.record.lease.generation;
+    spec.expires_at = from_unix(view.record.lease.expires_at);
+    return spec;
 }
 
 TunnelSpec BpfPlane::spec_of(const TunnelView& view) const {
@@ -212,6 +239,9 @@ Result<void> BpfPlane::open_tables() {
     auto table = EntryTable::open(programs_);
     if (!table) return tl::unexpected(table.error());
     table_.emplace(std::move(*table));
+    auto ipv6_table = Ipv6Table::open(programs_);
+    if (!ipv6_table) return tl::unexpected(ipv6_table.error());
+    ipv6_table_.emplace(std::move(*ipv6_table));
     auto refusals = Refusals::open(programs_);
     if (!refusals) return tl::unexpected(refusals.error());
     refusals_.emplace(std::move(*refusals));
@@ -238,7 +268,7 @@ Result<void> BpfPlane::make_slow_path() {
     config.keep_gro = true;
     config.outside_pools = true;
     config.keep_device = config_.lasting;
-    config.path_mtu_lowered = [this](const Ipv6Address& far_end, std::uint32_t mtu) {
+    config.path_mtu_lowered = [this](const IpAddress& far_end, std::uint32_t mtu) {
         const std::lock_guard lock(news_mutex_);
         mtu_news_.emplace_back(far_end, mtu);
         static_cast<void>(::eventfd_write(wake_.number(), 1));
@@ -260,7 +290,10 @@ Way BpfPlane::way_to(const Ipv6Address& client) {
 // in the middle of a change is carried.
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
-    if (auto added = slow_path_->add(spec); !added || spec.type != TunnelType::v4v6) return added;
+    if (auto added = slow_path_->add(spec); !added) return added;
+    if (spec.type != TunnelType::v4v6) {
+        return ipv6_table_->put(spec, tick_at(spec.expires_at, clock_));
+    }
     const auto inner = std::get<Ipv4Address>(spec.inner);
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
     auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
@@ -283,7 +316,10 @@ dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
     const std::lock_guard lock(mutex_);
     const auto* address = std::get_if<Ipv4Address>(&inner);
-    if (address == nullptr) return slow_path_->remove(inner, up_to);
+    if (address == nullptr) {
+        const auto removed = ipv6_table_->remove(std::get<Ipv6Address>(inner), up_to);
+        return removed ? slow_path_->remove(inner, up_to) : removed;
+    }
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
     if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
     return slow_path_->remove(inner, up_to);
@@ -292,23 +328,22 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
 std::vector<InstalledTunnel> BpfPlane::list() const {
     const std::lock_guard lock(mutex_);
     auto out = slow_path_->list();  // with what it carried itself
-    std::unordered_map<Ipv4Address, InstalledTunnel*> by_inner;
+    std::unordered_map<IpAddress, InstalledTunnel*> by_inner;
     by_inner.reserve(out.size());
-    for (auto& tunnel : out) {
-        const auto* inner = std::get_if<Ipv4Address>(&tunnel.spec.inner);
-        if (inner != nullptr) by_inner.emplace(*inner, &tunnel);
-    }
-    table_->for_each([&](const TunnelView& view) {
-        const auto found = by_inner.find(view.inner);
+    for (auto& tunnel : out) by_inner.emplace(tunnel.spec.inner, &tunnel);
+    const auto count = [&](const IpAddress& inner, const dstm_entry& entry) {
+        const auto found = by_inner.find(inner);
         if (found == by_inner.end()) return;
         auto& counters = found->second->counters;
-        counters.packets_up += view.entry.packets_up;
-        counters.bytes_up += view.entry.bytes_up;
-        counters.packets_down += view.entry.packets_down;
-        counters.bytes_down += view.entry.bytes_down;
+        counters.packets_up += entry.packets_up;
+        counters.bytes_up += entry.bytes_up;
+        counters.packets_down += entry.packets_down;
+        counters.bytes_down += entry.bytes_down;
         counters.last_seen_up =
-            std::max(counters.last_seen_up, wall_of_tick(view.entry.last_seen, clock_));
-    });
+            std::max(counters.last_seen_up, wall_of_tick(entry.last_seen, clock_));
+    };
+    table_->for_each([&](const TunnelView& view) { count(view.inner, view.entry); });
+    ipv6_table_->for_each([&](const Ipv6TunnelView& view) { count(view.inner, view.entry); });
     return out;
 }
 
@@ -319,7 +354,7 @@ DropCounters BpfPlane::drops() const {
     for (std::size_t i = DSTM_DROP_NONE + 1; i < counts.size(); ++i) {
         out[std::string(name_of(static_cast<dstm_drop>(i)))] += counts[i];
     }
-    refusals_->take(*table_);
+    refusals_->take(*table_, *ipv6_table_);
     const auto& refused = refusals_->counts();
     out["unknown_outer"] += refused.unknown_outer;
     out["unknown_inner"] += refused.unknown_inner;
@@ -348,10 +383,10 @@ void BpfPlane::run() {
         eventfd_t ignored = 0;
         static_cast<void>(::eventfd_read(wake_.number(), &ignored));
         const std::lock_guard lock(mutex_);
-        refusals_->take(*table_);
+        refusals_->take(*table_, *ipv6_table_);
         follow_host();
         choose_path();
-        std::vector<std::pair<Ipv6Address, std::uint32_t>> lowered;
+        std::vector<std::pair<IpAddress, std::uint32_t>> lowered;
         {
             const std::lock_guard news_lock(news_mutex_);
             lowered.swap(mtu_news_);
@@ -372,16 +407,24 @@ void BpfPlane::follow_host() {
     }
 }
 
-void BpfPlane::learn(const Ipv6Address& far_end, std::uint32_t mtu) {
-    learned_mtus_[far_end] = {static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now()};
-    set_ways(far_end);
+void BpfPlane::learn(const IpAddress& far_end, std::uint32_t mtu) {
+    const LearnedMtu learned{static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now()};
+    learned_mtus_[far_end] = learned;
+    if (const auto* ipv6 = std::get_if<Ipv6Address>(&far_end)) {
+        set_ways(*ipv6);
+    } else {
+        ipv6_table_->set_path_mtu(std::get<Ipv4Address>(far_end), learned.mtu);
+    }
 }
 
 // RFC 8201 s5.3: after a while a larger packet is tried again.
 void BpfPlane::forget_old_mtus() {
     const auto now = clock_.now();
     const auto forgotten = std::erase_if(learned_mtus_, [&](const auto& entry) {
-        return now - entry.second.at >= dataplane::path_mtu_lifetime;
+        const bool is_old = now - entry.second.at >= dataplane::path_mtu_lifetime;
+        const auto* ipv4 = std::get_if<Ipv4Address>(&entry.first);
+        if (is_old && ipv4 != nullptr) ipv6_table_->set_path_mtu(*ipv4, 0);
+        return is_old;
     });
     if (forgotten != 0) set_ways(std::nullopt);
 }
@@ -402,6 +445,9 @@ ProgramSettings settings_of(const BpfPlaneConfig& config) {
     settings.outer = config.outer;
     settings.inner = config.inner;
     settings.pools = config.pools;
+    settings.outer_ipv4 = config.outer_ipv4;
+    settings.inner_ipv6 = config.inner_ipv6;
+    settings.udp_port = config.udp_port;
     settings.hairpin = config.hairpin;
     settings.mss_clamp = config.mss_clamp;
     return settings;
@@ -438,12 +484,13 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
                                                   const Clock& clock) {
     const auto settings = settings_of(config);
     auto pins = open_pins(config);
-    const auto left = find_left(config, pins);
+    auto left = find_left(config, pins);
     if (!left) return tl::unexpected(left.error());
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
-    const Maps none;
-    auto programs = Programs::load(settings, left->is_usable_for(settings) ? left->maps : none);
+    const bool is_first = left->maps.empty();
+    left->keep_usable_for(settings);
+    auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();
     if (!netlink) return tl::unexpected(netlink.error());
@@ -454,7 +501,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     if (const auto started = plane->start(*migrated); !started) {
         plane.reset();
         // What was left and carries goes on carrying; what is only half made goes.
-        if (left->maps.empty()) {
+        if (is_first) {
             std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
             pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
             static_cast<void>(detach(config.device, pools));

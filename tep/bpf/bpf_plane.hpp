@@ -1,7 +1,8 @@
 // The fast data plane of an endpoint: BPF programs in the kernel for what is usual, and the tun
 // data plane beneath them for all the rest, under the same rules.
 //
-// The programs carry v4v6 (RFC 2473). Knows nothing of leases, TSP or the endpoint link.
+// The programs carry v4v6 (RFC 2473), v6v4 (RFC 4213) and v6udpv4. Knows nothing of leases, TSP or
+// the endpoint link.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +42,7 @@ struct BpfPlaneConfig {
     bool hairpin = true;
     bool mss_clamp = true;
 
-    // As in TunPlaneConfig: the types with IPv6 inside are carried by the tun plane beneath.
+    // As in TunPlaneConfig.
     std::optional<Ipv4Address> outer_ipv4;
     std::optional<Ipv6Address> inner_ipv6;
     std::vector<Ipv6Prefix> pools_ipv6;

@@ -38,10 +38,17 @@ Result<std::set<int>> Entrances::wanted() {
             wanted.insert(route.interface_index);
         }
     }
-    if (config_.shortcut == Shortcut::none) return wanted;
+    if (config_.outer_ipv4) {
+        const auto holder_v4 = netlink_.interface_of_address(*config_.outer_ipv4);
+        if (!holder_v4) return tl::unexpected(holder_v4.error());
+        if (*holder_v4 != loopback_index) wanted.insert(*holder_v4);
+    }
+    if (config_.shortcut == Shortcut::none && !config_.outer_ipv4) return wanted;
     const auto routes_v4 = netlink_.routes_v4();
     if (!routes_v4) return tl::unexpected(routes_v4.error());
     for (const auto& route : *routes_v4) {
+        const bool is_way_to_clients = config_.outer_ipv4 && route.gateway;
+        if (config_.shortcut == Shortcut::none && !is_way_to_clients) continue;
         if (route.interface_index > loopback_index) wanted.insert(route.interface_index);
     }
     return wanted;

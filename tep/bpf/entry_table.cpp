@@ -282,6 +282,8 @@ std::string_view name_of(dstm_drop drop) {
         case DSTM_DROP_HAIRPIN_OFF: return "hairpin_off";
         case DSTM_DROP_REDIRECT: return "redirect";
         case DSTM_DROP_NO_HEADROOM: return "no_headroom";
+        case DSTM_DROP_ROUTER_SOLICITATION: return "router_solicitation";
+        case DSTM_DROP_LINK_LOCAL: return "link_local";
         case DSTM_DROP_COUNT: break;
     }
     return "unknown";

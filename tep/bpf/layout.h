@@ -9,13 +9,15 @@
 
 #include <linux/types.h>
 
-#define DSTM_LAYOUT_VERSION 1
+#define DSTM_LAYOUT_VERSION 2
 
 #define DSTM_POOLS_MAX 8
 #define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
 #define DSTM_NEXT_HOPS_MAX 2048 /* two halves: a new daemon uses the one that the last did not */
 #define DSTM_OUTSIDE_MAX 65536
 #define DSTM_HOOKS_MAX 1024
+#define DSTM_IPV6_TUNNELS_MAX (1u << 20)
+#define DSTM_PREFIX_LENGTHS_MAX 16
 
 /* Time in the maps: CLOCK_MONOTONIC in units of 2^26 ns (67 ms), 32 bits, nine years. */
 #define DSTM_TICK_SHIFT 26
@@ -28,7 +30,8 @@
 
 /* One cache line a tunnel. Aligned, or the two halves of `peer` may stand in two lines. */
 struct dstm_entry {
-    __u64 peer[2]; /* outer address of the client */
+    __u64 peer[2]; /* outer address of the client; with IPv6 inside its IPv4 address and its port,
+                      both in the first (programs/ipv6_inside.bpf.h) */
     __u32 state;
     __u32 expires;   /* tick from which nothing is carried */
     __u32 last_seen; /* tick of the last packet up, 0 = none */
@@ -44,6 +47,28 @@ struct dstm_entry {
 struct dstm_record {
     __u64 generation;
     __s64 expires_at; /* seconds since 1970 */
+};
+
+/* An inner IPv6 address, or a delegated prefix with zeros behind it. */
+struct dstm_ipv6_key {
+    __u64 address[2];
+    __u32 length; /* 128: an address */
+    __u32 unused;
+};
+
+/* As dstm_record, of a tunnel with IPv6 inside. */
+struct dstm_ipv6_record {
+    struct dstm_record lease;
+    __u64 prefix[2];
+    __u32 prefix_length; /* 0 = none is delegated */
+    __u32 unused;
+};
+
+/* One length of the prefixes that are delegated. */
+struct dstm_prefix_mask {
+    __u64 mask[2];
+    __u32 length; /* 0 = here the list ends */
+    __u32 unused;
 };
 
 /* Where a packet to a client goes first. */
@@ -68,6 +93,8 @@ struct dstm_meta {
     __u32 pool_count;
     __u64 outer[2];
     struct dstm_pool pools[DSTM_POOLS_MAX];
+    __u32 outer_ipv4; /* as in dstm_settings; since version 2 */
+    __u32 unused;
 };
 
 /* What a daemon has changed on one interface, for the one that takes it back. */
@@ -86,15 +113,19 @@ struct dstm_settings {
     __u32 device_header; /* bytes of link header that packets to clients have: 0 on a TUN device */
     __u32 pool_count;
     struct dstm_pool pools[DSTM_POOLS_MAX];
+    __u64 inner_ipv6[2]; /* the endpoint's own, 0 = none */
+    __u32 outer_ipv4;    /* the endpoint's own, network order; 0 = nothing with IPv6 inside */
+    __u16 udp_port;      /* of v6udpv4, 0 = not carried */
     __u8 hairpin;
     __u8 mss_clamp;
 };
 
 /* What the source check refused, for the daemon to say why: it knows all outer addresses. */
 struct dstm_refused {
-    __u64 outer[2];
+    __u64 outer[2]; /* as dstm_entry.peer */
+    __u64 inner_ipv6[2];
     __u32 inner; /* host order */
-    __u32 unused;
+    __u32 is_ipv6;
 };
 
 /* Why a program did not carry a packet. The names are those of docs/counters.md. */
@@ -114,6 +145,8 @@ enum dstm_drop {
     DSTM_DROP_HAIRPIN_OFF,
     DSTM_DROP_REDIRECT,
     DSTM_DROP_NO_HEADROOM, /* the kernel could not make the packet longer or shorter */
+    DSTM_DROP_ROUTER_SOLICITATION,
+    DSTM_DROP_LINK_LOCAL,
     DSTM_DROP_COUNT
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 
 #include "tep/bpf/map_reader.hpp"
@@ -15,14 +16,15 @@ namespace {
 
 constexpr __u32 first_key = 0;
 
-// A layout that is no longer today's stays here, under its number, with what it means today.
+// A layout that is no longer today's stays here, under its number, with what it means today. In 1
+// and 2 entries of pools are the same; 2 has tunnels with IPv6 inside besides.
 struct Layout1 {
     using Entry = dstm_entry;
     using Record = dstm_record;
     static const dstm_entry& entry(const Entry& entry) { return entry; }
     static const dstm_record& record(const Record& record) { return record; }
 };
-static_assert(DSTM_LAYOUT_VERSION == 1, "the structs have changed: keep a copy for each reader");
+static_assert(DSTM_LAYOUT_VERSION == 2, "the structs have changed: keep a copy for each reader");
 
 }  // namespace
 
@@ -36,6 +38,7 @@ dstm_meta meta_of(const ProgramSettings& settings) {
         const auto size = std::uint64_t{1} << (32 - settings.pools[i].length);
         meta.pools[i].size = static_cast<__u32>(size);
     }
+    meta.outer_ipv4 = settings.outer_ipv4 ? htonl(settings.outer_ipv4->host_order()) : 0;
     return meta;
 }
 
@@ -44,8 +47,15 @@ bool LeftBehind::is_usable_for(const ProgramSettings& settings) const {
     return std::memcmp(&meta, &wanted, sizeof meta) == 0;
 }
 
+void LeftBehind::keep_usable_for(const ProgramSettings& settings) {
+    if (is_usable_for(settings)) return;
+    const bool same = meta.version == DSTM_LAYOUT_VERSION && meta.outer_ipv4 != 0 &&
+                      meta.outer_ipv4 == meta_of(settings).outer_ipv4;
+    std::erase_if(maps, [&](const auto& map) { return !same || !map.first.starts_with("ipv6_"); });
+}
+
 Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
-    if (meta.version == 1) return MapReader<Layout1>(maps, meta).tunnels();
+    if (meta.version == 1 || meta.version == 2) return MapReader<Layout1>(maps, meta).tunnels();
     return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
 }
 

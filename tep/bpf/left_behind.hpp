@@ -26,7 +26,9 @@ struct LeftBehind {
 
     // Where its maps fit `settings` as they are.
     [[nodiscard]] bool is_usable_for(const ProgramSettings& settings) const;
-    // Where they do not. invalid: the maps are not what their version says.
+    // Of its maps only those that do: the tunnels with IPv6 inside do not depend on the pools.
+    void keep_usable_for(const ProgramSettings& settings);
+    // Of the pools, where they do not fit. invalid: the maps are not what their version says.
     [[nodiscard]] Result<std::vector<LeftTunnel>> tunnels() const;
 };
 

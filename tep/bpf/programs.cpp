@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
@@ -83,6 +84,12 @@ void write_settings(dstm_programs& skeleton, const ProgramSettings& settings) {
     out.device_header = settings.device_header;
     out.hairpin = settings.hairpin;
     out.mss_clamp = settings.mss_clamp;
+    out.outer_ipv4 = settings.outer_ipv4 ? htonl(settings.outer_ipv4->host_order()) : 0;
+    if (settings.inner_ipv6) {
+        out.inner_ipv6[0] = half(*settings.inner_ipv6, 0);
+        out.inner_ipv6[1] = half(*settings.inner_ipv6, 8);
+    }
+    out.udp_port = settings.udp_port;
     out.pool_count = static_cast<__u32>(settings.pools.size());
     for (std::size_t i = 0; i < settings.pools.size(); ++i) {
         out.pools[i].first = settings.pools[i].address.host_order();
@@ -99,6 +106,10 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
             if (used) bpf_map__set_max_entries(map, static_cast<__u32>(size_of(settings.pools[i])));
         }
     }
+    // The buckets of a hash are there from the start, however few elements it has.
+    if (settings.outer_ipv4) return;
+    bpf_map__set_max_entries(skeleton.maps.ipv6_tunnels, 1);
+    bpf_map__set_max_entries(skeleton.maps.ipv6_records, 1);
 }
 
 // Those whose content is worth more than the process: not the route cache and not the globals.
@@ -211,6 +222,8 @@ int Programs::outside() const { return bpf_map__fd(impl_->skeleton->maps.outside
 int Programs::outside_records() const {
     return bpf_map__fd(impl_->skeleton->maps.outside_records);
 }
+int Programs::ipv6_tunnels() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_tunnels); }
+int Programs::ipv6_records() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_records); }
 int Programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.meta); }
 int Programs::hooks() const { return bpf_map__fd(impl_->skeleton->maps.hooks); }
 int Programs::next_hops() const { return bpf_map__fd(impl_->skeleton->maps.next_hops); }
@@ -248,7 +261,16 @@ void Programs::set_outside_count(std::uint32_t count) {
     impl_->skeleton->bss->outside_count = count;
 }
 
+void Programs::set_prefix_masks(
+    const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks) {
+    std::memcpy(impl_->skeleton->bss->prefix_masks, masks.data(), sizeof masks);
+}
+
 void Programs::set_straight(bool on) { impl_->skeleton->bss->straight = on; }
+
+void Programs::set_tunnel_device(int interface) {
+    impl_->skeleton->bss->tunnel_device = static_cast<__u32>(interface);
+}
 
 void Programs::deliver_to(int interface) {
     impl_->skeleton->bss->deliver_to = static_cast<__u32>(interface);

@@ -2,6 +2,7 @@
 // the skeleton.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -19,6 +20,10 @@ struct ProgramSettings {
     Ipv6Address outer;
     std::optional<Ipv4Address> inner;
     std::vector<Ipv4Prefix> pools;
+    // Without outer_ipv4 nothing with IPv6 inside is carried.
+    std::optional<Ipv4Address> outer_ipv4;
+    std::optional<Ipv6Address> inner_ipv6;
+    std::uint16_t udp_port = 0;
     bool hairpin = true;
     bool mss_clamp = true;
     // Of the packets that the down program sees: 0 on a TUN device, 14 on Ethernet (tests).
@@ -49,6 +54,8 @@ public:
     [[nodiscard]] int pool_records(std::size_t pool) const;
     [[nodiscard]] int outside() const;
     [[nodiscard]] int outside_records() const;
+    [[nodiscard]] int ipv6_tunnels() const;
+    [[nodiscard]] int ipv6_records() const;
     [[nodiscard]] int meta() const;
     [[nodiscard]] int hooks() const;
     [[nodiscard]] int next_hops() const;
@@ -61,8 +68,10 @@ public:
     [[nodiscard]] Result<void> pin(const Pins& pins) const;
 
     void set_outside_count(std::uint32_t count);
+    void set_prefix_masks(const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks);
     // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
     void set_straight(bool on);
+    void set_tunnel_device(int interface);
     // Packets that leave a tunnel appear on this interface; 0, from the start: on that which they
     // came in on, which is faster.
     void deliver_to(int interface);

@@ -12,7 +12,8 @@ namespace dstm::tep::bpf {
 struct Refusals::Impl {
     ring_buffer* ring = nullptr;
     RefusalCounts counts;
-    const EntryTable* table = nullptr;  // while take() runs
+    const EntryTable* table = nullptr;  // while take() runs, both
+    const Ipv6Table* ipv6 = nullptr;
 
     Impl() = default;
     Impl(const Impl&) = delete;
@@ -20,14 +21,22 @@ struct Refusals::Impl {
     ~Impl() { ring_buffer__free(ring); }
 
     void judge(const dstm_refused& note) {
-        Ipv6Address::Bytes bytes;
-        std::memcpy(bytes.data(), note.outer, bytes.size());
-        const bool outer_known = table->leads_to(Ipv6Address(bytes));
-        if (table->holds(Ipv4Address(note.inner))) {
+        const bool is_ipv6 = note.is_ipv6 != 0;
+        const bool outer_known = is_ipv6 ? ipv6->leads_to(note.outer[0])
+                                         : table->leads_to(address_of(note.outer));
+        const bool inner_known = is_ipv6 ? ipv6->holds(address_of(note.inner_ipv6))
+                                         : table->holds(Ipv4Address(note.inner));
+        if (inner_known) {
             ++(outer_known ? counts.spoofed_inner : counts.spoofed_outer);
         } else {
             ++(outer_known ? counts.unknown_inner : counts.unknown_outer);
         }
+    }
+
+    static Ipv6Address address_of(const __u64 (&words)[2]) {
+        Ipv6Address::Bytes bytes;
+        std::memcpy(bytes.data(), words, bytes.size());
+        return Ipv6Address(bytes);
     }
 
     static int on_note(void* context, void* data, std::size_t size) {
@@ -55,10 +64,12 @@ Result<Refusals> Refusals::open(const Programs& programs) {
 
 int Refusals::descriptor() const { return ring_buffer__epoll_fd(impl_->ring); }
 
-void Refusals::take(const EntryTable& table) {
+void Refusals::take(const EntryTable& table, const Ipv6Table& ipv6) {
     impl_->table = &table;
+    impl_->ipv6 = &ipv6;
     ring_buffer__consume(impl_->ring);
     impl_->table = nullptr;
+    impl_->ipv6 = nullptr;
 }
 
 const RefusalCounts& Refusals::counts() const { return impl_->counts; }

@@ -7,6 +7,7 @@
 
 #include "common/base/result.hpp"
 #include "tep/bpf/entry_table.hpp"
+#include "tep/bpf/ipv6_table.hpp"
 
 struct ring_buffer;
 
@@ -29,8 +30,8 @@ public:
 
     // Readable when there is something to take; for a poll loop.
     [[nodiscard]] int descriptor() const;
-    // Takes what the programs noted since, and judges it by the table as it is now.
-    void take(const EntryTable& table);
+    // Takes what the programs noted since, and judges it by the tables as they are now.
+    void take(const EntryTable& table, const Ipv6Table& ipv6);
     [[nodiscard]] const RefusalCounts& counts() const;
 
 private:

@@ -15,6 +15,11 @@ Result<std::unique_ptr<DataPlane>> make_bpf_endpoint(const TunPlaneConfig& tun,
     config.outer = tun.outer;
     config.inner = tun.inner;
     config.pools = tun.pools;
+    config.outer_ipv4 = tun.outer_ipv4;
+    config.inner_ipv6 = tun.inner_ipv6;
+    config.pools_ipv6 = tun.pools_ipv6;
+    config.udp_port = tun.udp_port;
+    config.tsp_datagram = tun.tsp_datagram;
     config.hairpin = tun.hairpin;
     config.mss_clamp = tun.mss_clamp;
     config.tunnels_max = tun.tunnels_max;

@@ -12,7 +12,7 @@
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/pins.hpp"
 #include "tests/bpf/echo_train.hpp"
-#include "tests/unit/dataplane/tun_campus.hpp"
+#include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
 namespace {
@@ -27,6 +27,11 @@ tep::bpf::BpfPlaneConfig lasting_config(const TunPlaneConfig& tun) {
     config.outer = tun.outer;
     config.inner = tun.inner;
     config.pools = tun.pools;
+    config.outer_ipv4 = tun.outer_ipv4;
+    config.inner_ipv6 = tun.inner_ipv6;
+    config.pools_ipv6 = tun.pools_ipv6;
+    config.udp_port = tun.udp_port;
+    config.tsp_datagram = tun.tsp_datagram;
     config.lasting = true;
     return config;
 }
@@ -149,6 +154,46 @@ TEST_F(BpfLasting, NewDaemonKnowsWhatTheOldOneCarried) {
     }
     EXPECT_EQ((*plane)->remove(first_spec.inner, 0).error().code, ErrorCode::conflict);
     drop(std::move(*plane));
+}
+
+class BpfLastingIpv6 : public TunIpv6Campus, public ::testing::WithParamInterface<bool> {
+protected:
+    void TearDown() override {
+        if (!endpoint) return;
+        std::vector<IpPrefix> pools(config.pools.begin(), config.pools.end());
+        pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+        EXPECT_TRUE(endpoint->in([&] { return tep::bpf::detach(config.device, pools); }));
+    }
+    tep::bpf::BpfPlaneConfig config = lasting_config(endpoint_v6_config());
+};
+INSTANTIATE_TEST_SUITE_P(Types, BpfLastingIpv6, ::testing::Bool(),
+                         [](const auto& type) { return type.param ? "v6udpv4" : "v6v4"; });
+
+// Also where new pools of IPv4 make new maps for the rest.
+TEST_P(BpfLastingIpv6, GoesOnWithoutADaemonAndTheNextOneKnowsIt) {
+    auto spec = v6_spec("2001:db8:100::7", "10.0.1.5",
+                        GetParam() ? signalling_port : std::uint16_t{0});
+    spec.inner_prefix = Ipv6Prefix::parse("2001:db8:200::/56").value();
+    {
+        const Daemon daemon(*endpoint, config, clock, {spec});
+        ASSERT_EQ(daemon.tunnels(), 1u);
+        client = start_client(*first, spec, client_v6_config());
+        first->ip("addr add 2001:db8:200:7::9/128 dev lo");
+        EXPECT_TRUE(answers(ping(*first, host_behind))) << "and the kernel knows the way";
+    }
+    EXPECT_TRUE(answers(ping(*server, "2001:db8:100::7"))) << "without a daemon";
+    EXPECT_TRUE(answers(ping(*server, "2001:db8:200:7::9"))) << "behind the client";
+    for (const auto* const pool : {"192.0.2.0/24", "198.51.100.128/25"}) {
+        config.pools = {Ipv4Prefix::parse(pool).value()};
+        endpoint->in([&] {
+            const auto plane = tep::bpf::make_bpf_plane(config, clock);
+            ASSERT_TRUE(plane) << to_string(plane.error());
+            const auto tunnels = (*plane)->list();
+            ASSERT_EQ(tunnels.size(), 1u);
+            EXPECT_EQ(tunnels[0].spec, spec);
+            EXPECT_GE(tunnels[0].counters.packets_down, 2u);
+        });
+    }
 }
 
 TEST_F(BpfLasting, OutsideThePoolsToo) {

@@ -34,6 +34,9 @@ Result<std::unique_ptr<Endpoint>> Endpoint::open(tep::bpf::ProgramSettings setti
     auto table = tep::bpf::EntryTable::open(endpoint->programs_);
     if (!table) return tl::unexpected(table.error());
     endpoint->table_.emplace(std::move(*table));
+    auto ipv6_table = tep::bpf::Ipv6Table::open(endpoint->programs_);
+    if (!ipv6_table) return tl::unexpected(ipv6_table.error());
+    endpoint->ipv6_table_.emplace(std::move(*ipv6_table));
     auto refusals = tep::bpf::Refusals::open(endpoint->programs_);
     if (!refusals) return tl::unexpected(refusals.error());
     endpoint->refusals_.emplace(std::move(*refusals));
@@ -67,6 +70,19 @@ void Endpoint::install(const char* inner_address, const char* outer_client,
 Outcome Endpoint::up(const Packet& ipv6) { return run(programs_.up(), ethertype_ipv6, ipv6); }
 
 Outcome Endpoint::down(const Packet& ipv4) { return run(programs_.down(), ethertype_ipv4, ipv4); }
+
+void Endpoint::install_ipv6(const TunnelSpec& spec) {
+    const auto put = ipv6_table_->put(spec, tep::bpf::tick_at(spec.expires_at, clock_));
+    DSTM_ASSERT(put.has_value());
+}
+
+Outcome Endpoint::up_ipv6(const Packet& ipv4) {
+    return run(programs_.up_routed(), ethertype_ipv4, ipv4);
+}
+
+Outcome Endpoint::down_ipv6(const Packet& ipv6) {
+    return run(programs_.down(), ethertype_ipv6, ipv6);
+}
 
 Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet) {
     return run_frame(program, frame(ethertype, packet));
@@ -104,7 +120,7 @@ std::map<std::string, std::uint64_t> Endpoint::drops() {
             out[std::string(tep::bpf::name_of(static_cast<dstm_drop>(i)))] = counts[i];
         }
     }
-    refusals_->take(*table_);
+    refusals_->take(*table_, *ipv6_table_);
     const auto& refused = refusals_->counts();
     if (refused.unknown_inner != 0) out["unknown_inner"] = refused.unknown_inner;
     if (refused.unknown_outer != 0) out["unknown_outer"] = refused.unknown_outer;

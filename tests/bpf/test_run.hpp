@@ -42,12 +42,17 @@ public:
     [[nodiscard]] Outcome xdp(const Packet& frame);
     // An IPv4 packet that comes from outside, by the shortcut of the tc program.
     [[nodiscard]] Outcome straight_down(const Packet& ipv4);
+    // With IPv6 inside; port 0 is v6v4.
+    void install_ipv6(const TunnelSpec& spec);
+    [[nodiscard]] Outcome up_ipv6(const Packet& ipv4);
+    [[nodiscard]] Outcome down_ipv6(const Packet& ipv6);
     // Those that are not zero.
     [[nodiscard]] std::map<std::string, std::uint64_t> drops();
     [[nodiscard]] dstm_entry entry(const char* inner_address);
     void set_mtu(std::uint16_t mtu);
 
     [[nodiscard]] tep::bpf::EntryTable& table() { return *table_; }
+    [[nodiscard]] tep::bpf::Ipv6Table& ipv6_table() { return *ipv6_table_; }
 
 private:
     explicit Endpoint(tep::bpf::Programs programs) : programs_(std::move(programs)) {}
@@ -57,6 +62,7 @@ private:
     RealClock clock_;
     tep::bpf::Programs programs_;
     std::optional<tep::bpf::EntryTable> table_;
+    std::optional<tep::bpf::Ipv6Table> ipv6_table_;
     std::optional<tep::bpf::Refusals> refusals_;
 };
 

@@ -66,8 +66,10 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
     const __u64 *source = (const __u64 *)&outer->saddr;
     note->outer[0] = source[0];
     note->outer[1] = source[1];
+    note->inner_ipv6[0] = 0;
+    note->inner_ipv6[1] = 0;
     note->inner = inner;
-    note->unused = 0;
+    note->is_ipv6 = 0;
     bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
     return dropped(DSTM_DROP_NONE);
 }

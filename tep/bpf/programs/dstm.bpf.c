@@ -1,4 +1,5 @@
-// Layer 1: v4v6 tunnels beside the kernel's stack (tc, clsact), for every kind of packet.
+// Layer 1: v4v6 tunnels, and those with IPv6 inside (ipv6_tc.bpf.h), beside the kernel's stack
+// (tc, clsact), for every kind of packet.
 //
 // Down: on the egress hook of the daemon's TUN device, behind the kernel's IPv4 routing, which has
 // counted the TTL down. Up: on the ingress hook of the outer interfaces, before the kernel's IPv4
@@ -10,8 +11,7 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
-#include "tep/bpf/programs/decide.bpf.h"
-#include "tep/bpf/programs/mss.bpf.h"
+#include "tep/bpf/programs/ipv6_tc.bpf.h"
 #include "tep/bpf/programs/xdp.bpf.h"
 
 // Since Linux 6.3; Debian's 6.1 refuses it.
@@ -21,37 +21,6 @@
 
 char program_license[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int drop_packet(__u32 reason) {
-    if (reason != DSTM_DROP_NONE) count_drop(reason);
-    return TC_ACT_SHOT;
-}
-
-// A merged packet stands for many (GRO, TSO): what the wire carries is counted.
-struct load {
-    __u64 packets;
-    __u64 bytes;
-    __u32 largest;  // inner packet as it will be on the wire
-};
-
-static __always_inline struct load load_of(struct __sk_buff *skb, __u32 ip_offset,
-                                           const struct iphdr *ip) {
-    struct load load = {1, bpf_ntohs(ip->tot_len), bpf_ntohs(ip->tot_len)};
-    if (skb->gso_size == 0) return load;
-    const __u32 ip_size = (*(const __u8 *)ip & 0x0f) * 4;
-    __u32 headers = ip_size + 8;  // UDP
-    if (ip->protocol == IPPROTO_TCP) {
-        __u8 offset = 0x50;
-        bpf_skb_load_bytes(skb, ip_offset + ip_size + 12, &offset, 1);
-        headers = ip_size + (offset >> 4) * 4;
-    }
-    load.largest = headers + skb->gso_size;
-    if (skb->gso_segs > 1) {
-        load.packets = skb->gso_segs;
-        load.bytes += (load.packets - 1) * headers;
-    }
-    return load;
-}
-
 // Sends an IPv6 packet with room for a link header to its first hop. With known link addresses
 // this is two stores; without, the kernel's neighbour table does it.
 static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next_hop *hop) {
@@ -60,12 +29,6 @@ static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     write_link(link, hop->destination, ETH_P_IPV6);
     return bpf_redirect(hop->interface, 0);
-}
-
-// Makes the first `size` bytes readable by packet pointers; the caller reloads its pointers.
-static __always_inline void make_readable(struct __sk_buff *skb, __u32 size) {
-    if (skb->data_end - skb->data >= size) return;
-    bpf_skb_pull_data(skb, skb->len < size ? skb->len : size);
 }
 
 // `at` is where the inner packet begins, `total` its length. No packet pointer survives.
@@ -95,7 +58,7 @@ static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 
 
 SEC("tc")
 int dstm_down(struct __sk_buff *skb) {
-    if (skb->protocol == bpf_htons(ETH_P_IPV6)) return TC_ACT_OK;  // the daemon's
+    if (skb->protocol == bpf_htons(ETH_P_IPV6)) return down_ipv6(skb);
     const __u32 at = settings.device_header;
     make_readable(skb, at + sizeof(struct iphdr) + 1);
     void *data = (void *)(long)skb->data;
@@ -123,7 +86,7 @@ int dstm_down(struct __sk_buff *skb) {
     const __u32 total = bpf_ntohs(ip->tot_len);
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        clamp_mss(skb, at, header_size, total, path_mtu);
+        clamp_mss(skb, at, header_size, total, path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
     }
     return wrap_and_send(skb, at, total, tos, &decision, hop, &load);
 }
@@ -219,7 +182,10 @@ static __always_inline int straight_down(struct __sk_buff *skb) {
 
 // `may`: pass by the kernel's IPv4 routing.
 static __always_inline int carry_up(struct __sk_buff *skb, int may) {
-    if (may && skb->protocol == bpf_htons(ETH_P_IP)) return straight_down(skb);
+    if (skb->protocol == bpf_htons(ETH_P_IP)) {
+        const int verdict = settings.outer_ipv4 ? up_ipv6(skb) : TC_ACT_UNSPEC;
+        return verdict == TC_ACT_UNSPEC && may ? straight_down(skb) : verdict;
+    }
     if (skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
     // The VLAN's own interface comes next; identifier 0 is a priority and no VLAN.
     if (skb->vlan_present && (skb->vlan_tci & 0x0fff)) return TC_ACT_UNSPEC;
@@ -273,7 +239,8 @@ static __always_inline int carry_up(struct __sk_buff *skb, int may) {
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
         const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
-        if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, path_mtu);
+        const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
+        if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, most);
     }
     const enum stripped stripped = strip_outer(skb, size);
     if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;

@@ -15,6 +15,7 @@
 
 #define IPV4_OFFSET_MASK 0x1fff
 #define IPV4_DONT_FRAGMENT 0x4000
+#define IPV4_PLAIN 0x45 /* version 4, no options */
 #define ECN_MASK 3
 #define ECN_CE 3
 #define ECN_ECT_1 1

@@ -13,8 +13,9 @@
 #define TCP_OPTION_NOP 1
 #define TCP_OPTION_MSS 2
 
-/* Between the MTU of the outer path and the MSS: outer IPv6, inner IPv4 and TCP header. */
-#define MSS_OVERHEAD 80
+/* Between the MTU inside and the MSS, RFC 9293 s3.7.1. */
+#define MSS_OVERHEAD_IPV4 40
+#define MSS_OVERHEAD_IPV6 60
 
 /* Bytes from the start of the TCP header to the value of the MSS option, 0 when there is none.
  * Not static: the verifier then looks at it once and not from every place that calls it. The masks
@@ -47,9 +48,10 @@ __noinline int find_mss(struct __sk_buff *skb, __u32 tcp, __u32 segment_size) {
     return 0;
 }
 
-/* `ip_offset` is where the inner header begins, `total` its length. No packet pointer survives. */
+/* `ip_offset` is where the inner header begins, `total` its packet's length. No packet pointer
+ * survives. */
 static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 ip_offset, __u32 header_size,
-                                      __u32 total, __u32 path_mtu) {
+                                      __u32 total, __u32 most) {
     __u8 flags = 0;
     __u16 before = 0;
     const __u32 tcp = ip_offset + header_size;
@@ -58,7 +60,7 @@ static __always_inline void clamp_mss(struct __sk_buff *skb, __u32 ip_offset, __
     const int at = find_mss(skb, tcp, total - header_size);
     if (at <= 0 || at > 64) return;
     if (bpf_skb_load_bytes(skb, tcp + at, &before, 2)) return;
-    const __u32 most = path_mtu - MSS_OVERHEAD > 0xffff ? 0xffff : path_mtu - MSS_OVERHEAD;
+    if (most > 0xffff) most = 0xffff;
     if (bpf_ntohs(before) <= most) return;
     const __u16 after = bpf_htons((__u16)most);
     if (bpf_skb_store_bytes(skb, tcp + at, &after, 2, 0)) return;

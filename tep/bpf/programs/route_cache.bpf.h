@@ -16,6 +16,7 @@ struct cached_route {
     __u32 until;       /* tick */
     __u32 interface;
     __u32 mtu;
+    __u64 is_new; /* the kernel has been asked for this very packet */
     __u8 addresses[16] __attribute__((aligned(8))); /* of the link: to, from; four of padding */
 };
 
@@ -34,17 +35,22 @@ static __always_inline const struct cached_route *route_to(void *context, __u32 
     __u32 slot = (destination * 0x9e3779b1u) >> 20; /* 12 bits: ROUTE_CACHE_SLOTS */
     struct cached_route *route = bpf_map_lookup_elem(&route_cache, &slot);
     if (!route) return NULL;
-    if (route->destination == destination && tick < route->until) return route;
+    if (route->destination == destination && tick < route->until) {
+        route->is_new = 0;
+        return route;
+    }
 
     struct bpf_fib_lookup question = {};
     question.family = AF_INET;
     question.ifindex = interface;
     question.ipv4_src = source;
     question.ipv4_dst = destination;
+    question.tot_len = 1; /* fits, and so the answer has the MTU of the path, not of the link */
     route->destination = 0;
     if (bpf_fib_lookup(context, &question, sizeof(question), 0) != BPF_FIB_LKUP_RET_SUCCESS) {
         return NULL;
     }
+    route->is_new = 1;
     route->interface = question.ifindex;
     route->mtu = question.mtu_result;
     __builtin_memcpy(route->addresses, question.dmac, ETH_ALEN);

@@ -21,6 +21,9 @@ volatile __u32 straight = 0;
 /* Set by the daemon: where packets that leave a tunnel appear; 0 = where they came in. */
 volatile __u32 deliver_to = 0;
 
+/* Set by the daemon: the tunnel device; 0 = there is none yet. */
+volatile __u32 tunnel_device = 0;
+
 /* One array a pool; those without a pool are not created. The daemon sets the sizes, maps the
  * arrays into its memory, and writes and reads entries there without a system call. */
 #define DSTM_ARRAY(name, element)          \
@@ -53,7 +56,28 @@ struct {
     __type(value, struct dstm_entry);
 } outside SEC(".maps");
 
-/* The daemon's, as records_ are; no program reads the next three. */
+/* Tunnels with IPv6 inside, each under its address and once more under its prefix, each of the two
+ * with its own counters. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, 2 * DSTM_IPV6_TUNNELS_MAX);
+    __type(key, struct dstm_ipv6_key);
+    __type(value, struct dstm_entry);
+} ipv6_tunnels SEC(".maps");
+
+/* Set by the daemon at any time: the lengths of the prefixes in there, the longest first. */
+volatile struct dstm_prefix_mask prefix_masks[DSTM_PREFIX_LENGTHS_MAX] = {};
+
+/* The daemon's, as records_ are; no program reads the next four. */
+struct {
+    __uint(type, BPF_MAP_TYPE_HASH);
+    __uint(map_flags, BPF_F_NO_PREALLOC);
+    __uint(max_entries, DSTM_IPV6_TUNNELS_MAX);
+    __type(key, struct dstm_ipv6_key);
+    __type(value, struct dstm_ipv6_record);
+} ipv6_records SEC(".maps");
+
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -94,7 +118,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_RINGBUF);
-    __uint(max_entries, 256 * 1024);
+    __uint(max_entries, 512 * 1024);
 } refused SEC(".maps");
 
 static __always_inline void count_drop(__u32 reason) {

@@ -7,7 +7,6 @@
 #include "tep/bpf/programs/decide.bpf.h"
 #include "tep/bpf/programs/route_cache.bpf.h"
 
-#define IPV4_PLAIN 0x45 /* version 4, no options */
 #define TCP_FLAGS_AT 13
 #define TCP_SYN_BIT 0x02
 

@@ -1,0 +1,225 @@
+/* What happens to IPv6 inside IPv4 (v6v4) or inside UDP in IPv4 (v6udpv4), on its headers alone:
+ * RFC 4213, RFC 8200, RFC 6040. The order of the checks is that of
+ * common/tunnel/reference_model.hpp. Inner packets with extension headers are the daemon's. */
+#ifndef DSTM_IPV6_INSIDE_BPF_H
+#define DSTM_IPV6_INSIDE_BPF_H
+
+#include <linux/ipv6.h>
+#include <linux/udp.h>
+
+#include "tep/bpf/programs/decide.bpf.h"
+#include "tep/bpf/programs/route_cache.bpf.h"
+
+#define OUTER_IPV4_SIZE sizeof(struct iphdr)
+#define OUTER_UDP_SIZE (OUTER_IPV4_SIZE + sizeof(struct udphdr))
+#define INNER_IPV6_MTU_MIN 1280 /* RFC 8200 s5 */
+#define ICMPV6_ROUTER_SOLICITATION 133
+#define LINK_LOCAL 0x3fa /* the first ten bits of fe80::/10 */
+
+/* The client's end as entries hold it, in peer[0]: address in network order, then the port in the
+ * host's; port 0 is v6v4. One word, so that it is never half of two. */
+static __always_inline __u64 ipv4_peer(__be32 address, __u16 port) {
+    return (__u64)port << 32 | address;
+}
+static __always_inline __be32 peer_address(__u64 peer) { return (__be32)peer; }
+static __always_inline __u16 peer_port(__u64 peer) { return (__u16)(peer >> 32); }
+static __always_inline __u32 overhead_to(__u64 peer) {
+    return peer_port(peer) ? OUTER_UDP_SIZE : OUTER_IPV4_SIZE;
+}
+
+/* Addresses are 4-aligned in a packet. */
+static __always_inline void read_address(__u64 *out, const struct in6_addr *address) {
+    const __u32 *words = (const __u32 *)address;
+    out[0] = (__u64)words[1] << 32 | words[0];
+    out[1] = (__u64)words[3] << 32 | words[2];
+}
+
+/* `available` bytes of packet begin at `ip`, of which at least sizeof(*ip) can be read. */
+static __always_inline __u32 check_inner_ipv6(const struct ipv6hdr *ip, __u32 available) {
+    if (*(const __u8 *)ip >> 4 != 6) return DSTM_DROP_INNER_BAD_VERSION;
+    if (sizeof(*ip) + bpf_ntohs(ip->payload_len) > available) return DSTM_DROP_INNER_TRUNCATED;
+    return DSTM_DROP_NONE;
+}
+
+static __always_inline __u32 check_short_inner_ipv6(__u8 first) {
+    return first >> 4 == 6 ? DSTM_DROP_INNER_TRUNCATED : DSTM_DROP_INNER_BAD_VERSION;
+}
+
+/* RFC 8200 s4: hop-by-hop, routing, fragment, destination options. */
+static __always_inline int has_extension(const struct ipv6hdr *ip) {
+    return ip->nexthdr == 0 || ip->nexthdr == 43 || ip->nexthdr == 44 || ip->nexthdr == 60;
+}
+
+static __always_inline int has_link_scope(const __u64 *address) {
+    const __u64 high = bpf_be64_to_cpu(address[0]);
+    if (high >> 54 == LINK_LOCAL) return 1;
+    return high >> 56 == 0xff && (high >> 48 & 0x0f) <= 2;
+}
+
+/* The address of one host: not multicast, not link-local, none that stands for one of IPv4. */
+static __always_inline int is_ipv6_host(const __u64 *address) {
+    const __u64 high = bpf_be64_to_cpu(address[0]);
+    const __u32 third = (__u32)(bpf_be64_to_cpu(address[1]) >> 32);
+    if (high >> 56 == 0xff || high >> 54 == LINK_LOCAL) return 0;
+    return high != 0 || (third != 0 && third != 0xffff);
+}
+
+/* What concerns one link of IPv6 does not go through a tunnel. */
+static __always_inline __u32 check_scope(const struct ipv6hdr *ip, const void *end,
+                                         const __u64 *source, const __u64 *destination) {
+    const __u8 *type = (const __u8 *)(ip + 1);
+    if (ip->nexthdr == IPPROTO_ICMPV6 && ip->payload_len != 0 && (const void *)(type + 1) <= end &&
+        *type == ICMPV6_ROUTER_SOLICITATION) {
+        return DSTM_DROP_ROUTER_SOLICITATION;
+    }
+    if (has_link_scope(source) || has_link_scope(destination)) return DSTM_DROP_LINK_LOCAL;
+    return DSTM_DROP_NONE;
+}
+
+/* Whose address it is; else behind whom it is, by the longest prefix. As many lookups as there are
+ * lengths of prefixes, however many tunnels. Not inlined: it has three callers. */
+static __noinline struct dstm_entry *find_ipv6_entry(__u64 high, __u64 low) {
+    struct dstm_ipv6_key key = {{high, low}, 128, 0};
+    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
+    for (int i = 0; !entry && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
+        const volatile struct dstm_prefix_mask *mask = &prefix_masks[i];
+        key.length = mask->length;
+        if (key.length == 0) break;
+        key.address[0] = high & mask->mask[0];
+        key.address[1] = low & mask->mask[1];
+        entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
+    }
+    return entry;
+}
+
+static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *source) {
+    struct dstm_refused *note = bpf_ringbuf_reserve(&refused, sizeof(*note), 0);
+    if (!note) return dropped(DSTM_DROP_SOURCE_CHECK);
+    note->outer[0] = peer;
+    note->outer[1] = 0;
+    note->inner_ipv6[0] = source[0];
+    note->inner_ipv6[1] = source[1];
+    note->inner = 0;
+    note->is_ipv6 = 1;
+    bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
+    return dropped(DSTM_DROP_NONE);
+}
+
+/* check_inner_ipv6() has been done, and there is no extension header. */
+static __always_inline struct decision decide_up_ipv6(__u64 peer, __u8 outer_tos,
+                                                      const struct ipv6hdr *ip, const void *end) {
+    __u64 source[2];
+    __u64 destination[2];
+    read_address(source, &ip->saddr);
+    read_address(destination, &ip->daddr);
+    const __u32 out_of_scope = check_scope(ip, end, source, destination);
+    if (out_of_scope) return dropped(out_of_scope);
+    const int is_own =
+        source[0] == settings.inner_ipv6[0] && source[1] == settings.inner_ipv6[1];
+    if (is_own || !is_ipv6_host(source)) return dropped(DSTM_DROP_BAD_SOURCE);
+    struct dstm_entry *entry = find_ipv6_entry(source[0], source[1]);
+    if (!entry || entry->peer[0] != peer) return refuse_ipv6(peer, source);
+    const __u32 tick = current_tick();
+    if (tick >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
+    if (!is_ipv6_host(destination)) return dropped(DSTM_DROP_BAD_DESTINATION);
+    const int ecn = ecn_leaving(bpf_ntohs(*(const __u16 *)ip) >> 4, outer_tos);
+    if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
+    if (entry->last_seen != tick) entry->last_seen = tick;
+    struct decision decision = {.fate = FATE_CARRY, .entry = entry, .ecn = ecn};
+    decision.peer[0] = peer;
+    return decision;
+}
+
+/* As above. */
+static __always_inline struct decision decide_down_ipv6(const struct ipv6hdr *ip,
+                                                        const void *end) {
+    __u64 source[2];
+    __u64 destination[2];
+    read_address(source, &ip->saddr);
+    read_address(destination, &ip->daddr);
+    const __u32 out_of_scope = check_scope(ip, end, source, destination);
+    if (out_of_scope) return dropped(out_of_scope);
+    struct dstm_entry *entry = find_ipv6_entry(destination[0], destination[1]);
+    if (!entry) return dropped(DSTM_DROP_NO_TUNNEL);
+    if (!settings.hairpin && find_ipv6_entry(source[0], source[1])) {
+        return dropped(DSTM_DROP_HAIRPIN_OFF);
+    }
+    if (current_tick() >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
+    struct decision decision = {.fate = FATE_CARRY, .entry = entry};
+    decision.peer[0] = entry->peer[0];
+    return decision;
+}
+
+/* The way to a client, and the MTU of the path there; null: the kernel's, by the daemon. */
+static __always_inline const struct cached_route *route_to_peer(struct __sk_buff *skb, __u64 peer,
+                                                                const struct dstm_entry *entry,
+                                                                __u32 *path_mtu) {
+    const struct cached_route *route = route_to(skb, skb->ifindex, settings.outer_ipv4,
+                                                peer_address(peer), current_tick());
+    if (!route || route->mtu == 0) return NULL;
+    const __u32 path = entry->path_mtu;
+    *path_mtu = path && path < route->mtu ? path : route->mtu;
+    return route;
+}
+
+/* What fits inside: at least what every link of IPv6 carries, in outer fragments if need be. */
+static __always_inline __u32 inner_ipv6_mtu(__u32 path_mtu, __u64 peer) {
+    const __u32 overhead = overhead_to(peer);
+    return path_mtu < INNER_IPV6_MTU_MIN + overhead ? INNER_IPV6_MTU_MIN : path_mtu - overhead;
+}
+
+static __always_inline void set_ecn_ipv6(struct ipv6hdr *ip, int ecn) {
+    __u8 *second = (__u8 *)ip + 1;
+    *second = (__u8)((*second & 0xcf) | ecn << 4);
+}
+
+static __always_inline __u16 folded(__u32 sum) {
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (__u16)sum;
+}
+
+/* RFC 4213 s3.5, with DF: what does not fit is not sent from here. */
+static __always_inline void write_outer_ipv4(struct iphdr *outer, __u64 peer, __u8 tos,
+                                             __u32 payload_size) {
+    const __u8 protocol = peer_port(peer) ? IPPROTO_UDP : IPPROTO_IPV6;
+    __u32 *words = (__u32 *)outer;
+    words[0] = bpf_htonl(0x45u << 24 | (__u32)tos << 16 |
+                         (__u32)(__u16)(OUTER_IPV4_SIZE + payload_size));
+    words[1] = bpf_htonl(IPV4_DONT_FRAGMENT);
+    words[2] = bpf_htonl((__u32)OUTER_HOP_LIMIT << 24 | (__u32)protocol << 16);
+    words[3] = settings.outer_ipv4;
+    words[4] = peer_address(peer);
+    __u32 sum = 0;
+    for (int i = 0; i < 5; ++i) sum += (words[i] & 0xffff) + (words[i] >> 16);
+    outer->check = (__u16)~folded(sum);
+}
+
+/* The sum of an inner packet whose transport checksum is right, or will be when the host's card
+ * has filled it in: that checksum takes back the addresses and the segment, which leaves the
+ * header's first words. 0: not of such a transport. */
+static __always_inline __u32 sum_of_inner(const struct ipv6hdr *ip, const void *end) {
+    const struct udphdr *udp = (const void *)(ip + 1);
+    const int is_udp = ip->nexthdr == IPPROTO_UDP && (const void *)(udp + 1) <= end && udp->check;
+    if (!is_udp && ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_ICMPV6) return 0;
+    const __u16 *words = (const __u16 *)ip;
+    return (__u32)words[0] + words[1] + words[3] + (__u16)~bpf_htons(ip->nexthdr);
+}
+
+/* RFC 768. `inner` is sum_of_inner(); without it the field stays empty. */
+static __always_inline void write_udp(struct udphdr *udp, __u64 peer, __u32 inner_size,
+                                      __u32 inner) {
+    const __u16 size = bpf_htons((__u16)(sizeof(*udp) + inner_size));
+    udp->source = bpf_htons(settings.udp_port);
+    udp->dest = bpf_htons(peer_port(peer));
+    udp->len = size;
+    udp->check = 0;
+    if (!inner) return;
+    const __u32 addresses = (settings.outer_ipv4 & 0xffff) + (settings.outer_ipv4 >> 16) +
+                            (peer_address(peer) & 0xffff) + (peer_address(peer) >> 16);
+    const __u16 check = (__u16)~folded(addresses + bpf_htons(IPPROTO_UDP) + size + udp->source +
+                                       udp->dest + size + inner);
+    udp->check = check ? check : 0xffff;
+}
+
+#endif

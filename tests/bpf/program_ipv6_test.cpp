@@ -1,0 +1,404 @@
+// IPv6 in IPv4 and in UDP, packet by packet through the programs and through the reference model:
+// what goes on must be the same packet, what is dropped the same counter. What a program leaves to
+// the daemon is named in its row.
+#include <linux/pkt_cls.h>
+
+#include <random>
+
+#include "bpf/test_run.hpp"
+#include "common/base/bytes.hpp"
+#include "common/tunnel/reference_model.hpp"
+#include "tests/unit/dataplane/namespaces.hpp"
+
+namespace dstm::test {
+namespace {
+
+using dataplane::testing::Namespace;
+using Counters = std::map<std::string, std::uint64_t>;
+
+constexpr std::uint16_t endpoint_port = 3653;
+constexpr std::uint16_t client_port = 40000;
+constexpr std::uint8_t icmpv6 = 58;
+constexpr const char* in_ipv4 = "2001:db8:100::7";  // inner addresses, by their encapsulation
+constexpr const char* in_udp = "2001:db8:100::8";
+constexpr const char* ended = "2001:db8:100::9";
+constexpr const char* remote = "2001:db8:3::80";
+
+struct Ipv6 {
+    const char* source = in_ipv4;
+    const char* destination = remote;
+    std::uint8_t traffic_class = 0;
+    std::uint8_t hop_limit = 64;
+    std::uint8_t protocol = icmpv6;
+    Packet payload = {128, 0, 0, 0, 0, 1, 0, 1, 'd', 's', 't', 'm'};
+};
+
+// The checksum of the transport at this place of its header; none of a protocol without.
+std::size_t checksum_at(std::uint8_t protocol) {
+    if (protocol == 6) return 16;
+    return protocol == icmpv6 ? 2 : protocol == 17 ? 6 : 0;
+}
+
+Packet make(const Ipv6& ip) {
+    Packet out(40);
+    out[0] = static_cast<std::uint8_t>(0x60 | ip.traffic_class >> 4);
+    out[1] = static_cast<std::uint8_t>(ip.traffic_class << 4);
+    store16(out, 4, static_cast<std::uint16_t>(ip.payload.size()));
+    out[6] = ip.protocol;
+    out[7] = ip.hop_limit;
+    store_ipv6(out, 8, v6(ip.source));
+    store_ipv6(out, 24, v6(ip.destination));
+    out.insert(out.end(), ip.payload.begin(), ip.payload.end());
+    const auto at = checksum_at(ip.protocol);
+    if (at == 0 || ip.payload.size() < at + 2) return out;
+    Packet covered(out.begin() + 8, out.end());
+    covered.insert(covered.end(), {0, 0, out[4], out[5], 0, 0, 0, ip.protocol});
+    if (ip.payload.size() % 2 != 0) covered.insert(covered.end() - 8, 0);
+    store16(out, 40 + at, internet_checksum(covered));
+    return out;
+}
+
+struct Ipv4 {
+    const char* source = "10.0.1.5";
+    std::uint16_t port = 0;  // 0: protocol 41
+    std::uint8_t tos = 0;
+    std::uint16_t fragment = 0;
+    const char* destination = "198.51.100.1";
+    std::uint16_t to_port = endpoint_port;
+};
+
+Packet make(const Ipv4& outer, const Packet& inside) {
+    Inner ip{v4(outer.source), v4(outer.destination)};
+    ip.tos = outer.tos;
+    ip.fragment = outer.fragment;
+    ip.protocol = outer.port == 0 ? 41 : 17;
+    ip.payload = inside;
+    if (outer.port == 0) return make(ip);
+    Packet udp(8);
+    store16(udp, 0, outer.port);
+    store16(udp, 2, outer.to_port);
+    store16(udp, 4, static_cast<std::uint16_t>(8 + inside.size()));
+    udp.insert(udp.end(), inside.begin(), inside.end());
+    ip.payload = udp;
+    return make(ip);
+}
+
+Packet with_byte(Packet packet, std::size_t at, std::uint8_t value) {
+    packet.at(at) = value;
+    return packet;
+}
+
+Packet cut(Packet packet, std::size_t size) {
+    packet.resize(size);
+    return packet;
+}
+
+Packet tcp_syn() {
+    Packet out(24);
+    store16(out, 0, 40000);
+    store16(out, 2, 80);
+    out[12] = 0x60;
+    out[13] = 0x02;
+    out[20] = 2;
+    out[21] = 4;
+    store16(out, 22, 1440);
+    return out;
+}
+
+class ProgramIpv6 : public testing::Test {
+protected:
+    void SetUp() override {
+        if (const auto why = dataplane::testing::why_no_namespaces(); !why.empty()) {
+            GTEST_SKIP() << why;
+        }
+        host = std::make_unique<Namespace>("6");
+        host->sysctl("net/ipv4/ip_forward", "1");
+        host->ip("link add eth0 type veth peer name nobody");
+        host->ip("link set eth0 up");
+        host->ip("link set nobody up");
+        host->ip("addr add 198.51.100.1/24 dev eth0");
+        host->ip("neigh add 198.51.100.254 lladdr 02:00:00:00:00:fe dev eth0 nud permanent");
+        host->ip("route add default via 198.51.100.254");
+        open(true);
+    }
+
+    void open(bool hairpin) {
+        auto settings = Endpoint::default_settings();
+        settings.outer_ipv4 = v4("198.51.100.1");
+        settings.inner_ipv6 = v6("2001:db8:100::1");
+        settings.udp_port = endpoint_port;
+        settings.hairpin = hairpin;
+        auto opened = Endpoint::open(settings);
+        if (!opened && opened.error().code == ErrorCode::unavailable) {
+            GTEST_SKIP() << to_string(opened.error());
+        }
+        ASSERT_TRUE(opened) << to_string(opened.error());
+        endpoint = std::move(*opened);
+        world = {};
+        world.inner_ipv6 = settings.inner_ipv6;
+        world.hairpin = hairpin;
+        now = RealClock().wall();
+        tunnel(in_ipv4, {v4("10.0.1.5"), 0}, std::chrono::hours(1), "2001:db8:200::/56");
+        tunnel(in_udp, {v4("10.0.4.5"), client_port}, std::chrono::hours(1), "2001:db8:300::/48");
+        tunnel(ended, {v4("10.0.9.5"), 0}, std::chrono::seconds(0), nullptr);
+        expected.clear();
+    }
+
+    void tunnel(const char* inner, const IpEndpoint& client, std::chrono::seconds lifetime,
+                const char* prefix) {
+        TunnelSpec spec;
+        spec.type = client.port == 0 ? TunnelType::v6v4 : TunnelType::v6udpv4;
+        spec.inner = v6(inner);
+        if (prefix != nullptr) spec.inner_prefix = Ipv6Prefix::parse(prefix).value();
+        spec.outer_client = client;
+        spec.outer_server = v4("198.51.100.1");
+        spec.generation = 1;
+        spec.expires_at = now + lifetime;
+        world.tunnels.push_back(spec);
+        endpoint->install_ipv6(spec);
+    }
+
+    // Identification is empty and DF set by the program; the model leaves both to a kernel.
+    static Packet with_df(Packet outer) {
+        if (outer.size() < 20) return outer;
+        store16(outer, 6, 0x4000);
+        store16(outer, 10, 0);
+        store16(outer, 10, internet_checksum(Packet(outer.begin(), outer.begin() + 20)));
+        return outer;
+    }
+
+    void up(const Packet& packet, bool is_left = false) {
+        const auto program = host->in([&] { return endpoint->up_ipv6(packet); });
+        if (is_left) {
+            EXPECT_EQ(program.verdict, TC_ACT_UNSPEC);
+            EXPECT_EQ(program.packet, packet);
+            return;
+        }
+        const auto model = model::decapsulate(world, packet, now);
+        EXPECT_EQ(program.verdict, model.counter.empty() ? TC_ACT_OK : TC_ACT_SHOT);
+        if (model.counter.empty()) {
+            EXPECT_EQ(program.packet, model.packet);
+        } else {
+            ++expected[model.counter];
+        }
+        EXPECT_EQ(endpoint->drops(), expected);
+    }
+
+    void down(const Packet& packet, bool is_left = false) {
+        const auto program = host->in([&] { return endpoint->down_ipv6(packet); });
+        if (is_left) {
+            EXPECT_EQ(program.verdict, TC_ACT_OK);
+            EXPECT_EQ(program.packet, packet);
+            return;
+        }
+        const auto model = model::encapsulate(world, packet, now);
+        EXPECT_EQ(program.verdict, model.counter.empty() ? TC_ACT_REDIRECT : TC_ACT_SHOT);
+        if (model.counter.empty()) {
+            EXPECT_EQ(program.packet, with_df(model.packet));
+        } else {
+            ++expected[model.counter];
+        }
+        EXPECT_EQ(endpoint->drops(), expected);
+    }
+
+    std::unique_ptr<Namespace> host;
+    std::unique_ptr<Endpoint> endpoint;
+    model::World world;
+    WallTime now;
+    Counters expected;
+};
+
+struct Row {
+    const char* description;
+    Packet packet;
+    bool is_left = false;  // to the daemon
+};
+
+TEST_F(ProgramIpv6, UpTable) {
+    const Ipv4 udp{.source = "10.0.4.5", .port = client_port};
+    const auto plain = make(Ipv6{});
+    const auto plain_in_udp = make(Ipv6{.source = in_udp});
+    const auto from = [](const char* source) { return make(Ipv6{.source = source}); };
+    const auto to = [](const char* destination) { return make(Ipv6{.destination = destination}); };
+    const Packet solicitation{133, 0, 0, 0, 0, 0, 0, 0};
+    const std::vector<Row> rows{
+        {"v6v4", make(Ipv4{}, plain)},
+        {"v6udpv4", make(udp, plain_in_udp)},
+        {"from behind the client", make(Ipv4{}, from("2001:db8:200:7::9"))},
+        {"from behind the other", make(udp, from("2001:db8:300:1::9"))},
+        {"a prefix of nobody", make(Ipv4{}, from("2001:db8:200:100::9"))},
+        {"hop limit 1", make(Ipv4{}, make(Ipv6{.hop_limit = 1}))},
+        {"inner of the other client", make(Ipv4{}, plain_in_udp)},
+        {"inner prefix of the other client", make(Ipv4{}, from("2001:db8:300::9"))},
+        {"the other encapsulation", make(Ipv4{.port = client_port}, plain)},
+        {"another port", make(Ipv4{.source = "10.0.4.5", .port = 9}, plain_in_udp)},
+        {"outer of nobody", make(Ipv4{.source = "10.0.66.1"}, plain)},
+        {"inner of nobody", make(Ipv4{}, from("2001:db8:100::77"))},
+        {"both of nobody", make(Ipv4{.source = "10.0.66.1"}, from("2001:db8:100::77"))},
+        {"inner of the endpoint", make(Ipv4{}, from("2001:db8:100::1"))},
+        {"unspecified", make(Ipv4{}, from("::"))},
+        {"IPv4-compatible", make(Ipv4{}, from("::192.0.2.7"))},
+        {"IPv4-mapped", make(Ipv4{}, from("::ffff:192.0.2.7"))},
+        {"from multicast", make(Ipv4{}, from("ff0e::7"))},
+        {"to multicast of the site", make(Ipv4{}, to("ff05::2"))},
+        {"to the loopback address", make(Ipv4{}, to("::1"))},
+        {"to all routers of the link", make(Ipv4{}, to("ff02::2"))},
+        {"from a link-local address", make(Ipv4{}, from("fe80::7"))},
+        {"to a link-local address", make(Ipv4{}, to("febf::7"))},
+        {"router solicitation",
+         make(Ipv4{}, make(Ipv6{.source = "fe80::7", .payload = solicitation}))},
+        {"expired", make(Ipv4{.source = "10.0.9.5"}, from(ended))},
+        {"expired, and of another", make(Ipv4{}, from(ended))},
+        {"version 4 inside", make(Ipv4{}, with_byte(plain, 0, 0x45))},
+        {"no transport", make(Ipv4{}, make(Ipv6{.protocol = 59, .payload = {}}))},
+        {"bytes behind the packet", make(Ipv4{}, cut(plain, plain.size() + 3))},
+        {"length beyond the packet", make(Ipv4{}, with_byte(plain, 5, 200))},
+        {"TCP SYN", make(Ipv4{}, make(Ipv6{.protocol = 6, .payload = tcp_syn()}))},
+        {"TCP SYN in UDP",
+         make(udp, make(Ipv6{.source = in_udp, .protocol = 6, .payload = tcp_syn()}))},
+        {"signalling", make(udp, {0xf0, 1, 2, 3, 'V', 'E'}), true},
+        {"neither data nor signalling", make(udp, {0x10, 1, 2, 3}), true},
+        {"an empty datagram", make(udp, {}), true},
+        {"another service", make(Ipv4{.port = client_port, .to_port = 53}, plain), true},
+        {"another host", make(Ipv4{.destination = "198.51.100.2"}, plain), true},
+        {"first outer fragment", make(Ipv4{.fragment = 0x2000}, plain), true},
+        {"last outer fragment", make(Ipv4{.fragment = 3}, plain), true},
+        {"inner fragment", make(Ipv4{}, make(Ipv6{.protocol = 44})), true},
+        {"hop-by-hop options", make(Ipv4{}, make(Ipv6{.protocol = 0})), true},
+    };
+    for (const auto& row : rows) {
+        SCOPED_TRACE(row.description);
+        up(row.packet, row.is_left);
+    }
+}
+
+TEST_F(ProgramIpv6, DownTable) {
+    const auto to = [](const char* destination) {
+        return Ipv6{.source = remote, .destination = destination};
+    };
+    const auto of_size = [&](const char* destination, std::size_t size) {
+        auto ip = to(destination);
+        ip.payload.resize(size - 40);
+        return make(ip);
+    };
+    auto syn = to(in_udp);
+    syn.protocol = 6;
+    syn.payload = tcp_syn();
+    auto udp = to(in_udp);
+    udp.protocol = 17;
+    udp.payload = {0x12, 0x34, 0x56, 0x78, 0, 9, 0, 0, 'd'};
+    auto solicitation = to(in_ipv4);
+    solicitation.payload = {133, 0, 0, 0, 0, 0, 0, 0};
+    auto fragment = to(in_ipv4);
+    fragment.protocol = 44;
+    const std::vector<Row> rows{
+        {"v6v4", make(to(in_ipv4))},
+        {"v6udpv4", make(to(in_udp))},
+        {"the same again, by the way that is known now", make(to(in_udp))},
+        {"to behind the client", make(to("2001:db8:200:7::9"))},
+        {"to behind the other", make(to("2001:db8:300::1"))},
+        {"UDP in UDP, of odd size", make(udp)},
+        {"TCP SYN", make(syn)},
+        {"as large as fits", of_size(in_ipv4, 1480)},
+        {"a byte larger", of_size(in_ipv4, 1481), true},
+        {"as large as fits in UDP", of_size(in_udp, 1472)},
+        {"a byte larger in UDP", of_size(in_udp, 1473), true},
+        {"of nobody", make(to("2001:db8:100::77"))},
+        {"a prefix of nobody", make(to("2001:db8:200:100::9"))},
+        {"expired", make(to(ended))},
+        {"link-local", make(to("fe80::7"))},
+        {"router solicitation", make(solicitation)},
+        {"between clients", make(Ipv6{.source = in_ipv4, .destination = in_udp})},
+        {"bytes behind the packet", cut(make(to(in_ipv4)), 60)},
+        {"length beyond the packet", with_byte(make(to(in_ipv4)), 5, 200)},
+        {"an inner fragment", make(fragment), true},
+    };
+    for (const auto& row : rows) {
+        SCOPED_TRACE(row.description);
+        down(row.packet, row.is_left);
+    }
+    open(false);
+    down(make(Ipv6{.source = in_ipv4, .destination = in_udp}));
+    EXPECT_EQ(expected, (Counters{{"hairpin_off", 1}}));
+}
+
+TEST_F(ProgramIpv6, EcnAndDscpInAllCombinations) {
+    for (unsigned inner = 0; inner < 4; ++inner) {
+        for (unsigned outer = 0; outer < 4; ++outer) {
+            SCOPED_TRACE(inner * 10 + outer);
+            const auto marked = static_cast<std::uint8_t>(0xb8 + inner);
+            const auto tos = static_cast<std::uint8_t>(0x20 + outer);
+            up(make(Ipv4{.tos = tos}, make(Ipv6{.traffic_class = marked})));
+            down(make(
+                Ipv6{.source = remote, .destination = in_udp, .traffic_class = marked}));
+        }
+    }
+}
+
+TEST_F(ProgramIpv6, CutAtEveryByte) {
+    const auto packet = make(Ipv6{});
+    for (std::size_t size = 1; size < packet.size(); ++size) {
+        SCOPED_TRACE(size);
+        up(make(Ipv4{}, cut(packet, size)));
+    }
+}
+
+TEST_F(ProgramIpv6, RandomPacketsFareAsInTheModel) {
+    std::mt19937 dice(4711);
+    const auto one_of = [&](const auto& values) { return values[dice() % std::size(values)]; };
+    const std::vector<const char*> addresses{in_ipv4,   in_udp,
+                                             ended,     "2001:db8:200::5",
+                                             remote,    "2001:db8:300:5::5",
+                                             "fe80::1", "2001:db8:100::1",
+                                             "ff05::1", "2001:db8:100::66"};
+    const std::vector<Ipv4> outers{{}, {.source = "10.0.4.5", .port = client_port},
+                                   {.source = "10.0.9.5"}, {.source = "10.0.4.5"}};
+    int carried = 0;
+    for (int i = 0; i < 4000 && !HasFailure(); ++i) {
+        SCOPED_TRACE(i);
+        Ipv6 ip{.source = one_of(addresses), .destination = one_of(addresses)};
+        ip.traffic_class = static_cast<std::uint8_t>(dice());
+        ip.hop_limit = static_cast<std::uint8_t>(dice());
+        ip.protocol = one_of(std::vector<std::uint8_t>{6, 17, icmpv6});
+        ip.payload = Packet(20 + dice() % 60);
+        for (auto& byte : ip.payload) byte = static_cast<std::uint8_t>(dice());
+        if (ip.protocol == 17) store16(ip.payload, 6, 0);  // computed without what stood there
+        if (ip.protocol == 6) store16(ip.payload, 16, 0);
+        if (ip.protocol == icmpv6) store16(ip.payload, 2, 0);
+        auto outer = one_of(outers);
+        outer.tos = static_cast<std::uint8_t>(dice());
+        carried += model::decapsulate(world, make(outer, make(ip)), now).counter.empty();
+        up(make(outer, make(ip)));
+        down(make(ip));
+    }
+    EXPECT_GT(carried, 100);
+}
+
+TEST_F(ProgramIpv6, PrefixThatChangesOrGoesIsNoLongerCarried) {
+    auto& spec = world.tunnels[0];
+    const auto behind = make(Ipv6{.source = "2001:db8:200:7::9"});
+    up(make(Ipv4{}, behind));
+    spec.inner_prefix = Ipv6Prefix::parse("2001:db8:400::/60").value();
+    spec.generation = 2;
+    endpoint->install_ipv6(spec);
+    up(make(Ipv4{}, behind));
+    up(make(Ipv4{}, make(Ipv6{.source = "2001:db8:400::9"})));
+    spec.inner_prefix.reset();
+    spec.generation = 3;
+    endpoint->install_ipv6(spec);
+    up(make(Ipv4{}, make(Ipv6{.source = "2001:db8:400::9"})));
+    up(make(Ipv4{}, make(Ipv6{})));
+    endpoint->ipv6_table().for_each([&](const tep::bpf::Ipv6TunnelView& view) {
+        if (IpAddress(view.inner) == spec.inner) {
+            EXPECT_EQ(view.entry.packets_up, 1u);
+        }
+    });
+    EXPECT_EQ(endpoint->ipv6_table().remove(v6(in_ipv4), 2).error().code, ErrorCode::conflict);
+    ASSERT_TRUE(endpoint->ipv6_table().remove(v6(in_ipv4), 3));
+    world.tunnels.erase(world.tunnels.begin());
+    up(make(Ipv4{}, make(Ipv6{})));
+    EXPECT_EQ(endpoint->ipv6_table().size(), 2u);
+}
+
+}  // namespace
+}  // namespace dstm::test

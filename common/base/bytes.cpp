@@ -31,8 +31,8 @@ void store_ipv6(MutableBytes bytes, std::size_t offset, const Ipv6Address& addre
 }
 
 std::uint16_t internet_checksum(ConstBytes bytes) {
-    // RFC 1071 s2: words may be added in any order of bytes and several at a time; the sum comes out
-    // in the order in which they were read.
+    // RFC 1071 s2: words may be added in any order of bytes and several at a time; the sum comes
+    // out in the order in which they were read.
     std::uint64_t sum = 0;
     for (; bytes.size() >= sizeof(std::uint64_t); bytes = bytes.subspan(sizeof(std::uint64_t))) {
         std::uint64_t word;

@@ -249,8 +249,7 @@ void OuterSocket::receive(BatchBuffer& buffer, std::vector<IncomingPacket>& out)
     const int count =
         ::recvmmsg(socket_.number(), messages.data(), batch_size_max, MSG_DONTWAIT, nullptr);
     for (std::size_t i = 0; count > 0 && i < static_cast<std::size_t>(count); ++i) {
-        const auto payload =
-            without_outer_header(type_, buffer.slot(i).first(messages[i].msg_len));
+        const auto payload = without_outer_header(type_, buffer.slot(i).first(messages[i].msg_len));
         out.push_back({value_of(envelopes[i].address, type_ == TunnelType::v6udpv4),
                        read_traffic_class(messages[i].msg_hdr, names), payload,
                        segment_size_of(payload)});

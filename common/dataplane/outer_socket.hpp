@@ -30,7 +30,7 @@ inline constexpr std::size_t packet_size_max = 65535;  // RFC 791 s3.1
 struct IncomingPacket {
     IpEndpoint source;  // port 0 except of UDP
     std::uint8_t traffic_class = 0;
-    MutableBytes payload;  // in the buffer of the batch
+    MutableBytes payload;          // in the buffer of the batch
     SegmentSize segment_size = 0;  // not 0: it stands for many
 };
 

@@ -166,7 +166,8 @@ void PacketLoop::carry_up(TunnelType type) {
     }
     std::size_t refused = 0;
     for (const auto& packet : incoming_) {
-        if (!packet.payload.empty() && !device_.write(packet.payload, packet.segment_size)) ++refused;
+        if (!packet.payload.empty() && !device_.write(packet.payload, packet.segment_size))
+            ++refused;
     }
     if (refused == 0) return;
     const std::lock_guard lock(shared_.mutex);

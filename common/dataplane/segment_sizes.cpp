@@ -85,8 +85,8 @@ std::vector<Instruction> make_filter(int map, bool is_ipv4) {
         out.insert(out.end(), more);
     };
     const auto load_bytes = [&](int onto_stack, std::size_t size) {
-        append({copy(BPF_REG_1, BPF_REG_6), copy(BPF_REG_2, BPF_REG_7),
-                copy(BPF_REG_3, BPF_REG_10), calculate(BPF_ADD, BPF_REG_3, onto_stack),
+        append({copy(BPF_REG_1, BPF_REG_6), copy(BPF_REG_2, BPF_REG_7), copy(BPF_REG_3, BPF_REG_10),
+                calculate(BPF_ADD, BPF_REG_3, onto_stack),
                 set(BPF_REG_4, static_cast<std::int32_t>(size)), call(BPF_FUNC_skb_load_bytes),
                 accept_unless_zero(BPF_REG_0)});
     };
@@ -97,12 +97,9 @@ std::vector<Instruction> make_filter(int map, bool is_ipv4) {
     }
     load_bytes(key_at, key_size);
     append({instruction(BPF_LD | BPF_IMM | BPF_DW, BPF_REG_1, BPF_PSEUDO_MAP_FD, 0, map),
-            instruction(0, 0, 0, 0, 0),
-            copy(BPF_REG_2, BPF_REG_10),
-            calculate(BPF_ADD, BPF_REG_2, key_at),
-            copy(BPF_REG_3, BPF_REG_10),
-            calculate(BPF_ADD, BPF_REG_3, size_at),
-            set(BPF_REG_4, BPF_ANY),
+            instruction(0, 0, 0, 0, 0), copy(BPF_REG_2, BPF_REG_10),
+            calculate(BPF_ADD, BPF_REG_2, key_at), copy(BPF_REG_3, BPF_REG_10),
+            calculate(BPF_ADD, BPF_REG_3, size_at), set(BPF_REG_4, BPF_ANY),
             call(BPF_FUNC_map_update_elem)});
     for (std::size_t i = 0; i < out.size(); ++i) {
         if (out[i].off == to_accept && (out[i].code & 0x07) == BPF_JMP) {

@@ -46,8 +46,7 @@ std::size_t payload_offset(ConstBytes packet, const InnerHeader& header) {
     std::size_t size = 0;
     if (header.protocol == protocol_udp) size = udp_header_size;
     if (header.protocol == protocol_tcp && there >= tcp_header_size_min) {
-        size = std::max(tcp_header_size_min,
-                        std::size_t{4} * (load8(packet, transport + 12) >> 4));
+        size = std::max(tcp_header_size_min, std::size_t{4} * (load8(packet, transport + 12) >> 4));
     }
     return size != 0 && size <= there ? transport + size : 0;
 }
@@ -81,7 +80,8 @@ void Segments::add(ConstBytes packet, SegmentSize segment_size) {
     const auto payload = packet.subspan(offset, header->total_length - offset);
     std::size_t at = 0;
     for (std::size_t number = 0; number == 0 || at < payload.size(); ++number) {
-        const auto part = payload.subspan(at, std::min<std::size_t>(segment_size, payload.size() - at));
+        const auto part =
+            payload.subspan(at, std::min<std::size_t>(segment_size, payload.size() - at));
         add_bytes(headers);
         add_bytes(part);
         const auto segment = MutableBytes(bytes_).last(offset + part.size());

@@ -63,8 +63,7 @@ std::optional<OffloadHeader> describe(ConstBytes packet, SegmentSize segment_siz
         out.gso_type = gso_udp;
         return out;
     }
-    out.gso_type = header->version == Version::ipv4 ? gso_tcp_in_ipv4
-                                                    : gso_tcp_in_ipv6;
+    out.gso_type = header->version == Version::ipv4 ? gso_tcp_in_ipv4 : gso_tcp_in_ipv6;
     const auto flags = load8(packet, header->transport_offset + 13);
     if ((flags & tcp_flag_cwr) != 0) out.gso_type |= gso_flag_ecn;
     return out;
@@ -83,8 +82,8 @@ Result<TunDevice> TunDevice::create(const std::string& name, bool may_exist) {
     ifreq request{};
     name.copy(request.ifr_name, IFNAMSIZ - 1);
     // Exclusive: a device that somebody made before is not ours to configure.
-    request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR |
-                                           (may_exist ? 0 : IFF_TUN_EXCL));
+    request.ifr_flags =
+        static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (may_exist ? 0 : IFF_TUN_EXCL));
     if (::ioctl(descriptor.number(), TUNSETIFF, &request) != 0) {
         return tl::unexpected(error_from_errno(errno, "create the TUN device " + name));
     }

@@ -253,6 +253,11 @@ std::optional<ClientPath> Carrier::client_path(Now now) {
     return ClientPath{mtu, mtu - overhead_of(type), path_mtu_floor(type) - overhead_of(type)};
 }
 
+void Carrier::lower_client_path(std::uint32_t outer_mtu, Now now) {
+    auto* tunnel = tunnels_.any();
+    if (tunnel != nullptr) (void)lower_path(*tunnel->far_end, outer_mtu, now.instant);
+}
+
 bool Carrier::is_in_pools(const IpAddress& inner) const {
     if (config_.outside_pools) return true;
     if (const auto* v4 = std::get_if<Ipv4Address>(&inner)) return any_contains(config_.pools, *v4);

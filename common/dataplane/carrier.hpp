@@ -76,6 +76,8 @@ public:
 
     // None without a tunnel.
     [[nodiscard]] std::optional<ClientPath> client_path(Now now);
+    // What a probe has found, as if a packet-too-big had told.
+    void lower_client_path(std::uint32_t outer_mtu, Now now);
 
     [[nodiscard]] const TunnelTable& tunnels() const { return tunnels_; }
     [[nodiscard]] DropTable& drops() { return drops_; }

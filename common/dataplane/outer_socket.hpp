@@ -77,6 +77,9 @@ public:
     // The next ICMP error; `buffer` holds its quote. None when there is none left.
     [[nodiscard]] std::optional<PathError> next_error(MutableBytes buffer);
 
+    // How many answers of the kernel's to packets of its tunnels were withheld (quiet_kernel.hpp).
+    [[nodiscard]] std::uint64_t answers_withheld() const { return quiet_.withheld(); }
+
     // Before an adopted socket is left to whoever holds it besides: it is told of none from now on.
     void ignore_errors();
 

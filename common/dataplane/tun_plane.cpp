@@ -74,6 +74,7 @@ public:
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
     [[nodiscard]] DropCounters drops() const override;
+    [[nodiscard]] Result<void> lower_path_mtu(std::uint32_t outer_mtu) override;
     [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override;
 
 private:
@@ -276,8 +277,18 @@ std::vector<InstalledTunnel> TunPlane::list() const {
 }
 
 DropCounters TunPlane::drops() const {
-    const std::lock_guard lock(shared_.mutex);
-    return shared_.carrier.drops().by_name();
+    DropCounters out;
+    OuterSockets sockets;
+    {
+        const std::lock_guard lock(shared_.mutex);
+        out = shared_.carrier.drops().by_name();
+        sockets = shared_.outer;
+    }
+    auto& withheld = out["kernel_answer"];
+    for (const auto& socket : sockets) {
+        if (socket) withheld += socket->answers_withheld();
+    }
+    return out;
 }
 
 // Holds host_mutex_. The path MTU, when there is a tunnel.
@@ -297,6 +308,16 @@ std::optional<std::uint32_t> TunPlane::adapt_device_mtu() {
         log_info("TUN_MTU", "device={} mtu={} path-mtu={}", config_.device, wanted, path->mtu);
     }
     return path->mtu;
+}
+
+Result<void> TunPlane::lower_path_mtu(std::uint32_t outer_mtu) {
+    const std::lock_guard lock(host_mutex_);
+    {
+        const std::lock_guard shared_lock(shared_.mutex);
+        shared_.carrier.lower_client_path(outer_mtu, now());
+    }
+    adapt_device_mtu();
+    return {};
 }
 
 void TunPlane::keep_house() {

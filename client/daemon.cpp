@@ -20,6 +20,7 @@
 #include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
 #include "client/parts.hpp"
+#include "client/path_watch.hpp"
 #include "client/report.hpp"
 #include "common/io/asio.hpp"
 #include "common/io/real_clock.hpp"
@@ -48,6 +49,7 @@ public:
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
+          path_watch_(context_, settings.device, host_, clock_),
           wake_(context_),
           give_up_(context_),
           watchdog_(context_),
@@ -113,7 +115,15 @@ private:
                 signalling_->receive(from, copy);
             });
         };
+        config.path_mtu_changed = [this](std::uint32_t) {
+            asio::post(context_, [this] { look_at_path(); });
+        };
         return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
+    }
+
+    void look_at_path() {
+        const auto& engine = driver_.engine();
+        if (engine.binding() && engine.state() == State::up) path_watch_.look(*engine.binding());
     }
 
     void set_timer(std::optional<Instant> at) {
@@ -160,6 +170,10 @@ private:
         using What = Announce::What;
         log_announcement(announcement, driver_.engine(), settings_.user);
         const auto& binding = driver_.engine().binding();
+        const bool is_new_path =
+            announcement.what == What::up || announcement.what == What::moved;
+        if (is_new_path) path_watch_.look(*binding);
+        if (announcement.what == What::down) path_watch_.stop();
         if (announcement.what == What::up) {
             has_been_up_ = true;
             if (demand_) demand_->tunnel_is_up();
@@ -232,6 +246,7 @@ private:
         demand_.reset();
         signalling_->close();
         probe_->close();
+        path_watch_.stop();
     }
 
     const Settings& settings_;
@@ -242,6 +257,7 @@ private:
     TunnelHost host_;
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
+    PathWatch path_watch_;
     io::Timer wake_;
     io::Timer give_up_;
     io::Timer watchdog_;

@@ -108,8 +108,9 @@ TEST_F(ProgramAndModel, WrapTheSamePacketsInTheSameWay) {
         SCOPED_TRACE(i);
         auto packet = random_inner(dice, addresses);
         mutilate(dice, packet);
-        // The kernel's test bench reads 20 bytes of what says to be IPv4.
-        if (packet.size() < 20) continue;
+        // The kernel's test bench reads 20 bytes of what says to be IPv4; and what does not say so
+        // is none for this program.
+        if (packet.size() < 20 || packet[0] >> 4 == 6) continue;
         const auto model = model::encapsulate(world, packet, now);
         const auto program = endpoint->down(packet);
         if (program.verdict == TC_ACT_OK) {

@@ -212,7 +212,7 @@ def run_in_guest(command, timeout, out=sys.stdout):
     finally:
         os.unlink(image)
     if code is None:
-        out.write(f"guest: did not come to an end within {timeout} s\n")
+        out.write(f"guest: the command did not come to its end (the limit is {timeout} s)\n")
         return 1
     return code
 

@@ -5,14 +5,12 @@
 #include <csignal>
 #include <cstdio>
 #include <memory>
-#include <random>
 #include <utility>
 
-#include "client/auth/password.hpp"
 #include "client/control.hpp"
 #include "client/control_socket.hpp"
+#include "client/demand.hpp"
 #include "client/driver.hpp"
-#include "client/host/demand_watch.hpp"
 #include "client/host/monitor.hpp"
 #include "client/host/native_way.hpp"
 #include "client/host/plane_choice.hpp"
@@ -21,7 +19,8 @@
 #include "client/net/icmp_probe.hpp"
 #include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
-#include "client/idle_watch.hpp"
+#include "client/parts.hpp"
+#include "client/path_watch.hpp"
 #include "client/report.hpp"
 #include "common/io/asio.hpp"
 #include "common/io/real_clock.hpp"
@@ -34,52 +33,6 @@ namespace dstm::client {
 namespace {
 
 constexpr Duration first_request_timeout = std::chrono::seconds(30);
-constexpr int idle_checks = 10;  // within the idle timeout
-
-Result<Identity> identity_of(const Settings& settings) {
-    Identity identity{settings.user, {}};
-    const bool is_asked =
-        std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(), needs_password);
-    if (!is_asked) return identity;
-    auto password = find_password(settings.password_file);
-    if (!password) return tl::unexpected(password.error());
-    identity.password = std::move(*password);
-    return identity;
-}
-
-EngineConfig engine_config(const Settings& settings, const RunOptions& options,
-                           const std::string& host_id) {
-    EngineConfig config;
-    if (!settings.server.empty()) config.servers = {{settings.server, settings.port}};
-    config.wishes = {settings.tunnel_type, host_id, settings.keepalive_s, {}};
-    if (settings.router) {
-        config.wishes.prefix =
-            PrefixWish{settings.router->prefix_length, settings.router->dns_servers};
-    }
-    config.on_demand = settings.idle_timeout.has_value();
-    config.ends_on_refusal = options.ends_on_refusal;
-    config.seed = std::random_device{}();
-    return config;
-}
-
-TunnelHostConfig host_config(const Settings& settings) {
-    TunnelHostConfig config{settings.device, settings.routes, settings.route_metric};
-    if (settings.router) {
-        config.inside = InsideConfig{settings.router->inside_interface, settings.router->script};
-    }
-    return config;
-}
-
-// What is looked for in the DNS, by the transports in their order.
-std::vector<std::string> services_of(const Settings& settings) {
-    if (may_share_port(settings.tunnel_type)) return {"_tsp._udp"};
-    switch (settings.transport) {
-        case Transport::automatic: return {"_tsp._tcp", "_tsp._udp"};
-        case Transport::udp: return {"_tsp._udp", "_tsp._tcp"};
-        case Transport::tcp: return {"_tsp._tcp"};
-    }
-    return {};
-}
 
 // Everything of one run. Members are torn down in the reverse of this order.
 class Daemon {
@@ -96,16 +49,19 @@ public:
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
+          path_watch_(context_, settings.device, host_, clock_),
           wake_(context_),
           give_up_(context_),
           watchdog_(context_),
-          idle_check_(context_),
-          idle_watch_(settings.idle_timeout.value_or(Duration{0})),
           driver_(Engine(engine_config(settings, options, host_id)),
                   {*signalling_, host_, *probe_, clock_,
                    [this](std::optional<Instant> at) { set_timer(at); },
                    [this] { look_for_servers(); }}),
-          control_(driver_) {}
+          control_(driver_) {
+        if (!settings.idle_timeout) return;
+        const DemandConfig config{settings.device, settings.routes, settings.route_metric};
+        demand_.emplace(context_, config, *settings.idle_timeout, driver_, host_, clock_);
+    }
 
     Result<void> start() {
         auto socket = ControlSocket::listen(context_, settings_.control_socket, control_);
@@ -120,7 +76,10 @@ public:
         }
         if (auto routes = dataplane::Netlink::open()) routes_.emplace(std::move(*routes));
         look_for_native_way();
-        if (const auto watching = watch_for_demand(); !watching) return watching;
+        if (demand_) {
+            if (!routes_) return fail(ErrorCode::unavailable, "no netlink");
+            if (const auto watching = demand_->start(*routes_); !watching) return watching;
+        }
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
         show_life();
@@ -143,16 +102,6 @@ public:
     }
 
 private:
-    static SignallingConfig signalling_config(const Settings& settings, Identity identity) {
-        SignallingConfig config;
-        config.type = settings.tunnel_type;
-        config.transport = settings.transport;
-        config.tls = settings.tls;
-        config.identity = std::move(identity);
-        config.mechanisms = settings.mechanisms;
-        return config;
-    }
-
     Result<std::unique_ptr<dataplane::DataPlane>> make_plane() {
         dataplane::TunPlaneConfig config;
         config.role = dataplane::TunPlaneConfig::Role::client;
@@ -166,7 +115,15 @@ private:
                 signalling_->receive(from, copy);
             });
         };
+        config.path_mtu_changed = [this](std::uint32_t) {
+            asio::post(context_, [this] { look_at_path(); });
+        };
         return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
+    }
+
+    void look_at_path() {
+        const auto& engine = driver_.engine();
+        if (engine.binding() && engine.state() == State::up) path_watch_.look(*engine.binding());
     }
 
     void set_timer(std::optional<Instant> at) {
@@ -191,32 +148,6 @@ private:
         driver_.handle(NativeWayChanged{native_way_});
     }
 
-    Result<void> watch_for_demand() {
-        if (!settings_.idle_timeout) return {};
-        if (!routes_) return fail(ErrorCode::unavailable, "no netlink");
-        auto watch = DemandWatch::start(
-            context_, *routes_, {settings_.device, settings_.routes, settings_.route_metric},
-            [this] { demand_seen(); });
-        if (!watch) return tl::unexpected(watch.error());
-        demand_.emplace(std::move(*watch));
-        return {};
-    }
-
-    void demand_seen() {
-        // Taken in the moment before the routes of the tunnel were there.
-        if (driver_.engine().state() == State::up) return demand_->release();
-        driver_.handle(DemandSeen{});
-    }
-
-    void look_whether_idle() {
-        const auto counters = host_.counters();
-        if (!counters) return;
-        const auto packets = counters->packets_up + counters->packets_down;
-        const auto keepalives = driver_.keepalives() - keepalives_before_;
-        if (idle_watch_.is_idle(packets, keepalives, clock_.now())) driver_.handle(DemandGone{});
-        idle_check_.after(*settings_.idle_timeout / idle_checks, [this] { look_whether_idle(); });
-    }
-
     // From the event loop: a loop that hangs shows none.
     void show_life() {
         const auto interval = io::watchdog_interval();
@@ -239,14 +170,13 @@ private:
         using What = Announce::What;
         log_announcement(announcement, driver_.engine(), settings_.user);
         const auto& binding = driver_.engine().binding();
+        const bool is_new_path =
+            announcement.what == What::up || announcement.what == What::moved;
+        if (is_new_path) path_watch_.look(*binding);
+        if (announcement.what == What::down) path_watch_.stop();
         if (announcement.what == What::up) {
             has_been_up_ = true;
-            if (demand_) {
-                demand_->release();
-                keepalives_before_ = driver_.keepalives();
-                idle_watch_.reset();
-                look_whether_idle();
-            }
+            if (demand_) demand_->tunnel_is_up();
             failure_.clear();
             if (!options_.waits_for_request) give_up_.cancel();
             io::sd_notify("READY=1");
@@ -256,7 +186,7 @@ private:
         const bool is_ready =
             announcement.what == What::aside || announcement.what == What::dormant;
         if (is_ready) io::sd_notify("READY=1");
-        if (announcement.what == What::down) idle_check_.cancel();
+        if (announcement.what == What::down && demand_) demand_->tunnel_is_down();
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {
@@ -313,10 +243,10 @@ private:
         wake_.cancel();
         give_up_.cancel();
         watchdog_.cancel();
-        idle_check_.cancel();
         demand_.reset();
         signalling_->close();
         probe_->close();
+        path_watch_.stop();
     }
 
     const Settings& settings_;
@@ -327,12 +257,10 @@ private:
     TunnelHost host_;
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
+    PathWatch path_watch_;
     io::Timer wake_;
     io::Timer give_up_;
     io::Timer watchdog_;
-    io::Timer idle_check_;
-    IdleWatch idle_watch_;
-    std::uint64_t keepalives_before_ = 0;  // of this tunnel
     Driver driver_;
     Control control_;
     std::optional<ControlSocket> control_socket_;
@@ -341,7 +269,7 @@ private:
     asio::thread_pool lookup_{1};  // the DNS may take its time
 
     std::optional<dataplane::Netlink> routes_;
-    std::optional<DemandWatch> demand_;
+    std::optional<Demand> demand_;
     bool native_way_ = false;
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;

@@ -145,6 +145,7 @@ struct SendKeepalive {
     IpAddress from;
     IpAddress to;
     std::uint16_t sequence = 0;
+    std::uint32_t size = 0;  // of the whole inner packet; 0: as small as an echo can be
 };
 // For the log and for who waits; the binding is in binding().
 struct Announce {

@@ -51,6 +51,10 @@ public:
     [[nodiscard]] virtual Result<void> clear_routes() = 0;
     [[nodiscard]] virtual Result<void> remove(const IpAddress& inner) = 0;
     [[nodiscard]] virtual std::optional<dataplane::TunnelCounters> counters() const = 0;
+    // Of the tunnel's device, in inner bytes; none while there is no device.
+    [[nodiscard]] virtual std::optional<std::uint32_t> mtu() { return std::nullopt; }
+    // Larger inner packets than the smallest that every path must carry do not arrive.
+    [[nodiscard]] virtual Result<void> use_smallest_mtu() { return {}; }
 };
 
 // ICMP or ICMPv6 echo through the tunnel. Answers are told as KeepaliveAnswered.

@@ -217,13 +217,7 @@ Grant Policy::conclude(const Outcome& address, const Found& prefix, const std::v
     // In family 6 a client has one lease. In family 4 it may have one in each shared network, which
     // is the engine's business.
     if (store_.family() == AF_INET6) {
-        for (const auto& row : rows) {
-            const bool kept =
-                same_row(row, grant.lease.address) || same_row(row, grant.lease.prefix);
-            if (!row || kept || !is_ours(*row) || !store_.remove(row)) continue;
-            queue_dns(isc::dhcp_ddns::CHG_REMOVE, row);
-            gone_.push_back(row);
-        }
+        for (const auto& row : rows) end_if_left(row, grant.lease);
     }
     for (const auto& row : gone_) {
         freed(*row);
@@ -239,6 +233,16 @@ Grant Policy::conclude(const Outcome& address, const Found& prefix, const std::v
     if (grant.lease.prefix) given.push_back(grant.lease.prefix);
     engine_->commit(address.query, given, gone_);
     return grant;
+}
+
+void Policy::end_if_left(const RowPtr& row, const ClientLease& granted) {
+    if (!row || !is_ours(*row) || row->stateExpiredReclaimed()) return;
+    if (same_row(row, granted.address) || same_row(row, granted.prefix)) return;
+    const auto is_it = [&row](const RowPtr& other) { return same_row(row, other); };
+    if (std::any_of(gone_.begin(), gone_.end(), is_it)) return;
+    // What is not there any more the engine has ended without saying so, but not without DNS.
+    if (store_.remove(row)) queue_dns(isc::dhcp_ddns::CHG_REMOVE, row);
+    gone_.push_back(row);
 }
 
 bool Policy::release(const ClientLease& lease, ConnectionId cause) {

@@ -60,6 +60,7 @@ private:
     void abandon(const Outcome* prefix);
     [[nodiscard]] Grant conclude(const Outcome& address, const Found& prefix,
                                  const std::vector<RowPtr>& rows, ConnectionId cause);
+    void end_if_left(const RowPtr& row, const ClientLease& granted);
     void tell(EndingKind kind, const RowPtr& row, ConnectionId cause);
 
     LeaseStore& store_;

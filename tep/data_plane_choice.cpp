@@ -73,6 +73,7 @@ Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram t
 dataplane::KernelPlaneConfig kernel_config(const Config& config) {
     dataplane::KernelPlaneConfig kernel;
     kernel.device = config.device;
+    kernel.mss_clamp = config.mss_clamp;
     kernel.outer = config.outer_ipv6;
     kernel.inner = config.inner_ipv4;
     kernel.pools = config.pools;

@@ -6,6 +6,7 @@
 
 #include "client/host/tun_device.hpp"
 #include "common/dataplane/kernel_plane.hpp"
+#include "common/dataplane/path_mtu.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::client {
@@ -148,6 +149,20 @@ std::optional<dataplane::TunnelCounters> TunnelHost::counters() const {
     const auto tunnels = plane_->list();
     if (tunnels.empty()) return std::nullopt;
     return tunnels.front().counters;
+}
+
+std::optional<std::uint32_t> TunnelHost::mtu() {
+    const auto mtu = netlink_.interface_index(config_.device).and_then([this](int index) {
+        return netlink_.interface_mtu(index);
+    });
+    return mtu ? std::optional(*mtu) : std::nullopt;
+}
+
+Result<void> TunnelHost::use_smallest_mtu() {
+    if (!plane_) return {};
+    const auto tunnels = plane_->list();
+    if (tunnels.empty()) return {};
+    return plane_->lower_path_mtu(dataplane::path_mtu_floor(tunnels.front().spec.type));
 }
 
 }  // namespace dstm::client

@@ -40,6 +40,8 @@ public:
     [[nodiscard]] Result<void> clear_routes() override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner) override;
     [[nodiscard]] std::optional<dataplane::TunnelCounters> counters() const override;
+    [[nodiscard]] std::optional<std::uint32_t> mtu() override;
+    [[nodiscard]] Result<void> use_smallest_mtu() override;
 
 private:
     [[nodiscard]] dataplane::Route route_of(const dataplane::IpPrefix& destination,

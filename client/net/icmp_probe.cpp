@@ -2,7 +2,6 @@
 #include "client/net/icmp_probe.hpp"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <random>
@@ -22,6 +21,8 @@ namespace {
 
 constexpr std::size_t icmp_header_size = 8;
 constexpr std::size_t ipv4_header_size_min = 20;
+constexpr std::size_t ipv6_header_size = 40;
+constexpr std::size_t packet_size_max = 65535;
 constexpr std::uint8_t type_echo_request = 8;
 constexpr std::uint8_t type_echo_reply = 0;
 constexpr std::uint8_t type_echo_request_v6 = 128;
@@ -84,6 +85,13 @@ struct NativeAddress {
 
 bool is_ipv4(const IpAddress& address) { return std::holds_alternative<Ipv4Address>(address); }
 
+std::size_t payload_size(const SendKeepalive& echo) {
+    const auto headers =
+        icmp_header_size + (is_ipv4(echo.to) ? ipv4_header_size_min : ipv6_header_size);
+    return std::min<std::size_t>(std::max<std::size_t>(echo.size, headers), packet_size_max) -
+           headers;
+}
+
 // The kernel hands over echo replies only.
 bool wants_replies_only(int descriptor, bool over_ipv4) {
     if (over_ipv4) {
@@ -113,7 +121,7 @@ public:
             log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(ready.error()));
             return;
         }
-        const EchoPacket request{identifier_, echo.sequence};
+        const EchoPacket request{identifier_, echo.sequence, payload_size(echo)};
         const auto packet =
             is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request);
         NativeAddress to(echo.to);
@@ -178,14 +186,13 @@ private:
     }
 
     void receive() {
-        std::array<std::uint8_t, 2048> buffer{};
         for (int bound = 0; bound < 64 && socket_->is_open(); ++bound) {
             NativeAddress from;
-            const auto count = ::recvfrom(socket_->native_handle(), buffer.data(), buffer.size(),
+            const auto count = ::recvfrom(socket_->native_handle(), buffer_.data(), buffer_.size(),
                                           MSG_DONTWAIT, from.get(), &from.size);
             if (count < 0) return;
             if (from.value() != peer_) continue;
-            const auto packet = std::span(buffer).first(static_cast<std::size_t>(count));
+            const auto packet = std::span(buffer_).first(static_cast<std::size_t>(count));
             const auto reply =
                 is_ipv4(peer_) ? read_echo_reply(packet) : read_echo_reply_v6(packet);
             if (!reply || reply->identifier != identifier_) continue;
@@ -197,6 +204,7 @@ private:
         }
     }
 
+    std::vector<std::uint8_t> buffer_ = std::vector<std::uint8_t>(packet_size_max);
     std::shared_ptr<Socket> socket_;
     std::string device_;
     EventHandler handler_;
@@ -211,7 +219,7 @@ private:
 }  // namespace
 
 std::vector<std::uint8_t> write_echo_request(const EchoPacket& echo) {
-    std::vector<std::uint8_t> packet(icmp_header_size, 0);
+    std::vector<std::uint8_t> packet(icmp_header_size + echo.payload_size, 0);
     packet[0] = type_echo_request;
     put16(packet, 4, echo.identifier);
     put16(packet, 6, echo.sequence);
@@ -234,7 +242,7 @@ std::optional<EchoPacket> read_echo_reply(std::span<const std::uint8_t> packet) 
 // RFC 4443 s2.3: the checksum covers the IPv6 addresses; the kernel sets and checks it on a raw
 // ICMPv6 socket (RFC 3542 s3.1).
 std::vector<std::uint8_t> write_echo_request_v6(const EchoPacket& echo) {
-    std::vector<std::uint8_t> packet(icmp_header_size, 0);
+    std::vector<std::uint8_t> packet(icmp_header_size + echo.payload_size, 0);
     packet[0] = type_echo_request_v6;
     put16(packet, 4, echo.identifier);
     put16(packet, 6, echo.sequence);

@@ -17,6 +17,7 @@ namespace dstm::client {
 struct EchoPacket {
     std::uint16_t identifier = 0;
     std::uint16_t sequence = 0;
+    std::size_t payload_size = 0;  // of a request, zeros
 
     bool operator==(const EchoPacket&) const = default;
 };

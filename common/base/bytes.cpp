@@ -2,6 +2,9 @@
 #include "common/base/bytes.hpp"
 
 #include <algorithm>
+#include <cstring>
+
+#include <endian.h>
 
 namespace dstm {
 namespace {
@@ -28,11 +31,19 @@ void store_ipv6(MutableBytes bytes, std::size_t offset, const Ipv6Address& addre
 }
 
 std::uint16_t internet_checksum(ConstBytes bytes) {
+    // RFC 1071 s2: words may be added in any order of bytes and several at a time; the sum comes
+    // out in the order in which they were read.
     std::uint64_t sum = 0;
-    std::size_t offset = 0;
-    for (; offset + 1 < bytes.size(); offset += 2) sum += load16(bytes, offset);
-    if (offset < bytes.size()) sum += std::uint64_t{load8(bytes, offset)} << 8;
-    return static_cast<std::uint16_t>(~fold(sum));
+    for (; bytes.size() >= sizeof(std::uint64_t); bytes = bytes.subspan(sizeof(std::uint64_t))) {
+        std::uint64_t word;
+        std::memcpy(&word, bytes.data(), sizeof word);
+        sum += (word & 0xffffffff) + (word >> 32);
+    }
+    std::uint64_t rest = 0;
+    if (!bytes.empty()) std::memcpy(&rest, bytes.data(), bytes.size());
+    sum += (rest & 0xffffffff) + (rest >> 32);
+    const std::uint16_t folded = fold(sum);
+    return static_cast<std::uint16_t>(~be16toh(folded));
 }
 
 std::uint16_t updated_checksum(std::uint16_t checksum, std::uint16_t before, std::uint16_t after) {

@@ -62,9 +62,9 @@ bool any_contains(const Prefixes& pools, const Address& address) {
                        [&](const auto& pool) { return pool.contains(address); });
 }
 
-void count_up(TunnelCounters& counters, std::size_t size, WallTime now) {
-    ++counters.packets_up;
-    counters.bytes_up += size;
+void count_up(TunnelCounters& counters, const WireSize& size, WallTime now) {
+    counters.packets_up += size.packets;
+    counters.bytes_up += size.bytes;
     counters.last_seen_up = now;
 }
 
@@ -142,12 +142,14 @@ Result<void> Carrier::remove(const IpAddress& inner, Generation up_to) {
     return tunnels_.remove(inner, up_to);
 }
 
-UpVerdict Carrier::up(const Peer& from, std::uint8_t traffic_class, MutableBytes payload, Now now) {
-    const auto dropped = [this](Drop drop) {
-        drops_.count(drop);
+UpVerdict Carrier::up(const Peer& from, std::uint8_t traffic_class, MutableBytes payload, Now now,
+                      SegmentSize segment_size) {
+    const auto header = read_inner_packet(payload, version_inside(from.type));
+    const auto size = header ? wire_size(payload, *header, segment_size) : WireSize{};
+    const auto dropped = [&](Drop drop) {
+        drops_.count(drop, size.packets);
         return UpVerdict{drop, 0};
     };
-    const auto header = read_inner_packet(payload, version_inside(from.type));
     if (!header) return dropped(header.error());
     if (const auto drop = check_scope(payload, *header)) return dropped(*drop);
     const auto checked =
@@ -162,7 +164,7 @@ UpVerdict Carrier::up(const Peer& from, std::uint8_t traffic_class, MutableBytes
     const auto packet = payload.first(header->total_length);
     set_ecn(packet, header->version, *ecn);
     clamp(packet, *header, path_mtu(*tunnel.far_end, now.instant) - overhead_of(from.type));
-    count_up(tunnel.counters, packet.size(), now.wall);
+    count_up(tunnel.counters, size, now.wall);
     return UpVerdict{std::nullopt, packet.size()};
 }
 
@@ -249,6 +251,11 @@ std::optional<ClientPath> Carrier::client_path(Now now) {
     const auto mtu = path_mtu(*tunnel->far_end, now.instant);
     const auto type = tunnel->spec.type;
     return ClientPath{mtu, mtu - overhead_of(type), path_mtu_floor(type) - overhead_of(type)};
+}
+
+void Carrier::lower_client_path(std::uint32_t outer_mtu, Now now) {
+    auto* tunnel = tunnels_.any();
+    if (tunnel != nullptr) (void)lower_path(*tunnel->far_end, outer_mtu, now.instant);
 }
 
 bool Carrier::is_in_pools(const IpAddress& inner) const {

@@ -16,6 +16,7 @@
 #include "common/dataplane/drop.hpp"
 #include "common/dataplane/icmp_error.hpp"
 #include "common/dataplane/path_error.hpp"
+#include "common/dataplane/segments.hpp"
 #include "common/dataplane/tun_plane_config.hpp"
 #include "common/dataplane/tunnel_table.hpp"
 
@@ -65,15 +66,18 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec, Now now);
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to);
 
-    // Both may change the packet in place: ECN, MSS.
+    // Both may change the packet in place: ECN, MSS. One verdict holds for all that a packet stands
+    // for, and each of them counts; down, where sizes matter, each is asked for.
     [[nodiscard]] UpVerdict up(const Peer& from, std::uint8_t traffic_class, MutableBytes payload,
-                               Now now);
+                               Now now, SegmentSize segment_size = 0);
     [[nodiscard]] DownVerdict down(MutableBytes packet, Now now);
     // RFC 2473 s8, RFC 4213 s3.4.
     [[nodiscard]] RelayVerdict relay(const PathError& error, Now now);
 
     // None without a tunnel.
     [[nodiscard]] std::optional<ClientPath> client_path(Now now);
+    // What a probe has found, as if a packet-too-big had told.
+    void lower_client_path(std::uint32_t outer_mtu, Now now);
 
     [[nodiscard]] const TunnelTable& tunnels() const { return tunnels_; }
     [[nodiscard]] DropTable& drops() { return drops_; }

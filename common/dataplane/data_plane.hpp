@@ -54,6 +54,13 @@ public:
     [[nodiscard]] virtual std::vector<InstalledTunnel> list() const = 0;
     [[nodiscard]] virtual DropCounters drops() const = 0;
 
+    // Client: a probe has found that the path carries no larger outer packet and does not say so.
+    // Holds as if a packet-too-big message had told: for ten minutes (RFC 8201 s5.3), until a move.
+    [[nodiscard]] virtual Result<void> lower_path_mtu(std::uint32_t outer_mtu) {
+        static_cast<void>(outer_mtu);
+        return fail(ErrorCode::unavailable, "this data plane learns path MTUs by itself only");
+    }
+
     // v6udpv4: sends a TSP datagram (first nibble 0xF) from the plane's UDP port, the one that
     // carries the data (RFC 5572 s4.4.1.2). unavailable: this plane has none, or cannot send now.
     [[nodiscard]] virtual Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) {

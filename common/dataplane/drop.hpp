@@ -48,7 +48,9 @@ inline constexpr std::size_t drop_count = static_cast<std::size_t>(Drop::icmp_ig
 
 class DropTable {
 public:
-    void count(Drop drop) { ++counts_[static_cast<std::size_t>(drop)]; }
+    void count(Drop drop, std::size_t packets = 1) {
+        counts_[static_cast<std::size_t>(drop)] += packets;
+    }
     [[nodiscard]] std::uint64_t of(Drop drop) const {
         return counts_[static_cast<std::size_t>(drop)];
     }

@@ -75,6 +75,7 @@ Result<void> KernelEndpoint::start() {
         if (auto started = start_own(carried, *links); !started) return started;
     }
     if (auto adopted = adopt(*links); !adopted) return adopted;
+    if (config_.mss_clamp) mss_clamp_ = clamp_mss(config_.device + "-*");
     housekeeper_.emplace([this] { expire(); });
     return {};
 }

@@ -5,6 +5,7 @@
 #include "common/base/assert.hpp"
 #include "common/dataplane/kernel_alias.hpp"
 #include "common/dataplane/kernel_host.hpp"
+#include "common/dataplane/path_mtu.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::dataplane {
@@ -17,6 +18,7 @@ public:
           clock_(clock),
           held_(std::move(held)),
           host_(std::move(host)),
+          mss_clamp_(clamp_mss(device_)),
           housekeeper_([this] { expire(); }) {}
     ~KernelClient() override {
         const std::lock_guard lock(mutex_);
@@ -28,6 +30,7 @@ public:
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
     [[nodiscard]] DropCounters drops() const override;
+    [[nodiscard]] Result<void> lower_path_mtu(std::uint32_t outer_mtu) override;
 
 private:
     struct Tunnel {
@@ -51,6 +54,7 @@ private:
     const Descriptor held_;
     mutable std::mutex mutex_;
     mutable KernelHost host_;
+    std::optional<NftTable> mss_clamp_;  // of what the client forwards for others
     mutable std::optional<Tunnel> tunnel_;
     Housekeeper housekeeper_;
 };
@@ -144,6 +148,14 @@ DropCounters KernelClient::drops() const {
         out["send_failed"] = link->send_errors;
     }
     return out;
+}
+
+// The kernel makes the device's MTU anew when the device changes, which a move does.
+Result<void> KernelClient::lower_path_mtu(std::uint32_t outer_mtu) {
+    const std::lock_guard lock(mutex_);
+    if (!tunnel_) return fail(ErrorCode::not_found, "no tunnel");
+    return host_.netlink.set_interface_mtu(tunnel_->device,
+                                           outer_mtu - overhead_of(tunnel_->spec.type));
 }
 
 Result<void> KernelClient::close_device(bool close) {

@@ -126,7 +126,6 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         tunnel.last_seen = old.last_seen;
         tunnel.packets_seen = old.packets_seen;
         add_to(tunnel.before, old.before, 1);
-        add_to(tunnel.before, counted_by(devices_.at(old.far_end)), 1);
     }
     device.tunnels = std::move(after);
     auto done = host_.links.set_alias(device.index, alias);
@@ -136,7 +135,11 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         leave(tunnel);
         return done;
     }
-    if (!is_new) leave(at->second);
+    if (!is_new) {
+        // Only now does the old device carry nothing more.
+        add_to(tunnel.before, counted_by(devices_.at(at->second.far_end)), 1);
+        leave(at->second);
+    }
     tunnels_.insert_or_assign(spec.inner, tunnel);
     return {};
 }

@@ -97,6 +97,7 @@ private:
 
     mutable std::mutex mutex_;  // guards all that follows
     mutable KernelHost host_;
+    std::optional<NftTable> mss_clamp_;
     std::map<TunnelType, int> own_devices_;
     Devices devices_;
     mutable std::map<IpAddress, Tunnel> tunnels_;

@@ -52,6 +52,18 @@ void silence_ipv6(const std::string& device) {
     if (!off) log_warning("KERNEL_SYSCTL_FAILED", "{}", to_string(off.error()));
 }
 
+std::optional<NftTable> clamp_mss(const std::string& devices) {
+    std::string rules = " chain forward {\n  type filter hook forward priority mangle\n";
+    for (const auto* way : {"iifname", "oifname"}) {
+        rules += std::string("  ") + way + " \"" + devices +
+                 "\" tcp flags syn tcp option maxseg size set rt mtu\n";
+    }
+    auto table = NftTable::add("inet", "dstm-mss", rules + " }\n");
+    if (table) return std::move(*table);
+    log_warning("KERNEL_MSS_NOT_CLAMPED", "{}", to_string(table.error()));
+    return std::nullopt;
+}
+
 std::uint8_t host_prefix_length(const IpAddress& address) {
     return std::holds_alternative<Ipv4Address>(address) ? 32 : 128;
 }

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -13,6 +14,7 @@
 #include "common/dataplane/descriptor.hpp"
 #include "common/dataplane/kernel_plane.hpp"
 #include "common/dataplane/netlink.hpp"
+#include "common/dataplane/nft_table.hpp"
 #include "common/dataplane/packet_filter.hpp"
 #include "common/dataplane/tunnel_links.hpp"
 
@@ -32,6 +34,10 @@ struct KernelHost {
 
 // No router solicitations and multicast reports into tunnels that carry IPv4.
 void silence_ipv6(const std::string& device);
+
+// While it lives, forwarded TCP through the devices (nft's pattern of names) has no larger MSS than
+// the routes of both directions allow. None, and a word in the log, where nftables says no.
+[[nodiscard]] std::optional<NftTable> clamp_mss(const std::string& devices);
 
 [[nodiscard]] IpPrefix host_prefix(const IpAddress& address);
 [[nodiscard]] std::uint8_t host_prefix_length(const IpAddress& address);

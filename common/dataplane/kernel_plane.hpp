@@ -46,6 +46,7 @@ struct KernelPlaneConfig {
     std::vector<Ipv6Prefix> pools_ipv6;
 
     bool hairpin = true;             // client to client
+    bool mss_clamp = true;           // in SYN, both ways
     std::size_t tunnels_max = 4096;  // a device costs the kernel about 43 kB
 };
 

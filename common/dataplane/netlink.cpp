@@ -210,6 +210,9 @@ InterfaceAddress native(int index, const IpAddress& address, std::uint8_t prefix
     rtnl_addr_set_ifindex(out.get(), index);
     rtnl_addr_set_local(out.get(), native_address(address).get());
     rtnl_addr_set_prefixlen(out.get(), prefix_length);
+    // On an end of a tunnel nobody else can have it: no duplicate address detection (RFC 4862
+    // s5.4), during which the kernel refuses the address as the source of a route.
+    if (prefix_length == 128) rtnl_addr_set_flags(out.get(), IFA_F_NODAD);
     return out;
 }
 

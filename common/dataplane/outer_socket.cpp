@@ -1,7 +1,6 @@
 // The outer sockets: batches out and in, and their error queues. What differs between IPv4 and
 // IPv6 is the names of options and the form of addresses.
 #include "common/dataplane/outer_socket.hpp"
-#include "common/log/log.hpp"
 
 #include <algorithm>
 #include <array>
@@ -12,6 +11,9 @@
 #include <netinet/icmp6.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
+
+#include "common/dataplane/transport.hpp"
+#include "common/log/log.hpp"
 
 namespace dstm::dataplane {
 namespace {
@@ -193,11 +195,21 @@ Result<OuterSocket> OuterSocket::open(TunnelType type, const IpEndpoint& local) 
         return tl::unexpected(
             error_from_errno(errno, "open the outer socket of " + std::string(to_string(type))));
     }
+    std::optional<SegmentSizes> segment_sizes;
+    if (!is_udp) {
+        // Before it is bound, so that nothing comes past the filter.
+        auto noted = SegmentSizes::note_for(socket.number(), type == TunnelType::v6v4);
+        if (noted)
+            segment_sizes = std::move(*noted);
+        else
+            log_info("TUN_NO_SEGMENT_SIZES", "{}", to_string(noted.error()));
+    }
     if (!bind_to(socket, local) || !bind_to(probe, {local.address, 0})) {
         return tl::unexpected(error_from_errno(errno, "bind to " + to_string(local)));
     }
     OuterSocket out(type, std::move(socket), std::move(probe));
     if (is_udp) return out;
+    out.segment_sizes_ = std::move(segment_sizes);
     auto quiet = QuietKernel::on(type, local.address);
     if (quiet)
         out.quiet_ = std::move(*quiet);
@@ -237,14 +249,31 @@ void OuterSocket::receive(BatchBuffer& buffer, std::vector<IncomingPacket>& out)
     const int count =
         ::recvmmsg(socket_.number(), messages.data(), batch_size_max, MSG_DONTWAIT, nullptr);
     for (std::size_t i = 0; count > 0 && i < static_cast<std::size_t>(count); ++i) {
+        const auto payload = without_outer_header(type_, buffer.slot(i).first(messages[i].msg_len));
         out.push_back({value_of(envelopes[i].address, type_ == TunnelType::v6udpv4),
-                       read_traffic_class(messages[i].msg_hdr, names),
-                       without_outer_header(type_, buffer.slot(i).first(messages[i].msg_len))});
+                       read_traffic_class(messages[i].msg_hdr, names), payload,
+                       segment_size_of(payload)});
     }
 }
 
+SegmentSize OuterSocket::segment_size_of(ConstBytes packet) const {
+    if (!segment_sizes_) return 0;
+    // What the kernel merges always awaits its checksum, and has a payload.
+    const auto header = read_inner_packet(packet, version_of(packet));
+    if (!header || !awaits_checksum(packet, *header)) return 0;
+    const auto offset = payload_offset(packet, *header);
+    return offset != 0 && offset < header->total_length ? segment_sizes_->of(packet) : 0;
+}
+
 void OuterSocket::send(std::span<const OutgoingPacket> packets, DropTable& drops) {
-    DSTM_ASSERT(packets.size() <= batch_size_max);
+    while (!packets.empty()) {
+        const auto batch = packets.first(std::min(packets.size(), batch_size_max));
+        send_batch(batch, drops);
+        packets = packets.subspan(batch.size());
+    }
+}
+
+void OuterSocket::send_batch(std::span<const OutgoingPacket> packets, DropTable& drops) {
     std::array<Envelope, batch_size_max> envelopes;
     std::array<mmsghdr, batch_size_max> messages{};
     for (std::size_t i = 0; i < packets.size(); ++i) {

@@ -20,6 +20,7 @@
 #include "common/dataplane/drop.hpp"
 #include "common/dataplane/path_error.hpp"
 #include "common/dataplane/quiet_kernel.hpp"
+#include "common/dataplane/segment_sizes.hpp"
 
 namespace dstm::dataplane {
 
@@ -29,7 +30,8 @@ inline constexpr std::size_t packet_size_max = 65535;  // RFC 791 s3.1
 struct IncomingPacket {
     IpEndpoint source;  // port 0 except of UDP
     std::uint8_t traffic_class = 0;
-    MutableBytes payload;  // in the buffer of the batch
+    MutableBytes payload;          // in the buffer of the batch
+    SegmentSize segment_size = 0;  // not 0: it stands for many
 };
 
 struct OutgoingPacket {
@@ -60,14 +62,23 @@ public:
     [[nodiscard]] TunnelType type() const { return type_; }
     [[nodiscard]] int descriptor() const { return socket_.number(); }
 
+    // Packets that the kernel merged are received with the size of their segments. A UDP socket
+    // receives none.
+    [[nodiscard]] bool may_receive_merged() const {
+        return type_ == TunnelType::v6udpv4 || segment_sizes_;
+    }
+
     // What is there now, at most one batch.
     void receive(BatchBuffer& buffer, std::vector<IncomingPacket>& out);
 
-    // Counts in `drops` what could not be sent. At most one batch. From any thread.
+    // Counts in `drops` what could not be sent. From any thread.
     void send(std::span<const OutgoingPacket> packets, DropTable& drops);
 
     // The next ICMP error; `buffer` holds its quote. None when there is none left.
     [[nodiscard]] std::optional<PathError> next_error(MutableBytes buffer);
+
+    // How many answers of the kernel's to packets of its tunnels were withheld (quiet_kernel.hpp).
+    [[nodiscard]] std::uint64_t answers_withheld() const { return quiet_.withheld(); }
 
     // Before an adopted socket is left to whoever holds it besides: it is told of none from now on.
     void ignore_errors();
@@ -76,6 +87,8 @@ public:
     [[nodiscard]] std::uint32_t link_mtu(const IpAddress& destination);
 
 private:
+    [[nodiscard]] SegmentSize segment_size_of(ConstBytes packet) const;
+    void send_batch(std::span<const OutgoingPacket> packets, DropTable& drops);
     OuterSocket(TunnelType type, Descriptor socket, Descriptor probe)
         : type_(type), socket_(std::move(socket)), probe_(std::move(probe)) {}
 
@@ -83,6 +96,7 @@ private:
     Descriptor socket_;
     Descriptor probe_;  // a UDP socket that is only ever connected, to ask for the route's MTU
     QuietKernel quiet_;
+    std::optional<SegmentSizes> segment_sizes_;
 };
 
 }  // namespace dstm::dataplane

@@ -158,15 +158,16 @@ void PacketLoop::carry_up(TunnelType type) {
     {
         const std::lock_guard lock(shared_.mutex);
         for (auto& packet : incoming_) {
-            complete_checksum(packet.payload);
+            if (packet.segment_size == 0) complete_checksum(packet.payload);
             const auto verdict = shared_.carrier.up({type, packet.source}, packet.traffic_class,
-                                                    packet.payload, time);
+                                                    packet.payload, time, packet.segment_size);
             packet.payload = packet.payload.first(verdict.size);
         }
     }
     std::size_t refused = 0;
     for (const auto& packet : incoming_) {
-        if (!packet.payload.empty() && !device_.write(packet.payload)) ++refused;
+        if (!packet.payload.empty() && !device_.write(packet.payload, packet.segment_size))
+            ++refused;
     }
     if (refused == 0) return;
     const std::lock_guard lock(shared_.mutex);
@@ -184,16 +185,16 @@ void PacketLoop::take_out_signalling() {
 }
 
 void PacketLoop::carry_down() {
-    std::array<std::size_t, batch_size_max> sizes{};
-    std::size_t count = 0;
-    while (count < batch_size_max) {
-        const auto size = device_.read(buffer_.slot(count));
-        if (!size) {
+    segments_.clear();
+    while (segments_.count() < batch_size_max) {
+        const auto packet = buffer_.slot(0);
+        const auto read = device_.read(packet);
+        if (!read) {
             unwatch(epoll_, device_.descriptor());
             log_error("TUN_DEVICE_GONE", "the device was deleted; nothing is carried any more");
         }
-        if (!size || *size == 0) break;
-        sizes[count++] = *size;
+        if (!read || read->size == 0) break;
+        segments_.add(packet.first(read->size), read->segment_size);
     }
     const auto time = now();
     for (auto& packets : outgoing_) packets.clear();
@@ -201,8 +202,7 @@ void PacketLoop::carry_down() {
     {
         const std::lock_guard lock(shared_.mutex);
         sockets = shared_.outer;
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto packet = buffer_.slot(i).first(sizes[i]);
+        for (const auto packet : segments_.packets()) {
             auto verdict = shared_.carrier.down(packet, time);
             if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
             if (verdict.drop) continue;

@@ -85,6 +85,7 @@ private:
 
     // Of the thread.
     BatchBuffer buffer_;
+    Segments segments_;
     std::vector<IncomingPacket> incoming_;
     std::array<std::vector<OutgoingPacket>, tunnel_type_count> outgoing_;
     std::vector<std::vector<std::uint8_t>> answers_;

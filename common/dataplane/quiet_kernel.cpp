@@ -1,75 +1,46 @@
-// A tunnel device without a far end, closed.
+// An nftables rule on the kernel's own ICMP errors.
 #include "common/dataplane/quiet_kernel.hpp"
 
 #include <utility>
 
-#include "common/dataplane/kernel_host.hpp"
-#include "common/log/log.hpp"
+#include <net/if.h>
+
+#include "common/base/assert.hpp"
 
 namespace dstm::dataplane {
 namespace {
 
-// The device that every namespace has once the module is there.
-const char* fallback_device(TunnelType type) {
-    return type == TunnelType::v4v6 ? "ip6tnl0" : "sit0";
+// The device that a namespace has once the module is there.
+bool kernel_has_tunnels(TunnelType type) {
+    return ::if_nametoindex(type == TunnelType::v4v6 ? "ip6tnl0" : "sit0") != 0;
 }
 
-Result<void> close_and_raise(KernelHost& host, int device) {
-    auto done = host.filter.close_ingress(device);
-    if (done) done = host.filter.close_egress(device);
-    if (done) done = host.netlink.set_interface_up(device, true);
-    return done;
+// The last match is the protocol in the quoted header, which begins after the 8 bytes of ICMP:
+// 6 bytes into that of IPv6 (RFC 8200 s3), 9 into that of IPv4 (RFC 791 s3.1).
+std::string answers_of(TunnelType type, const IpAddress& local) {
+    if (type == TunnelType::v4v6) {
+        return "ip6 saddr " + to_string(local) +
+               " icmpv6 type destination-unreachable icmpv6 code port-unreachable @th,112,8 4";
+    }
+    return "ip saddr " + to_string(local) +
+           " icmp type destination-unreachable icmp code port-unreachable @th,136,8 41";
 }
 
 }  // namespace
 
 Result<QuietKernel> QuietKernel::on(TunnelType type, const IpAddress& local) {
-    auto host = KernelHost::open();
-    if (!host) return tl::unexpected(host.error());
-    const auto fallback = host->netlink.interface_index(fallback_device(type));
-    if (!fallback) return QuietKernel();
-    const auto links = host->links.list();
-    if (!links) return tl::unexpected(links.error());
-    TunnelLink link;
-    link.type = type;
-    link.local = local;
-    link.remote = type == TunnelType::v4v6 ? IpAddress(Ipv6Address()) : IpAddress(Ipv4Address());
-    for (const auto& there : *links) {
-        if (there.local != local || there.remote != link.remote) continue;
-        // A killed process left it; or it is somebody's, and then the kernel is quiet anyway.
-        if (!there.name.starts_with("dstmq")) return QuietKernel();
-        return QuietKernel(std::move(host->links), there.index);
-    }
-    for (int number = 0; link.name.empty(); ++number) {
-        const auto name = "dstmq" + std::to_string(number);
-        if (!host->netlink.interface_index(name)) link.name = name;
-    }
-    const auto device = host->links.add(link);
-    if (!device) return tl::unexpected(device.error());
-    silence_ipv6(link.name);
-    const auto done = close_and_raise(*host, *device);
-    QuietKernel quiet(std::move(host->links), *device);
-    if (!done) return tl::unexpected(done.error());
-    return quiet;
+    DSTM_ASSERT(type != TunnelType::v6udpv4);
+    QuietKernel out;
+    if (!kernel_has_tunnels(type)) return out;
+    auto table = NftTable::add(type == TunnelType::v4v6 ? "ip6" : "ip", "dstm-quiet",
+                               " counter withheld { }\n"
+                               " chain out {\n  type filter hook output priority filter\n  " +
+                                   answers_of(type, local) + " counter name withheld drop\n }\n");
+    if (!table) return tl::unexpected(table.error());
+    out.table_ = std::move(*table);
+    return out;
 }
 
-QuietKernel::QuietKernel(TunnelLinks links, int device)
-    : links_(std::move(links)), device_(device) {}
-
-QuietKernel::QuietKernel(QuietKernel&& other) noexcept
-    : links_(std::exchange(other.links_, std::nullopt)), device_(other.device_) {}
-
-QuietKernel& QuietKernel::operator=(QuietKernel&& other) noexcept {
-    std::swap(links_, other.links_);
-    std::swap(device_, other.device_);
-    return *this;
-}
-
-QuietKernel::~QuietKernel() {
-    if (!links_) return;
-    if (const auto removed = links_->remove(device_); !removed) {
-        log_warning("KERNEL_CLEANUP_FAILED", "{}", to_string(removed.error()));
-    }
-}
+std::uint64_t QuietKernel::withheld() const { return table_ ? table_->packets("withheld") : 0; }
 
 }  // namespace dstm::dataplane

@@ -1,14 +1,13 @@
-// The MSS option and checksums that were left to hardware.
+// The MSS option and the checksums.
 #include "common/dataplane/transport.hpp"
 
+#include <algorithm>
 #include <array>
 #include <optional>
 
 namespace dstm::dataplane {
 namespace {
 
-constexpr std::size_t udp_header_size = 8;
-constexpr std::size_t tcp_header_size_min = 20;
 constexpr std::uint8_t tcp_flag_syn = 0x02;
 constexpr std::uint8_t tcp_option_end = 0;
 constexpr std::uint8_t tcp_option_no_operation = 1;
@@ -61,6 +60,10 @@ std::uint16_t pseudo_header_sum(const InnerHeader& header, std::size_t segment_s
 
 }  // namespace
 
+std::size_t checksum_offset(const InnerHeader& header) {
+    return header.protocol == protocol_tcp ? 16 : 6;
+}
+
 void clamp_mss(MutableBytes packet, const InnerHeader& header, std::uint16_t mss_max) {
     if (header.protocol != protocol_tcp || !header.is_first_fragment) return;
     const auto segment = packet.subspan(header.transport_offset);
@@ -76,19 +79,30 @@ void clamp_mss(MutableBytes packet, const InnerHeader& header, std::uint16_t mss
     store16(segment, 16, updated_checksum(load16(segment, 16), old_word, new_word));
 }
 
-void complete_checksum(MutableBytes bytes) {
-    const auto header = read_inner_packet(bytes, version_of(bytes));
-    if (!header || header->is_fragment) return;  // of a fragment there is no sum
-    if (header->protocol != protocol_tcp && header->protocol != protocol_udp) return;
-    const bool is_tcp = header->protocol == protocol_tcp;
-    const std::size_t field = is_tcp ? 16 : 6;
-    const auto segment =
-        bytes.subspan(header->transport_offset, header->total_length - header->transport_offset);
-    if (segment.size() < (is_tcp ? tcp_header_size_min : udp_header_size)) return;
-    if (load16(segment, field) != pseudo_header_sum(*header, segment.size())) return;
-    // The field holds the first part of the sum already.
+bool awaits_checksum(ConstBytes packet, const InnerHeader& header) {
+    if (header.is_fragment) return false;  // of a fragment there is no sum
+    if (header.protocol != protocol_tcp && header.protocol != protocol_udp) return false;
+    const bool is_tcp = header.protocol == protocol_tcp;
+    const auto size = header.total_length - std::min(header.transport_offset, header.total_length);
+    if (size < (is_tcp ? tcp_header_size_min : udp_header_size)) return false;
+    return load16(packet, header.transport_offset + checksum_offset(header)) ==
+           pseudo_header_sum(header, size);
+}
+
+void complete_checksum(MutableBytes packet) {
+    const auto header = read_inner_packet(packet, version_of(packet));
+    if (!header || !awaits_checksum(packet, *header)) return;
+    write_checksum(packet.first(header->total_length), *header);
+}
+
+void write_checksum(MutableBytes packet, const InnerHeader& header) {
+    const auto segment = packet.subspan(header.transport_offset);
+    const auto field = checksum_offset(header);
+    // Where the sum of the pseudo-header stands, it is covered with the rest.
+    store16(segment, field, pseudo_header_sum(header, segment.size()));
     const auto checksum = internet_checksum(segment);
-    store16(segment, field, checksum == 0 && !is_tcp ? 0xffff : checksum);
+    const bool is_udp = header.protocol == protocol_udp;
+    store16(segment, field, checksum == 0 && is_udp ? 0xffff : checksum);
 }
 
 }  // namespace dstm::dataplane

@@ -74,6 +74,7 @@ public:
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
     [[nodiscard]] DropCounters drops() const override;
+    [[nodiscard]] Result<void> lower_path_mtu(std::uint32_t outer_mtu) override;
     [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override;
 
 private:
@@ -140,13 +141,13 @@ Result<void> TunPlane::open_endpoint_sockets() {
     }
     OuterSockets sockets;
     for (const auto& [type, local] : wanted) {
-        if (!config_.keep_gro) {
+        auto socket = OuterSocket::open(type, local);
+        if (!socket) return tl::unexpected(socket.error());
+        if (!config_.keep_gro && !socket->may_receive_merged()) {
             if (auto off = host_.turn_gro_off(local.address, gro_record_of(local.address)); !off) {
                 return off;
             }
         }
-        auto socket = OuterSocket::open(type, local);
-        if (!socket) return tl::unexpected(socket.error());
         sockets[index_of(type)] = std::make_shared<OuterSocket>(std::move(*socket));
     }
     const std::lock_guard lock(shared_.mutex);
@@ -213,7 +214,7 @@ Result<std::shared_ptr<OuterSocket>> TunPlane::socket_for(const TunnelSpec& spec
                          : OuterSocket::open(spec.type, {spec.outer_client.address, 0});
     if (!opened) return tl::unexpected(opened.error());
     host_.restore_gro();
-    if (!is_udp) {  // a UDP socket is never handed merged packets unasked
+    if (!opened->may_receive_merged()) {
         const auto& outer = spec.outer_client.address;
         if (auto off = host_.turn_gro_off(outer, config_.gro_record); !off) {
             return tl::unexpected(off.error());
@@ -276,8 +277,18 @@ std::vector<InstalledTunnel> TunPlane::list() const {
 }
 
 DropCounters TunPlane::drops() const {
-    const std::lock_guard lock(shared_.mutex);
-    return shared_.carrier.drops().by_name();
+    DropCounters out;
+    OuterSockets sockets;
+    {
+        const std::lock_guard lock(shared_.mutex);
+        out = shared_.carrier.drops().by_name();
+        sockets = shared_.outer;
+    }
+    auto& withheld = out["kernel_answer"];
+    for (const auto& socket : sockets) {
+        if (socket) withheld += socket->answers_withheld();
+    }
+    return out;
 }
 
 // Holds host_mutex_. The path MTU, when there is a tunnel.
@@ -297,6 +308,16 @@ std::optional<std::uint32_t> TunPlane::adapt_device_mtu() {
         log_info("TUN_MTU", "device={} mtu={} path-mtu={}", config_.device, wanted, path->mtu);
     }
     return path->mtu;
+}
+
+Result<void> TunPlane::lower_path_mtu(std::uint32_t outer_mtu) {
+    const std::lock_guard lock(host_mutex_);
+    {
+        const std::lock_guard shared_lock(shared_.mutex);
+        shared_.carrier.lower_client_path(outer_mtu, now());
+    }
+    adapt_device_mtu();
+    return {};
 }
 
 void TunPlane::keep_house() {

@@ -14,9 +14,9 @@ class Throttle {
 public:
     // Tries a second; five times as many at once after a silence.
     struct Limits {
-        std::uint32_t per_address = 200;
-        std::uint32_t per_prefix = 1000;
-        std::uint32_t per_user = 100;
+        std::uint32_t per_address = 1000;
+        std::uint32_t per_prefix = 5000;
+        std::uint32_t per_user = 500;
     };
     // Tries that were refused.
     struct Counters {

@@ -26,7 +26,7 @@ def measure(campus, beside, **detail):
     taken = []
     for _ in range(DIALOGUES):
         taken += flood.creates(campus, c.BROKER, 1)
-        time.sleep(PAUSE)  # well-behaved: four tries each, of 200 a second
+        time.sleep(PAUSE)  # well-behaved: four tries each, of 1000 a second
     result = {name: 1000 * flood.percentile(taken, part)
               for name, part in (("p50", 0.5), ("p99", 0.99))}
     for name, value in result.items():

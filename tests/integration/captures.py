@@ -18,6 +18,7 @@ class Capture:
     def __init__(self, host, interface, name="capture"):
         self.host, self.interface = host, interface
         self.path = host.campus.path(f"{name}.pcap")
+        self.decode_as = ()  # tshark's -d, for what no port number tells it
 
     def __enter__(self):
         # Into the campus's own directory, so not as another user; each packet at once.
@@ -33,7 +34,8 @@ class Capture:
         """tshark's dissection: the layers of each packet by name, the fields of each by theirs. A
         layer that comes twice (IPv6 in IPv6) is a list."""
         done = subprocess.run(["tshark", "-r", self.path, "-n", "-T", "json", "--no-duplicate-keys",
-                               "-o", "ip.check_checksum:TRUE", "-Y", display_filter],
+                               "-o", "ip.check_checksum:TRUE", "-Y", display_filter,
+                               *(word for rule in self.decode_as for word in ("-d", rule))],
                               capture_output=True, text=True, check=True, timeout=60)
         return [packet["_source"]["layers"] for packet in json.loads(done.stdout or "[]")]
 

@@ -30,7 +30,7 @@ class Captures(unittest.TestCase):
         """IPv4-in-IPv6 both ways: next header 4, the addresses of both headers, hop limits."""
         up = (c.CLIENT, c.ENDPOINT, inner, c.WEB)
         down = (c.ENDPOINT, c.CLIENT, c.WEB, inner)
-        found = capture.wait_for("ipv6 && icmp", count=6)
+        found = capture.wait_for(f"ipv6 && icmp && ip.addr == {c.WEB}", count=6)
         seen = {up: 0, down: 0}
         for packet in found:
             outer, within = packet["ipv6"], packet["ip"]
@@ -78,7 +78,7 @@ class Captures(unittest.TestCase):
         with captures.Capture(self.campus.client, "lan", "v4v6-tcp") as capture:
             client = self.client_up("v4v6-tcp", transport="tcp")
             self.campus.client.run("ping", "-c", "3", "-i", "0.2", "-W", "2", c.WEB)
-            capture.wait_for("ipv6 && icmp", count=6)
+            capture.wait_for(f"ipv6 && icmp && ip.addr == {c.WEB}", count=6)
             self.assertEqual(client.stop(), 0)
             c.wait_for("the delete is captured", lambda: "delete" in str(capture.streams()))
         of_client, of_server = ([], [])
@@ -91,7 +91,7 @@ class Captures(unittest.TestCase):
         with captures.Capture(self.campus.client, "lan", "v4v6-udp") as capture:
             client = self.client_up("v4v6-udp", transport="udp")
             self.campus.client.run("ping", "-c", "3", "-i", "0.2", "-W", "2", c.WEB)
-            capture.wait_for("ipv6 && icmp", count=6)
+            capture.wait_for(f"ipv6 && icmp && ip.addr == {c.WEB}", count=6)
             self.assertEqual(client.stop(), 0)
             c.wait_for("the delete is captured", lambda: "delete" in str(capture.datagrams()))
         said = {True: {}, False: {}}

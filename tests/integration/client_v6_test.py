@@ -257,7 +257,7 @@ class ClientV6(unittest.TestCase):
         self.assertTrue(pings(site.inside, INSIDE), "a host behind the client")
         self.assertIn(INSIDE, site.far.sources)
         site.command("renew")
-        self.assertEqual(site.far.peers_of("VERSION"), [port, port], "through the same mapping")
+        self.assertEqual(site.far.peers_of('"create"'), [port, port], "through the same mapping")
         self.assertTrue(pings(site.client, ADDRESS), "after the renewal")
         campus.wait_for("a keepalive is answered", lambda: "round-trip-us" in
                         json.loads(site.command("status", "--json")))

@@ -28,7 +28,7 @@ def ptr4(address):
 class DdnsServer:
     """kea-dhcp-ddns in the name server's namespace and folder."""
 
-    def __init__(self, dns):
+    def __init__(self, dns, reverse_zones=(REVERSE4, REVERSE6)):
         configuration = {"DhcpDdns": {
             "ip-address": "127.0.0.1", "port": 53001,
             "tsig-keys": [{"name": KEY, "algorithm": "HMAC-SHA256", "secret": SECRET}],
@@ -36,7 +36,7 @@ class DdnsServer:
                 {"name": "example.org.", "key-name": KEY, "dns-servers": DNS}]},
             "reverse-ddns": {"ddns-domains": [
                 {"name": zone + ".", "key-name": KEY, "dns-servers": DNS}
-                for zone in (REVERSE4, REVERSE6)]},
+                for zone in reverse_zones]},
             "loggers": [{"name": "kea-dhcp-ddns", "severity": "INFO",
                          "output_options": [{"output": dns.path("d2.log"), "flush": True}]}]}}
         self.log_path = dns.path("d2.log")

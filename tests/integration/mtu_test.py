@@ -80,8 +80,9 @@ class SmallLink(unittest.TestCase):
                      "{ type filter hook input priority 0; }")
             host.run("nft", "add", "rule", "ip6", "filter", "input", "icmpv6", "type",
                      "packet-too-big", "drop")
-        self.client_up()
+        client = self.client_up()
         self.both_ways()
+        client.wait_for_log("CLIENT_PATH_LIMITED mtu=1240")
 
 
 if __name__ == "__main__":

@@ -20,14 +20,16 @@ ZONE_FILE = """$TTL 60
 
 
 class NameServer:
-    def __init__(self, zones):
-        self.namespace = "dstm-dns-%d" % os.getpid()
+    def __init__(self, zones, namespace=None):
+        self.is_guest = namespace is not None  # in a namespace that is somebody else's
+        self.namespace = namespace or "dstm-dns-%d" % os.getpid()
         self.folder = tempfile.mkdtemp(prefix="dstm-named-")
         self.zones = zones
         self.process = None
         self.run = ("ip", "netns", "exec", self.namespace)
-        subprocess.run(["ip", "netns", "add", self.namespace], check=True)
-        subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
+        if not self.is_guest:
+            subprocess.run(["ip", "netns", "add", self.namespace], check=True)
+            subprocess.run(["ip", "-n", self.namespace, "link", "set", "lo", "up"], check=True)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -80,5 +82,6 @@ class NameServer:
         if self.process:
             self.process.terminate()
             self.process.wait(20)
-        subprocess.run(["ip", "netns", "del", self.namespace], check=False)
+        if not self.is_guest:
+            subprocess.run(["ip", "netns", "del", self.namespace], check=False)
         shutil.rmtree(self.folder)

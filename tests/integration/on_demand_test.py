@@ -4,30 +4,43 @@
 import json
 import os
 import signal
+import time
 import unittest
 
 import campus as c
+import slow_link
 import support
+import tsp
 
 PAGE = "hello from the IPv4-only web server\n"
+PLACEHOLDER = "192.0.0.2"
 
 
-class OnDemand(unittest.TestCase):
+class OnDemandCase(unittest.TestCase):
+    campus_type = c.Campus
+
     @classmethod
     def setUpClass(cls):
-        cls.campus = c.Campus()
+        cls.campus = cls.campus_type()
         cls.addClassCleanup(cls.campus.close)
         cls.campus.start_daemons()
         cls.campus.start_web()
 
-    def start(self, idle=300):
+    def start(self, idle=300, **changes):
         client = self.campus.start_client(
-            self.campus.client_configuration(**{"on-demand": {"idle-timeout": idle}}))
-        self.addCleanup(client.kill)
+            self.campus.client_configuration(**{"on-demand": {"idle-timeout": idle}, **changes}))
+        self.addCleanup(self.end, client)
         client.wait_for_log("CLIENT_DORMANT")
         self.assertEqual(self.campus.leases(), {})
         return client
 
+    def end(self, client):
+        if client.alive():
+            self.assertEqual(client.stop(), 0)
+        c.wait_for("Kea has the lease back", lambda: self.campus.leases() == {})
+
+
+class OnDemand(OnDemandCase):
     def status(self):
         return json.loads(self.campus.run_client_command("dstm-client", "status",
                                                          "--json").stdout)
@@ -35,20 +48,25 @@ class OnDemand(unittest.TestCase):
     def curl(self):
         return self.campus.client.run("curl", "-sS", "-m", "10", f"http://{c.WEB}/").stdout
 
+    def stop_and_see_nothing_left(self, client):
+        self.assertEqual(client.stop(), 0)
+        self.assertEqual(self.campus.client.ip("-4", "route").stdout, "")
+        self.assertNotIn("dstm0", self.campus.client.ip("-br", "link").stdout)
+        rules = self.campus.client.run("nft", "list", "ruleset").stdout
+        self.assertEqual(rules.strip(), "")
+
     def test_first_curl_works_without_a_retry(self):
         client = self.start()
         self.assertEqual(self.status()["state"], "dormant")
         self.assertEqual(self.curl(), PAGE)
         self.assertEqual(len(self.campus.leases()), 1)
         self.assertEqual(self.curl(), PAGE)
-        self.assertEqual(client.stop(), 0)
-        self.assertEqual(self.campus.client.ip("-4", "route").stdout, "")
-        self.assertNotIn("dstm0", self.campus.client.ip("-br", "link").stdout)
+        self.stop_and_see_nothing_left(client)
 
     def test_socket_that_was_connected_before_the_lease_lives_on(self):
         self.start()
         with self.campus.client.connect(c.WEB, 80) as connection:
-            self.assertEqual(connection.getsockname()[0], "192.0.0.2")
+            self.assertEqual(connection.getsockname()[0], PLACEHOLDER)
             connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
             data = b""
             while part := connection.recv(4096):
@@ -57,12 +75,25 @@ class OnDemand(unittest.TestCase):
         with self.campus.client.connect(c.WEB, 80) as later:
             self.assertIn(later.getsockname()[0], self.campus.leases())
 
+    def test_socket_that_is_bound_before_the_lease_lives_on(self):
+        self.start()
+        with self.campus.client.connect(c.WEB, 80, source=PLACEHOLDER) as connection:
+            self.assertNotEqual(self.campus.leases(), {})
+            connection.sendall(b"GET / HTTP/1.0\r\n\r\n")
+            self.assertTrue(connection.recv(4096).startswith(b"HTTP/1.0 200"))
+
     def test_idle_gives_the_lease_back_and_the_next_packet_fetches_one(self):
         client = self.start(idle=2)
         self.assertEqual(self.curl(), PAGE)
         client.wait_for_log("CLIENT_DORMANT", count=2, timeout=30)
         c.wait_for("Kea has it back", lambda: self.campus.leases() == {})
         self.assertEqual(self.curl(), PAGE)
+
+    def test_keepalives_are_no_use(self):
+        client = self.start(idle=6, keepalive=5)
+        self.assertEqual(self.curl(), PAGE)
+        c.wait_for("a keepalive is answered", lambda: "round-trip-us" in self.status(), 20)
+        client.wait_for_log("CLIENT_DORMANT", count=2, timeout=30)
 
     def test_killed_client_leaves_nothing(self):
         client = self.start()
@@ -72,6 +103,56 @@ class OnDemand(unittest.TestCase):
                    lambda: self.campus.client.ip("-4", "route").stdout == "")
         rules = self.campus.client.run("nft", "list", "ruleset").stdout
         self.assertEqual(rules.strip(), "")
+
+    def test_client_that_is_killed_with_a_lease_leaves_nothing_to_its_next_life(self):
+        client = self.start()
+        self.assertEqual(self.curl(), PAGE)
+        os.kill(client.pid, signal.SIGKILL)
+        client.popen.wait()
+        again = self.campus.start_client(self.campus.path("dstm-client.conf"))
+        self.addCleanup(again.kill)
+        again.wait_for_log("CLIENT_DORMANT")
+        self.assertEqual(self.curl(), PAGE)
+        self.assertEqual(len(self.campus.leases()), 1, "the same one")
+        self.stop_and_see_nothing_left(again)
+
+
+class FirstPacket(OnDemandCase):
+    """With a client that is far away: what costs a round trip shows."""
+
+    campus_type = slow_link.SlowCampus
+
+    def connect_time(self):
+        """Seconds until the TCP connection stands, by curl's own clock."""
+        return float(self.campus.client.run(
+            "curl", "-sS", "-m", "10", "-o", "/dev/null", "-w", "%{time_connect}",
+            f"http://{c.WEB}/").stdout)
+
+    def time_of_a_lease(self):
+        """Seconds from the first byte to the address, by a client that does nothing else."""
+        began = time.monotonic()
+        peer = tsp.Dialogue(self.campus.client.connect(c.BROKER, 3653))
+        peer.login_anonymous()
+        peer.create(c.CLIENT)
+        self.assertEqual(peer.framed()[0], 200)
+        took = time.monotonic() - began
+        peer.close()  # unaccepted: the server takes the lease back
+        c.wait_for("Kea has the lease back", lambda: self.campus.leases() == {})
+        return took
+
+    def test_it_waits_for_the_lease_and_less_than_two_round_trips(self):
+        round_trip = 2 * slow_link.DELAY
+        over = []
+        for _ in range(3):
+            lease = self.time_of_a_lease()
+            client = self.start()
+            first, later = self.connect_time(), self.connect_time()
+            self.assertGreater(later, round_trip, "the delay is there")
+            self.assertGreater(first, later + 2 * round_trip, "it did wait for a lease")
+            self.assertLess(first, 1.0, "a packet was lost: TCP repeats it after a second")
+            over.append(first - later - lease)
+            self.end(client)
+        self.assertLess(sorted(over)[1], 2 * round_trip, over)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import tsp
 class Throttle(unittest.TestCase):
     @classmethod
     def setUpClass(cls):
-        cls.campus = c.Campus()
+        cls.campus = c.Campus(server_limits={"tries-per-address": 200})
         cls.addClassCleanup(cls.campus.close)
         cls.campus.start_daemons()
 

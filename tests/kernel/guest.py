@@ -31,7 +31,7 @@ ENDED = "guest: the command ended with "
 # What the guest's root needs, and then what the tests do. Dependencies come by themselves.
 MODULES_OF_ROOT = ["virtio_pci", "9pnet_virtio", "9p", "overlay"]
 MODULES_OF_TESTS = ["veth", "dummy", "tun", "ip6_tunnel", "sit", "sch_ingress", "cls_u32",
-                    "act_gact", "cls_bpf", "crc32c_generic", "nf_tables"]
+                    "act_gact", "cls_bpf", "crc32c_generic", "nf_tables", "nft_objref"]
 
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /bin /proc /sys /dev /host /memory /root
@@ -179,7 +179,8 @@ def run_in_guest(command, timeout, out=sys.stdout):
             "-m", str(MEMORY_MIB), "-smp", "2", "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio",
             "-kernel", vmlinuz(kernel), "-initrd", image,
-            "-append", "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off",
+            "-append", "console=ttyS0 quiet loglevel=1 panic=-1 mitigations=off "
+                       "no_timer_check",
             "-device", "virtio-rng-pci",
             "-fsdev", "local,id=r,path=/,security_model=none,readonly=on,multidevs=remap",
             "-device", "virtio-9p-pci,fsdev=r,mount_tag=host"]

@@ -30,6 +30,7 @@ inline KernelPlaneConfig kernel_config(const TunPlaneConfig& tun) {
     config.inner_ipv6 = tun.inner_ipv6;
     config.pools_ipv6 = tun.pools_ipv6;
     config.hairpin = tun.hairpin;
+    config.mss_clamp = tun.mss_clamp;
     config.tunnels_max = tun.tunnels_max;
     return config;
 }

@@ -88,6 +88,40 @@ TEST_F(KernelPlane, PacketTooBigFromThePathIsRelayedAndTheTunnelIsLowered) {
     EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M do -s 1212")));
 }
 
+// What the SYN of a connection says, seen inside the tunnel or behind the endpoint.
+unsigned mss_of_syn(Capture& wire, const char* sender) {
+    const auto syn = wire.next([&](ConstBytes bytes) {
+        return bytes.size() >= 44 && load8(bytes, 0) == 0x45 && load8(bytes, 9) == 6 &&
+               load_ipv4(bytes, 12) == v4(sender) && (load8(bytes, 33) & 0x02) != 0;
+    });
+    return syn.empty() || load16(syn, 40) != 0x0204 ? 0 : load16(syn, 42);
+}
+
+TEST_F(KernelPlane, MssIsClampedBothWaysUnlessSwitchedOff) {
+    for (const bool clamp : {true, false}) {
+        auto config = endpoint_config();
+        config.mss_clamp = clamp;
+        bring_up(config);
+        first->ip("link set dstm0 mtu 1500");  // what a client that knows no better says
+        Capture at_server(*server, "eth0");
+        Capture at_client(*first, "dstm0");
+        EXPECT_EQ(transfer(*server, "203.0.113.80", *first, 1000), 2000u);
+        EXPECT_EQ(mss_of_syn(at_server, "192.0.2.7"), clamp ? 1420u : 1460u);
+        EXPECT_EQ(mss_of_syn(at_client, "203.0.113.80"), clamp ? 1420u : 1460u);
+        client.reset();
+        detach();
+        EXPECT_EQ(endpoint->exec("nft list tables"), "");
+    }
+}
+
+TEST_F(KernelPlane, AClientClampsTheMssOfWhatItForwards) {
+    is_changed = true;
+    bring_up();
+    EXPECT_THAT(first->exec("nft list ruleset"), HasSubstr("iifname \"dstm0\" tcp flags syn"));
+    client->stop();
+    EXPECT_EQ(first->exec("nft list tables"), "");
+}
+
 TEST_F(KernelPlane, OuterFragmentsAndTheEncapsulationLimitAreTaken) {
     is_changed = true;
     narrow_client_link();

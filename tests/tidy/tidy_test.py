@@ -144,6 +144,19 @@ class Tidy(unittest.TestCase):
                 missing.append(name)
         self.assertEqual(missing, [])
 
+    def test_every_requirement_is_answered_with_yes_or_no_where_and_by_which_test(self):
+        rows = {}
+        for line in text_of("docs/rfc5572-compliance.md").splitlines():
+            if match := re.match(r"\| ([NBDS]\d+) \|", line):
+                rows[match.group(1)] = [cell.strip() for cell in line.strip("|").split("|")]
+        wanted = [f"{letter}{number}" for letter, count in (("N", 13), ("B", 38), ("D", 17),
+                                                            ("S", 19))
+                  for number in range(1, count + 1)]
+        self.assertEqual(sorted(rows), sorted(wanted))
+        wrong = [name for name, cells in rows.items()
+                 if len(cells) != 5 or not all(cells) or not re.match(r"(yes|no)\b", cells[2])]
+        self.assertEqual(wrong, [])
+
     def test_links_in_the_documents_lead_somewhere(self):
         wrong = []
         for name in tracked("*.md"):

@@ -109,7 +109,7 @@ INSTANTIATE_TEST_SUITE_P(
                             "dstm-client.native-ipv4"},
                     Mistake{R"("tls": {}, "transport": "udp")", "dstm-client.tls"},
                     Mistake{R"("tls": {}, "tunnel-type": "v6udpv4")", "dstm-client.tls"},
-                    Mistake{R"("tls": { "key": "/k" })", "dstm-client.tls.certificate"},
+                    Mistake{R"("tls": { "key": "/k" })", "dstm-client.tls.key"},
                     Mistake{R"("tls": { "ca": "here" })", "dstm-client.tls.ca"},
                     Mistake{R"("mechanisms": ["EXTERNAL"], "tls": {})", "dstm-client.mechanisms"},
                     Mistake{R"("colour": 1)", "dstm-client.colour"}));

@@ -117,6 +117,44 @@ TEST(ClientEngine, RenewalIsRetriedUntilTheLeaseEndsThenTheTunnelGoesAndItStarts
     EXPECT_EQ(world.count(What::up), 2U);
 }
 
+TEST(ClientEngine, ServerThatIsAwayForAnHourCostsNothingWhileTheLeaseLasts) {
+    World world;
+    world.lease_seconds = 3 * 3600;
+    world.tell(StartRequested{});
+    ASSERT_EQ(world.engine.state(), State::up);
+    const auto inner = world.installed;
+    world.pass(80min);
+    world.reachable = false;  // over the renewal, which is due at 90 min
+    world.pass(1h, [&world] { return !world.routes || !world.installed; });
+    EXPECT_TRUE(world.routes && world.installed) << "the tunnel stays for as long as its lease";
+    EXPECT_GE(world.count(What::retrying), 25U) << "at most a minute apart";
+    EXPECT_LE(world.count(What::retrying), 120U);
+    world.reachable = true;
+    world.pass(61s, [&world] { return world.count(What::renewed) > 0; });
+    EXPECT_EQ(world.count(What::renewed), 1U) << "it comes back by itself, within a minute";
+    EXPECT_EQ(world.engine.state(), State::up);
+    EXPECT_EQ(world.installed, inner);
+    EXPECT_EQ(world.count(What::down), 0U);
+}
+
+TEST(ClientEngine, ServerThatIsAwayForAnHourTakesTheTunnelWithTheLeaseAndGivesItBack) {
+    World world;
+    world.lease_seconds = 1800;
+    world.tell(StartRequested{});
+    world.reachable = false;
+    world.pass(1800s - 1ms);
+    EXPECT_FALSE(world.host_is_clean()) << "until the last moment of the lease";
+    world.pass(1ms);
+    world.tell(TimePassed{});
+    EXPECT_TRUE(world.host_is_clean()) << "the address may be another's now";
+    EXPECT_EQ(world.count(What::down), 1U);
+    world.pass(30min);
+    world.reachable = true;
+    world.pass(61s, [&world] { return world.engine.state() == State::up; });
+    EXPECT_EQ(world.engine.state(), State::up);
+    EXPECT_EQ(world.count(What::up), 2U);
+}
+
 TEST(ClientEngine, BackOffDoublesFromOneSecondToSixtyWithJitter) {
     World world;
     world.reachable = false;

@@ -128,7 +128,7 @@ TEST_F(ClientFinding, SrvRecordOfASearchDomainNamesTheServers) {
         asio::io_context context;
         asio::ip::udp::socket dns(context, {asio::ip::address_v4::loopback(), 53});
         std::thread server([&dns] {
-            for (int i = 0; i < 3; ++i) {
+            for (;;) {
                 Bytes question(512);
                 asio::ip::udp::endpoint from;
                 ErrorCodeOfAsio error;
@@ -149,7 +149,8 @@ TEST_F(ClientFinding, SrvRecordOfASearchDomainNamesTheServers) {
             }
         });
         const auto found = find_servers({"_tsp._udp", "_tsp._tcp"});
-        dns.shutdown(asio::ip::udp::socket::shutdown_both);
+        ErrorCodeOfAsio ignored;  // wakes the thread, although nobody is connected
+        dns.shutdown(asio::ip::udp::socket::shutdown_both, ignored);
         server.join();
         ASSERT_TRUE(found) << found.error().context;
         ASSERT_EQ(found->size(), 2U);
@@ -164,14 +165,18 @@ TEST_F(ClientFinding, SilentAddressDoesNotKeepTheOthersWaiting) {
         auto netlink = loopback_up();
         const int loopback = *netlink.interface_index("lo");
         const TunInterface silent("silent0");
-        ASSERT_TRUE(netlink.add_address(loopback, *Ipv6Address::parse("fd00::1"), 128));
-        ASSERT_TRUE(netlink.add_address(silent.index(), *Ipv6Address::parse("2001:db8::2"), 64));
-        // RFC 6724 rule 6: the global address goes first.
-        replace_file(write("hosts", "fd00::1 dstm.example\n2001:db8::1 dstm.example\n"),
+        ASSERT_TRUE(netlink.add_address(loopback, *Ipv6Address::parse("2002:db8::1"), 128));
+        ASSERT_TRUE(netlink.add_address(silent.index(), *Ipv6Address::parse("2001:db8::2"), 128));
+        dataplane::Route route;
+        route.destination = *Ipv6Prefix::parse("2001:db8::/64");
+        route.interface_index = silent.index();
+        ASSERT_TRUE(netlink.add_route(route));
+        // RFC 6724 s2.1, rule 6: 6to4 comes after a native address.
+        replace_file(write("hosts", "2002:db8::1 dstm.example\n2001:db8::1 dstm.example\n"),
                      "/etc/hosts");
         asio::io_context context;
         ScriptedServer server(context, {{"VERSION", "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n"}},
-                              asio::ip::make_address("fd00::1"));
+                              asio::ip::make_address("2002:db8::1"));
         RealClock clock;
         SignallingConfig config;
         config.mechanisms = {"ANONYMOUS"};

@@ -132,15 +132,17 @@ TEST_F(TlsSignallingTest, ServerNameStandsForTheNameThatWasAskedFor) {
 
 TEST_F(TlsSignallingTest, CertificateOfAnotherNameOrCaIsNotBelieved) {
     ASSERT_TRUE(server::pki_init(directory_.path() + "/other", "other CA"));
+    std::vector<std::unique_ptr<TlsScript>> servers;  // what they wait for comes later
     for (const auto& [name, ca] : {std::pair{"elsewhere", file("ca.crt")},
                                    std::pair{"dstm", directory_.path() + "/other/ca.crt"}}) {
         events.clear();
-        TlsScript server(context, server_files(name), {});
-        start(server.port(), {ca, {}, {}, {}}, {"ANONYMOUS"});
+        servers.push_back(
+            std::make_unique<TlsScript>(context, server_files(name), std::vector<Step>{}));
+        start(servers.back()->port(), {ca, {}, {}, {}}, {"ANONYMOUS"});
         const auto* failed = wait_for<SessionFailed>();
         ASSERT_NE(failed, nullptr) << name;
         EXPECT_EQ(failed->cause, SessionFailed::Cause::local) << failed->text;
-        EXPECT_EQ(server.received, "") << "nothing was said to it";
+        EXPECT_EQ(servers.back()->received, "") << "nothing was said to it";
         signalling.reset();
     }
 }

@@ -51,6 +51,7 @@ protected:
         tsp::TunnelMessage accept;
         accept.action = tsp::Action::accept;
         signalling->send(accept);
+        ++accepts_sent;
     }
     // As the driver does when the tunnel is installed, and later when the dialogue is idle.
     void install_and_end_dialogue() {
@@ -59,11 +60,7 @@ protected:
         plane = std::move(*lent);
         signalling->data_plane_reads(true);
         signalling->close();
-        const auto accepts = server.count("accept");
-        ASSERT_TRUE(reached([&] {
-            carry();
-            return accepts > 0;
-        }));
+        ASSERT_TRUE(reached([&] { return server.count("\"accept\"") == accepts_sent; }));
     }
     // One turn of the data plane: what has come goes to the signalling, all of it being that.
     void carry() {
@@ -102,6 +99,7 @@ protected:
     dataplane::Descriptor plane;
     bool plane_carries = true;
     int carried = 0;
+    int accepts_sent = 0;
 };
 
 TEST_F(ClientTunnelPort, RenewalGoesThroughThePortOfTheTunnel) {

@@ -50,6 +50,35 @@ TEST_F(TunCampus, TcpFindsItsSizeWithoutMssClamping) {
     EXPECT_GT(tep->dropped("too_big"), 0u);
 }
 
+// Many kilobytes as one packet, without its checksum: so a sender on the same machine sends, and so
+// the kernel merges what comes from elsewhere.
+TEST_F(TunCampus, TcpOfAKernelsTunnelIsCarriedThoughTheKernelMergesIt) {
+    constexpr std::size_t size = 8 << 20;
+    ASSERT_TRUE(run("ip netns exec " + endpoint->name() + " ethtool -K eth0 gro on"));
+    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
+    ASSERT_TRUE(tep->add(first_spec));
+    // A tunnel of the kernel that every kernel has: SRv6 with one segment, which needs no header.
+    first->sysctl("net/ipv6/conf/all/forwarding", "1");
+    first->sysctl("net/ipv4/ip_forward", "1");
+    first->ip("sr tunsrc set 2001:db8:1::5");
+    first->ip_batch({"addr add 192.0.2.7/32 dev lo", "addr del 2001:db8:1::5/64 dev eth0",
+                     "addr add 2001:db8:1::6/64 dev eth0",
+                     "route add default encap seg6 mode encap.red segs 2001:db8:2::1 dev eth0 src "
+                     "192.0.2.7 mtu 1460"});
+    first->ip("-6 route replace default via 2001:db8:1::1");
+    first->ip(
+        "-6 route add 2001:db8:1::5/128 encap seg6local action End.DX4 nh4 192.0.2.7 dev eth0");
+    router->ip("-6 route add 2001:db8:1::5/128 via 2001:db8:1::6");
+    EXPECT_EQ(transfer(*first, "192.0.2.7", *server, size), 2 * size);
+    const auto counters = tep->plane().list().at(0).counters;
+    constexpr std::size_t largest = 1460;
+    EXPECT_GE(counters.packets_up, size / largest) << "each segment counts";
+    EXPECT_GE(counters.packets_down, size / largest);
+    EXPECT_LE(counters.bytes_up, counters.packets_up * largest);
+    EXPECT_LE(counters.bytes_down, counters.packets_down * largest);
+    EXPECT_THAT(endpoint->exec("ethtool -k eth0"), HasSubstr("generic-receive-offload: on"));
+}
+
 TEST_F(TunCampus, PacketWithDfThatDoesNotFitGetsFragmentationNeededAndTheSizeThatFits) {
     bring_up();
     EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M do -s 1432")));

@@ -149,8 +149,8 @@ TEST(ControlCommand, ListsAreTables) {
     const Ran ran = run(ctl + " bindings --socket " + path);
     EXPECT_EQ(ran.code, 0) << ran.output;
     EXPECT_TRUE(has(daemon.question(), "\"command\":\"bindings\""));
-    EXPECT_TRUE(has(ran.output, "ADDRESS    USER   HOST")) << ran.output;
-    EXPECT_TRUE(has(ran.output, "192.0.2.7  alice  -")) << ran.output;
+    EXPECT_TRUE(has(ran.output, "ADDRESS    PREFIX  USER   HOST")) << ran.output;
+    EXPECT_TRUE(has(ran.output, "192.0.2.7  -       alice  -")) << ran.output;
 }
 
 TEST(ControlCommand, TunnelsOfAnEndpointAreShownWithTheirCounters) {

@@ -126,7 +126,8 @@ TEST_F(KeaDdns, WithoutUpdatesTheNameIsOnlyKept) {
     EXPECT_EQ(name_of(1, "lab-7"), "lab-7.example.org");
     EXPECT_EQ(told(), Lines{});
     subnet_->setDdnsSendUpdates(true);
-    EXPECT_EQ(name_of(1, ""), "lab-7.example.org.example.org.") << "it had no final dot";
+    EXPECT_EQ(name_of(1, ""), "lab-7.example.org.");
+    EXPECT_EQ(told(), (Lines{"+lab-7.example.org. 192.0.2.10"}));
 }
 
 TEST_F(KeaDdns, AFinalDotMeansThatNothingIsAdded) {

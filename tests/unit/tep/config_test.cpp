@@ -93,7 +93,7 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         {R"("2001:db8:100::/40")", R"("2001:db8:100::/40", "2001:db8::/32")", "overlaps"},
         {R"("udp-port": 3653)", R"("udp-port": 65536)", "udp-port"},
         {R"("dstm0")", R"("a-name-that-is-too-long")", "device"},
-        {R"("tun")", R"("pigeon")", "there is: tun"},
+        {R"("data-plane": "auto")", R"("data-plane": "pigeon")", "there is: auto, bpf, "},
         {R"("idle-timeout": 0)", R"("idle-timeout": -1)", "idle-timeout"},
         {R"("hairpin": true)", R"("hairpin": "yes")", "hairpin"},
         {R"("hairpin": true)", R"("hair-pin": true)", "hair-pin"},

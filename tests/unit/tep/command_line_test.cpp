@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <fstream>
+#include <sstream>
 #include <string>
 
 #include "support/temp_dir.hpp"
@@ -40,6 +41,23 @@ TEST(TepCommandLine, HelpAndVersionAreSuccessesAndUnknownOptionsAreNot) {
 TEST(TepCommandLine, ExampleConfigurationIsGood) {
     const Ran good = run("--check-config -c " DSTM_SOURCE_DIR "/docs/examples/dstm-tep.conf");
     EXPECT_EQ(good.code, 0) << good.output;
+}
+
+// What the host can do differs; each plane has its line, and the code says whether there is one.
+TEST(TepCommandLine, ProbeSaysOfEachDataPlaneWhetherAndWhyNot) {
+    const Ran probe = run("--probe");
+    std::istringstream lines(probe.output);
+    std::string line;
+    bool can_carry = false;
+    for (const std::string plane : {"bpf", "kernel", "tun"}) {
+        std::getline(lines, line);
+        const bool can = line.starts_with(plane + ": yes, ");
+        can_carry = can_carry || can;
+        EXPECT_TRUE(can || line.starts_with(plane + ": no, ")) << line;
+        EXPECT_GT(line.size(), plane.size() + 7) << "with a reason";
+    }
+    EXPECT_FALSE(std::getline(lines, line)) << line;
+    EXPECT_EQ(probe.code, can_carry ? 0 : 1);
 }
 
 TEST(TepCommandLine, EveryMistakeIsPrintedWithItsLine) {

@@ -69,8 +69,8 @@ std::optional<IOAddress> Arguments::prefix(const std::string& name,
                                            std::optional<std::uint8_t> length) {
     const auto value = take(name);
     if (!value) return std::nullopt;
-    const auto prefix =
-        value->getType() == Element::string ? Ipv6Prefix::parse(value->stringValue()) : std::nullopt;
+    const bool is_text = value->getType() == Element::string;
+    const auto prefix = is_text ? Ipv6Prefix::parse(value->stringValue()) : std::nullopt;
     if (!prefix || !length || prefix->length != *length) {
         wrong(name, "must be an IPv6 prefix as long as 'prefix-length' says");
         return std::nullopt;

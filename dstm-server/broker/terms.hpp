@@ -58,8 +58,9 @@ struct ClientName {
 // Whose binding an info or delete speaks of. Without a type (clients leave it out) the family is
 // that of the tunnels which are asked for from where the packets come. An anonymous client without
 // a host id is known by where its packets come from, or by the address it names if other sources
-// are allowed. Through a relay it may be known by its address (v6v4) or by its mapping (v6udpv4): it
-// is both unless its request tells which.
+// are allowed.
+// Through a relay that is its address (v6v4) or its mapping (v6udpv4): both, unless the request
+// tells which.
 [[nodiscard]] tl::expected<ClientName, Refusal> read_client(const BrokerConfig& config,
                                                             const Asker& asker,
                                                             const tsp::TunnelMessage& message);

@@ -103,7 +103,7 @@ void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now)
         ++counters_.throttled;
         return;
     }
-    if (!replies_.has(source_prefix(path.peer.address), now)) {
+    if (!replies_.has(UdpReplies::Peer::stranger, path.peer.address, now)) {
         ++counters_.limited;
         return;
     }
@@ -226,7 +226,9 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
             ++counters_.withheld;
             return;
         }
-        if (!replies_.take(source_prefix(peer.path.peer.address), now)) {
+        const auto kind = peer.exchange.has_stepped() ? UdpReplies::Peer::stepped
+                                                      : UdpReplies::Peer::stranger;
+        if (!replies_.take(kind, peer.path.peer.address, now)) {
             ++counters_.limited;
             return;
         }
@@ -238,7 +240,7 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
 
 void UdpServer::reply_to_stranger(const UdpPath& path, const UdpHeader& header,
                                   std::string_view text, Instant now) {
-    if (!replies_.take(source_prefix(path.peer.address), now)) {
+    if (!replies_.take(UdpReplies::Peer::stranger, path.peer.address, now)) {
         ++counters_.limited;
         return;
     }

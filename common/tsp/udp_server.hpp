@@ -11,8 +11,9 @@
 //   proven     a SASL challenge of ours was answered rightly: no bound. (ANONYMOUS never gets
 //              here; neither does PLAIN, which shows only that the sender knows a password.)
 //
-// Replies to peers that are not proven are limited for each source prefix too; when there is none
-// left, or the source begins too many dialogues, a VERSION costs no more than that look. A peer
+// Replies to peers that are not proven are limited for each source address and prefix too; when
+// there is none left, or the source begins too many dialogues, a VERSION costs no more than that
+// look. A peer
 // without an exchange is answered to VERSION and to ECHO REQUEST only: never to what could be a
 // reply, else two servers could be made to answer each other for ever.
 #pragma once
@@ -26,10 +27,10 @@
 #include <variant>
 #include <vector>
 
-#include "common/base/rate_table.hpp"
 #include "common/tsp/throttle.hpp"
 #include "common/tsp/udp_exchange.hpp"
 #include "common/tsp/udp_places.hpp"
+#include "common/tsp/udp_replies.hpp"
 
 namespace dstm::tsp {
 
@@ -50,7 +51,7 @@ struct UdpServerLimits {
     // As long as a repeat may come; deployed clients give up after 66 s.
     Duration repeat_time = std::chrono::seconds(70);
     UdpPlaces::Limits places;
-    std::uint32_t replies_per_second = 200;  // to one prefix, unproven
+    std::uint32_t replies_per_second = 200;  // to one prefix (udp_replies.hpp)
     std::uint32_t replies_burst = 400;
     Throttle::Limits tries;
 };
@@ -78,7 +79,7 @@ struct UdpServerCounters {
     std::uint64_t throttled = 0;       // VERSION of a source that tries too often; not answered
 
     std::uint64_t replied = 0;
-    std::uint64_t limited = 0;   // the prefix has had its replies
+    std::uint64_t limited = 0;   // the address or its prefix has had its replies
     std::uint64_t withheld = 0;  // too long for a peer that has proved nothing
 
     std::uint64_t displaced = 0;  // exchanges that made room for others
@@ -159,7 +160,7 @@ private:
 
     UdpServerConfig config_;
     UdpServerCounters counters_;
-    RateTable replies_;
+    UdpReplies replies_;
     Throttle throttle_;
     UdpPlaces places_;
     bool is_willing_ = true;

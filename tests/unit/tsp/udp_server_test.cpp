@@ -342,6 +342,56 @@ TEST_F(UdpServerTest, RepliesToOnePrefixAreLimitedAndCounted) {
     EXPECT_LE(server.exchanges(), UdpServerLimits{}.places.per_prefix + 2);
 }
 
+TEST_F(UdpServerTest, OneAddressLeavesItsNeighboursRepliesAlone) {
+    std::uint16_t port = 40000;
+    for (const std::string_view flood : {"VERSION=2.0.0\r\n", "ECHO REQUEST"}) {
+        int answered = 0;
+        for (std::uint32_t i = 0; i < 1000; ++i) {
+            path = path_of("2001:db8:1::66", static_cast<std::uint16_t>(i % 64 + 1));
+            if (say(0x1000 + 16 * i, flood) != "-") ++answered;
+        }
+        EXPECT_GE(answered, 100) << flood;
+        EXPECT_LE(answered, 100 + 50 + 1) << "a quarter of its prefix's: " << flood;
+        path = path_of("2001:db8:1::100", ++port);
+        log_in();
+        EXPECT_NE(say(0xf2, framed(create_xml)), "-");
+        EXPECT_EQ(say(0xf3, framed(accept_xml)), "");
+        scheduler.run_for(10s);
+    }
+}
+
+TEST_F(UdpServerTest, StrangersDoNotStopDialoguesThatHaveGoneOn) {
+    log_in();
+    const auto mine = path;
+    for (int i = 0; i < 1000; ++i) {
+        path = path_of("2001:db8:1::" + std::to_string(i % 90 + 1));
+        (void)say(0xf0, "ECHO REQUEST");
+    }
+    path = path_of("2001:db8:1::99");
+    EXPECT_EQ(say(0xf0, "VERSION=2.0.0\r\n"), "-") << "nothing is left for strangers";
+    path = mine;
+    EXPECT_NE(say(0xf2, framed(create_xml)), "-");
+    EXPECT_EQ(say(0xf3, framed(accept_xml)), "");
+}
+
+// Numbers can be made up, so that who goes on is limited as well.
+TEST_F(UdpServerTest, RepliesToWhoHasGoneOnAreLimitedToo) {
+    for (const char* address : {"2001:db8:1::66", "2001:db8:1::100"}) {
+        path = path_of(address);
+        log_in();
+    }
+    const auto other = path;
+    path = path_of("2001:db8:1::66");
+    int answered = 0;
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+        if (say(0xf1, "AUTHENTICATE ANONYMOUS\r\n\0"s, i) != "-") ++answered;
+    }
+    EXPECT_GE(answered, 99);
+    EXPECT_LE(answered, 100 + 50 + 1);
+    path = other;
+    EXPECT_NE(say(0xf2, framed(create_xml)), "-");
+}
+
 TEST_F(UdpServerTest, WhoAnsweredAChallengeIsNotLimited) {
     owner.challenges = 1;
     (void)say(0xf0, "VERSION=2.0.0\r\n");

@@ -7,7 +7,8 @@
 //   stranger   VERSION came. At most one reply to a datagram, of less than 250 bytes.
 //   stepped    the next sequence came as well. The numbers are the client's own, so that this can
 //              be said blindly: longer replies go out as far as what came has paid for them,
-//              budget_factor times, headers counted. One that is too long waits for a repeat.
+//              budget_factor times, headers counted. One that is too long waits for a repeat,
+//              and goes out long_reply_copies times at most.
 //   proven     a SASL challenge of ours was answered rightly: no bound. (ANONYMOUS never gets
 //              here; neither does PLAIN, which shows only that the sender knows a password.)
 //
@@ -48,6 +49,8 @@ struct UdpServerLimits {
     std::size_t datagram_size_max = 4096;  // deployed clients send no more
     std::size_t stranger_reply_max = 249;  // bytes, with our header
     std::uint64_t budget_factor = 5;
+    // How often one reply longer than that goes out; deployed clients may send everything thrice.
+    std::uint32_t long_reply_copies = 3;
     // As long as a repeat may come; deployed clients give up after 66 s.
     Duration repeat_time = std::chrono::seconds(70);
     UdpPlaces::Limits places;
@@ -143,6 +146,7 @@ private:
         Instant heard_at;
         std::uint64_t bytes_in = 0;  // with IP and UDP headers
         std::uint64_t bytes_out = 0;
+        std::uint32_t long_copies = 0;  // of the last reply
     };
     using Entries = std::unordered_map<udp::ExchangeId, Entry>;
 
@@ -155,7 +159,7 @@ private:
     void reply_to_stranger(const UdpPath& path, const UdpHeader& header, std::string_view text,
                            Instant now);
     void end(Entries::iterator entry);
-    [[nodiscard]] bool is_restart(const Entry& entry, const UdpPacket& packet, Instant now) const;
+    [[nodiscard]] bool is_restart(Entry& entry, const UdpPacket& packet, Instant now) const;
     [[nodiscard]] udp::Actions take_actions();
 
     UdpServerConfig config_;

@@ -91,8 +91,8 @@ void UdpServer::receive_packet(const UdpPath& path, const UdpPacket& packet, Ins
 }
 
 // s4.5.2: a client may signal anew at any time, from the same address and port too. Its VERSION has
-// a sequence of its own; the one that began the exchange is taken for a late repeat as long as those
-// come, or until the client insists.
+// a sequence of its own; the one that began the exchange is taken for a late repeat as long as
+// those come, or until the client insists.
 bool UdpServer::is_restart(Entry& entry, const UdpPacket& packet, Instant now) const {
     if (!packet.data.starts_with(version_word)) return false;
     if (packet.header.sequence != entry.exchange.first_sequence()) return true;

@@ -118,6 +118,7 @@ void Engine::install_failed(const Error& error) {
     targets_.clear();  // another server's tunnel would fail on this host in the same way
     giving_back_ = Failure{"this host cannot build the tunnel: " + to_string(error), 0, true};
     if (dialogue_ == Dialogue::open) {
+        session_was_idle_ = true;
         send_delete();
     } else {
         connect(Target(current_));

@@ -61,7 +61,8 @@ struct LeaseRequest {
     ClientId client_id;
     BindingContext context;
     std::optional<IpAddress> requested;
-    std::optional<std::uint8_t> prefix_length;  // absent: the prefix the client had, if any
+    std::optional<std::uint8_t> prefix_length;  // absent: none, one it had goes back
+    std::optional<Ipv6Prefix> requested_prefix = {};  // of that length, if it has none of it
     std::uint32_t valid_lifetime_s = 0;         // 0: the subnet's own
     std::uint32_t subnet_id = 0;                // 0: the first that fits
     std::string hostname = {};                  // to be registered in DNS; empty: none

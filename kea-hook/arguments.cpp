@@ -65,6 +65,19 @@ std::optional<IOAddress> Arguments::address(const std::string& name) {
     return IOAddress(to_string(*address));
 }
 
+std::optional<IOAddress> Arguments::prefix(const std::string& name,
+                                           std::optional<std::uint8_t> length) {
+    const auto value = take(name);
+    if (!value) return std::nullopt;
+    const bool is_text = value->getType() == Element::string;
+    const auto prefix = is_text ? Ipv6Prefix::parse(value->stringValue()) : std::nullopt;
+    if (!prefix || !length || prefix->length != *length) {
+        wrong(name, "must be an IPv6 prefix as long as 'prefix-length' says");
+        return std::nullopt;
+    }
+    return IOAddress(prefix->address.to_string());
+}
+
 IOAddress Arguments::required_address(const std::string& name) {
     const auto given = require(name) ? address(name) : std::nullopt;
     return given.value_or(to_address(0, family_));

@@ -22,6 +22,9 @@ public:
     // Empty or absent means: not given, or wrong and remembered.
     [[nodiscard]] Bytes client_id();  // required
     [[nodiscard]] std::optional<IOAddress> address(const std::string& name);
+    // Of IPv6 and this length.
+    [[nodiscard]] std::optional<IOAddress> prefix(const std::string& name,
+                                                  std::optional<std::uint8_t> length);
     [[nodiscard]] IOAddress required_address(const std::string& name);
     [[nodiscard]] std::optional<std::int64_t> number(const std::string& name, std::int64_t min,
                                                      std::int64_t max);

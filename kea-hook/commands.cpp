@@ -112,6 +112,7 @@ Reply Commands::allocate(const ConstElementPtr& arguments, ConnectionId cause) {
     if (store_.family() == AF_INET6) {
         const auto length = reader.number("prefix-length", prefix_length_min, prefix_length_max);
         if (length) request.prefix_length = static_cast<std::uint8_t>(*length);
+        request.prefix = reader.prefix("prefix", request.prefix_length);
     }
     const auto lifetime = reader.number("valid-lifetime", 0, uint32_max);
     request.valid_lifetime_s = static_cast<std::uint32_t>(lifetime.value_or(0));

@@ -25,6 +25,7 @@ struct LeaseRequest {
     std::uint32_t subnet_id = 0;                // 0: the first that fits
     std::optional<IOAddress> address;           // wished for
     std::optional<std::uint8_t> prefix_length;  // of a prefix to be delegated besides
+    std::optional<IOAddress> prefix;            // wished for, of that length
     std::uint32_t valid_lifetime_s = 0;         // 0: the subnet's own
     std::optional<std::string> hostname;        // absent: as before, or the reservation's
     isc::data::ConstElementPtr user_context;    // may be null

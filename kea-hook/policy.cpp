@@ -41,6 +41,13 @@ Wanted address_in(int family) {
     return family == AF_INET ? Wanted{Lease::TYPE_V4, 32} : Wanted{Lease::TYPE_NA, 128};
 }
 
+// Whether it is worth asking the engine for this very one.
+bool may_give(const isc::dhcp::Subnet& subnet, const Wanted& wanted, const IOAddress& address) {
+    if (wanted.type != Lease::TYPE_PD) return subnet.inRange(address);
+    const auto pool = subnet.getPool(wanted.type, address, false);
+    return pool && range_of(*pool, wanted);
+}
+
 bool same_row(const RowPtr& one, const RowPtr& other) {
     return one && other && one->getType() == other->getType() && one->addr_ == other->addr_;
 }
@@ -135,10 +142,10 @@ Policy::Found Policy::find_known(const LeaseRequest& request, const Wanted& want
         if (!attempt.has_live()) break;
         if (auto found = ask(request, wanted, attempt, attempt.last)) return found;
     }
+    const auto& wish = wanted.type == Lease::TYPE_PD ? request.prefix : request.address;
     for (auto& attempt : attempts) {
-        const bool wished = request.address && wanted.type != Lease::TYPE_PD;
-        if (!wished || !attempt.subnet->inRange(*request.address)) continue;
-        if (auto found = ask(request, wanted, attempt, request.address)) return found;
+        if (!wish || !may_give(*attempt.subnet, wanted, *wish)) continue;
+        if (auto found = ask(request, wanted, attempt, wish)) return found;
     }
     for (auto& attempt : attempts) {
         if (!attempt.last || attempt.has_live()) continue;

@@ -1,7 +1,6 @@
 // libnftables. The context's netlink socket is what owns the table: closed, it is gone.
 #include "common/dataplane/nft_table.hpp"
 
-#include <algorithm>
 #include <charconv>
 #include <cstdio>
 #include <mutex>
@@ -24,9 +23,8 @@ struct NftTable::Impl {
         if (nft_run_cmd_from_buffer(context.get(), commands.c_str()) == 0) {
             return std::string(nft_ctx_get_output_buffer(context.get()));
         }
-        std::string why = nft_ctx_get_error_buffer(context.get());
-        std::replace(why.begin(), why.end(), '\n', ' ');
-        return fail(ErrorCode::unavailable, "nftables: " + why);
+        const std::string why = nft_ctx_get_error_buffer(context.get());
+        return fail(ErrorCode::unavailable, "nftables: " + why.substr(0, why.find('\n')));
     }
 };
 

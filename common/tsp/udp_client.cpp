@@ -26,6 +26,7 @@ UdpClient::UdpClient(UdpClientConfig config, Instant now)
       began_at_(now),
       sequence_(config_.first_sequence & udp_sequence_max) {
     DSTM_ASSERT(!config_.waits.empty() && config_.copies_to_silence > 0);
+    DSTM_ASSERT(!config_.waits_on_reuse.empty());
 }
 
 // --- events --------------------------------------------------------------------------------------
@@ -60,6 +61,11 @@ client::Actions UdpClient::handle(const client::AuthenticationStepDone& event, I
 }
 
 client::Actions UdpClient::handle(const client::CommandChosen& event, Instant now) {
+    // accept and reject belong to the create before them.
+    const auto action = event.message.action;
+    const bool asks = action != Action::accept && action != Action::reject;
+    is_reused_ = asks && has_carried_command_;
+    has_carried_command_ = true;
     return settle(session_.handle(event, now), now);
 }
 
@@ -82,8 +88,8 @@ client::Actions UdpClient::handle(const client::TimePassed&, Instant now) {
 
 std::optional<Instant> UdpClient::deadline() const {
     if (!in_flight_) return std::nullopt;
-    const auto wait = std::min(in_flight_->copies, config_.waits.size()) - 1;
-    return in_flight_->sent_at + config_.waits[wait];
+    const auto wait = std::min(in_flight_->copies, waits().size()) - 1;
+    return in_flight_->sent_at + waits()[wait];
 }
 
 // --- sending -------------------------------------------------------------------------------------
@@ -134,9 +140,13 @@ std::string UdpClient::datagram(Instant now) const {
     return encode_udp_packet({{sequence_, timestamp}, in_flight_->data});
 }
 
+const std::vector<Duration>& UdpClient::waits() const {
+    return is_reused_ ? config_.waits_on_reuse : config_.waits;
+}
+
 std::size_t UdpClient::copies_max() const {
-    return has_been_answered_ ? config_.waits.size()
-                              : std::min(config_.copies_to_silence, config_.waits.size());
+    return has_been_answered_ ? waits().size()
+                              : std::min(config_.copies_to_silence, waits().size());
 }
 
 client::Actions UdpClient::give_up(Instant now) {

@@ -7,6 +7,10 @@
 // figures of deployed clients. Nobody answers: Failed, and has_been_answered() says whether anybody
 // ever did.
 //
+// Nothing tells that a server was restarted meanwhile, and a server says nothing to a dialogue that
+// it does not know. So a create or delete that is not the first command fails soon: its owner does
+// better to begin a new dialogue.
+//
 // Where a session waits for words that the server has not sent, it asks with a datagram without
 // data: for the status after the server's last SASL message, as deployed servers expect.
 #pragma once
@@ -32,6 +36,10 @@ struct UdpClientConfig {
         std::chrono::seconds(2), std::chrono::seconds(4), std::chrono::seconds(8),
         std::chrono::seconds(16), std::chrono::seconds(30)};
     std::size_t copies_to_silence = 3;
+    // The same for a create or delete on a dialogue that has carried a command before.
+    std::vector<Duration> waits_on_reuse = {std::chrono::milliseconds(500),
+                                            std::chrono::milliseconds(500),
+                                            std::chrono::seconds(1)};
     std::size_t datagram_size_max = 4096;
     // Replies without data in a row to questions without data, until the server is given up.
     unsigned empty_replies_max = 3;
@@ -70,6 +78,7 @@ private:
     void send_next(client::Actions& out, Instant now);
     [[nodiscard]] std::string datagram(Instant now) const;
     [[nodiscard]] client::Actions give_up(Instant now);
+    [[nodiscard]] const std::vector<Duration>& waits() const;
     [[nodiscard]] std::size_t copies_max() const;
 
     UdpClientConfig config_;
@@ -79,6 +88,8 @@ private:
     std::deque<std::string> outbox_;
     std::optional<InFlight> in_flight_;
     bool has_been_answered_ = false;
+    bool has_carried_command_ = false;
+    bool is_reused_ = false;  // the last command was a create or delete, and not the first
     unsigned empty_replies_ = 0;
 };
 

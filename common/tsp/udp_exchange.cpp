@@ -52,7 +52,18 @@ const char* find_datagram_fault(std::string_view& data) {
 }
 
 UdpExchange::UdpExchange(const ServerSessionConfig& config, UdpHeader first, Instant now)
-    : session_(config, now), first_sequence_(first.sequence), began_at_(now), header_(first) {}
+    : session_(config, now), first_sequence_(first.sequence), began_at_(now),
+      first_timestamp_(first.timestamp), last_timestamp_(first.timestamp), header_(first) {}
+
+bool UdpExchange::takes_for_restart(UdpHeader version) {
+    if (!has_stepped_) return false;
+    // Timestamps wrap, and begin anew with the client.
+    const bool is_late =
+        version.timestamp - first_timestamp_ <= last_timestamp_ - first_timestamp_;
+    if (is_late) return false;
+    const auto before = std::exchange(restart_, version.timestamp);
+    return before && static_cast<std::int32_t>(version.timestamp - *before) > 0;
+}
 
 UdpExchange::Outcome UdpExchange::receive(const UdpPacket& packet, Instant now) {
     if (has_begun_) {
@@ -60,6 +71,7 @@ UdpExchange::Outcome UdpExchange::receive(const UdpPacket& packet, Instant now) 
         const bool is_next = packet.header.sequence == next_udp_sequence(header_.sequence);
         if (!is_next || !reply_ || is_closed()) return {Verdict::out_of_turn, {}, {}};
         has_stepped_ = true;
+        restart_.reset();
     }
     DSTM_ASSERT(packet.header.sequence == first_sequence_ || has_begun_);
     has_begun_ = true;
@@ -82,6 +94,7 @@ UdpExchange::Outcome UdpExchange::repeat(const UdpPacket& packet) {
                          std::hash<std::string_view>{}(packet.data) == data_hash_;
     if (!is_same) return {Verdict::altered, {}, {}};
     header_ = packet.header;
+    if (!has_stepped_) last_timestamp_ = header_.timestamp;
     if (!reply_) return {Verdict::in_work, {}, {}};
     return {Verdict::repeated, reply_datagram(), {}};
 }

@@ -52,6 +52,10 @@ public:
     [[nodiscard]] bool is_closed() const { return session_.is_closed(); }
     [[nodiscard]] std::uint32_t first_sequence() const { return first_sequence_; }
     [[nodiscard]] Instant began_at() const { return began_at_; }
+    // A VERSION came with the first sequence again: whether the client signals anew with it. Late
+    // repeats, and a single one that somebody made up, do not say so: it takes two, new ones, each
+    // later than the other, without a message of the dialogue between them.
+    [[nodiscard]] bool takes_for_restart(UdpHeader version);
 
     // More than its first sequence was seen: somebody goes on as if our reply had arrived.
     [[nodiscard]] bool has_stepped() const { return has_stepped_; }
@@ -70,6 +74,9 @@ private:
     Instant began_at_;
     bool has_begun_ = false;
     bool has_stepped_ = false;
+    std::uint32_t first_timestamp_;
+    std::uint32_t last_timestamp_;         // of the first sequence, before the second came
+    std::optional<std::uint32_t> restart_;  // timestamp of a VERSION that may begin anew
 
     // Of the last message.
     UdpHeader header_;

@@ -91,11 +91,13 @@ void UdpServer::receive_packet(const UdpPath& path, const UdpPacket& packet, Ins
 }
 
 // s4.5.2: a client may signal anew at any time, from the same address and port too. Its VERSION has
-// a sequence of its own; the one that began the exchange is a late repeat as long as those come.
-bool UdpServer::is_restart(const Entry& entry, const UdpPacket& packet, Instant now) const {
+// a sequence of its own; the one that began the exchange is taken for a late repeat as long as
+// those come, or until the client insists.
+bool UdpServer::is_restart(Entry& entry, const UdpPacket& packet, Instant now) const {
     if (!packet.data.starts_with(version_word)) return false;
     if (packet.header.sequence != entry.exchange.first_sequence()) return true;
-    return now - entry.exchange.began_at() >= config_.limits.repeat_time;
+    return now - entry.exchange.began_at() >= config_.limits.repeat_time ||
+           entry.exchange.takes_for_restart(packet.header);
 }
 
 void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now) {
@@ -103,7 +105,7 @@ void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now)
         ++counters_.throttled;
         return;
     }
-    if (!replies_.has(source_prefix(path.peer.address), now)) {
+    if (!replies_.has(UdpReplies::Peer::stranger, path.peer.address, now)) {
         ++counters_.limited;
         return;
     }
@@ -130,7 +132,7 @@ void UdpServer::begin(const UdpPath& path, const UdpPacket& packet, Instant now)
     const auto entry =
         entries_
             .emplace(id, Entry{path, UdpExchange(config_.session, packet.header, now), true, now,
-                               0, 0})
+                               0, 0, 0})
             .first;
     by_path_.emplace(path, id);
     out_.emplace_back(udp::OpenExchange{id, path});
@@ -143,6 +145,7 @@ void UdpServer::deliver(Entries::iterator entry, const UdpPacket& packet, Instan
     count(outcome.verdict);
     // What is ignored pays for nothing and keeps nothing alive.
     using Verdict = UdpExchange::Verdict;
+    if (outcome.verdict == Verdict::taken) peer.long_copies = 0;
     if (outcome.verdict == Verdict::altered || outcome.verdict == Verdict::out_of_turn) return;
     peer.heard_at = now;
     peer.bytes_in += wire_size(peer.path, packet.data.size() + udp_header_size);
@@ -221,15 +224,19 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
         const bool is_short = datagram.size() <= config_.limits.stranger_reply_max;
         const bool is_paid =
             peer.exchange.has_stepped() &&
+            peer.long_copies < config_.limits.long_reply_copies &&
             peer.bytes_out + size <= peer.bytes_in * config_.limits.budget_factor;
         if (!is_short && !is_paid) {
             ++counters_.withheld;
             return;
         }
-        if (!replies_.take(source_prefix(peer.path.peer.address), now)) {
+        const auto kind = peer.exchange.has_stepped() ? UdpReplies::Peer::stepped
+                                                      : UdpReplies::Peer::stranger;
+        if (!replies_.take(kind, peer.path.peer.address, now)) {
             ++counters_.limited;
             return;
         }
+        if (!is_short) ++peer.long_copies;
     }
     peer.bytes_out += size;
     ++counters_.replied;
@@ -238,7 +245,7 @@ void UdpServer::reply(Entry& peer, std::string datagram, Instant now) {
 
 void UdpServer::reply_to_stranger(const UdpPath& path, const UdpHeader& header,
                                   std::string_view text, Instant now) {
-    if (!replies_.take(source_prefix(path.peer.address), now)) {
+    if (!replies_.take(UdpReplies::Peer::stranger, path.peer.address, now)) {
         ++counters_.limited;
         return;
     }

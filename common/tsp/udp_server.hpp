@@ -7,12 +7,14 @@
 //   stranger   VERSION came. At most one reply to a datagram, of less than 250 bytes.
 //   stepped    the next sequence came as well. The numbers are the client's own, so that this can
 //              be said blindly: longer replies go out as far as what came has paid for them,
-//              budget_factor times, headers counted. One that is too long waits for a repeat.
+//              budget_factor times, headers counted. One that is too long waits for a repeat,
+//              and goes out long_reply_copies times at most.
 //   proven     a SASL challenge of ours was answered rightly: no bound. (ANONYMOUS never gets
 //              here; neither does PLAIN, which shows only that the sender knows a password.)
 //
-// Replies to peers that are not proven are limited for each source prefix too; when there is none
-// left, or the source begins too many dialogues, a VERSION costs no more than that look. A peer
+// Replies to peers that are not proven are limited for each source address and prefix too; when
+// there is none left, or the source begins too many dialogues, a VERSION costs no more than that
+// look. A peer
 // without an exchange is answered to VERSION and to ECHO REQUEST only: never to what could be a
 // reply, else two servers could be made to answer each other for ever.
 #pragma once
@@ -26,10 +28,10 @@
 #include <variant>
 #include <vector>
 
-#include "common/base/rate_table.hpp"
 #include "common/tsp/throttle.hpp"
 #include "common/tsp/udp_exchange.hpp"
 #include "common/tsp/udp_places.hpp"
+#include "common/tsp/udp_replies.hpp"
 
 namespace dstm::tsp {
 
@@ -47,10 +49,12 @@ struct UdpServerLimits {
     std::size_t datagram_size_max = 4096;  // deployed clients send no more
     std::size_t stranger_reply_max = 249;  // bytes, with our header
     std::uint64_t budget_factor = 5;
+    // How often one reply longer than that goes out; deployed clients may send everything thrice.
+    std::uint32_t long_reply_copies = 3;
     // As long as a repeat may come; deployed clients give up after 66 s.
     Duration repeat_time = std::chrono::seconds(70);
     UdpPlaces::Limits places;
-    std::uint32_t replies_per_second = 200;  // to one prefix, unproven
+    std::uint32_t replies_per_second = 200;  // to one prefix (udp_replies.hpp)
     std::uint32_t replies_burst = 400;
     Throttle::Limits tries;
 };
@@ -78,7 +82,7 @@ struct UdpServerCounters {
     std::uint64_t throttled = 0;       // VERSION of a source that tries too often; not answered
 
     std::uint64_t replied = 0;
-    std::uint64_t limited = 0;   // the prefix has had its replies
+    std::uint64_t limited = 0;   // the address or its prefix has had its replies
     std::uint64_t withheld = 0;  // too long for a peer that has proved nothing
 
     std::uint64_t displaced = 0;  // exchanges that made room for others
@@ -142,6 +146,7 @@ private:
         Instant heard_at;
         std::uint64_t bytes_in = 0;  // with IP and UDP headers
         std::uint64_t bytes_out = 0;
+        std::uint32_t long_copies = 0;  // of the last reply
     };
     using Entries = std::unordered_map<udp::ExchangeId, Entry>;
 
@@ -154,12 +159,12 @@ private:
     void reply_to_stranger(const UdpPath& path, const UdpHeader& header, std::string_view text,
                            Instant now);
     void end(Entries::iterator entry);
-    [[nodiscard]] bool is_restart(const Entry& entry, const UdpPacket& packet, Instant now) const;
+    [[nodiscard]] bool is_restart(Entry& entry, const UdpPacket& packet, Instant now) const;
     [[nodiscard]] udp::Actions take_actions();
 
     UdpServerConfig config_;
     UdpServerCounters counters_;
-    RateTable replies_;
+    UdpReplies replies_;
     Throttle throttle_;
     UdpPlaces places_;
     bool is_willing_ = true;

@@ -77,6 +77,8 @@ private:
     };
 
     void create(SessionId session, const tsp::TunnelMessage& message, Answer answer);
+    [[nodiscard]] tl::expected<ClientName, Refusal> client_of(
+        const Session& session, const tsp::TunnelMessage& message) const;
     void remove(SessionId session, const tsp::TunnelMessage& message, Answer answer);
     void info(const Session& session, const tsp::TunnelMessage& message, const Answer& answer);
     [[nodiscard]] std::optional<Refusal> check_relay(const CreateTerms& terms) const;
@@ -182,8 +184,18 @@ std::optional<Refusal> Broker::Machine::check_limits(const CreateTerms& terms) c
     return std::nullopt;
 }
 
+tl::expected<ClientName, Refusal> Broker::Machine::client_of(
+    const Session& session, const tsp::TunnelMessage& message) const {
+    auto client = read_client(ledger.config(), session.asker, message);
+    if (!client || !client->otherwise) return client;
+    const bool is_known =
+        ledger.table.active(client->id) != nullptr || ledger.exchange(client->id) != nullptr;
+    if (!is_known) client->id = *client->otherwise;
+    return client;
+}
+
 void Broker::Machine::remove(SessionId session, const tsp::TunnelMessage& message, Answer answer) {
-    const auto client = read_client(ledger.config(), sessions.at(session).asker, message);
+    const auto client = client_of(sessions.at(session), message);
     if (!client) {
         refuse(answer, client.error());
         return;
@@ -199,7 +211,7 @@ void Broker::Machine::remove(SessionId session, const tsp::TunnelMessage& messag
 
 void Broker::Machine::info(const Session& session, const tsp::TunnelMessage& message,
                            const Answer& answer) {
-    const auto client = read_client(ledger.config(), session.asker, message);
+    const auto client = client_of(session, message);
     if (!client) {
         refuse(answer, client.error());
         return;

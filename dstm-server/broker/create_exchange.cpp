@@ -322,8 +322,8 @@ void CreateExchange::audit_offer() {
 
 void CreateExchange::audit_return() {
     if (!was_audited_) return;
-    if (const Lease* before = previous()) {
-        ledger_.audit(AuditRecord::Event::changed, *before, "restored, change not accepted");
+    if (previous() != nullptr) {
+        ledger_.owe_audit_of_restore(terms_.client_id);
     } else {
         ledger_.audit(AuditRecord::Event::ended, lease_,
                       is_lost() ? "lease ended before accept" : "not accepted");

@@ -60,6 +60,22 @@ void LeaseDesk::renew(const Lease& lease, Done<Lease> done) {
     store_->renew(lease.address, request_of(lease), guard(alive_, std::move(done)));
 }
 
+void LeaseDesk::put_back(const Lease& lease, Done<Lease> done) {
+    renew(lease, [this, lease, done = std::move(done)](Result<Lease> kept) {
+        if (!kept || kept->prefix == lease.prefix) {
+            done(std::move(kept));
+            return;
+        }
+        LeaseRequest request = request_of(lease);
+        if (lease.prefix) request.prefix_length = lease.prefix->length;
+        request.requested_prefix = lease.prefix;
+        allocate(request, [kept = std::move(kept), done](Result<Lease> got) {
+            const bool is_refused = !got && !may_have_happened(got.error());
+            done(is_refused ? kept : std::move(got));
+        });
+    });
+}
+
 void LeaseDesk::release(const Lease& lease, Done<void> done) {
     touch(lease.client_id);
     store_->release(lease.address, lease.client_id, lease.context.generation,

@@ -39,6 +39,9 @@ public:
     // As LeaseStore says; `done` is not called once the desk is gone.
     void allocate(const LeaseRequest& request, Done<Lease> done);
     void renew(const Lease& lease, Done<Lease> done);   // with the lease's context
+    // A renewal that also gives the lease's prefix back, or takes away what it had none of, where
+    // Kea has exchanged it since. When that prefix cannot be had any more, it keeps what there is.
+    void put_back(const Lease& lease, Done<Lease> done);
     void release(const Lease& lease, Done<void> done);  // up to the lease's generation
     // A release whose failure becomes a debt.
     void give_back(const Lease& lease, std::function<void()> done);

@@ -107,6 +107,7 @@ void Ledger::end_active(const ClientId& id, const std::string& reason, AtEndpoin
     if (active == nullptr) return;
     Lease ended = *active;
     table.clear_active(id);
+    unaccepted_.erase(id);
     delegations.ended(ended);
     audit(AuditRecord::Event::ended, ended, reason);
     log_info("BROKER_BINDING_ENDED", "user={} address={} reason={}",
@@ -132,7 +133,7 @@ void Ledger::restore(const ClientId& id, std::function<void()> done) {
     DSTM_ASSERT(active != nullptr);
     Lease sent = *active;
     sent.context.generation = next_generation();
-    leases_of(sent).renew(sent, [this, sent, done = std::move(done)](Result<Lease> result) {
+    leases_of(sent).put_back(sent, [this, sent, done = std::move(done)](Result<Lease> result) {
         on_restored(sent, std::move(result), done);
     });
 }
@@ -145,7 +146,9 @@ void Ledger::on_restored(const Lease& sent, Result<Lease> result, std::function<
     const bool is_current = active != nullptr && active->address == sent.address &&
                             active->context.generation < generation;
     if (active == nullptr) {  // it ended while we asked: Kea may have it anew
-        desk.give_back(sent, std::move(done));
+        Lease anew = result ? *std::move(result) : sent;
+        anew.context = sent.context;
+        desk.give_back(anew, std::move(done));
         return;
     }
     if (!is_current) {  // a newer one stands for it
@@ -164,6 +167,16 @@ void Ledger::on_restored(const Lease& sent, Result<Lease> result, std::function<
         return;
     }
     result->context = sent.context;
+    if (result->address != sent.address) {  // it ended without our hearing of it
+        end_active(id, "lease gone", AtEndpoint::remove, generation);
+        desk.give_back(*result, std::move(done));
+        return;
+    }
+    const bool is_same = result->prefix == active->prefix;
+    if (unaccepted_.erase(id) != 0 || !is_same) {
+        audit(AuditRecord::Event::changed, *result,
+              is_same ? "restored, change not accepted" : "restored with another prefix");
+    }
     delegations.started(active, *result);
     table.set_active(*result);
     desk.settle(id, generation);

@@ -75,6 +75,9 @@ public:
     // were told since. Kea first: an endpoint never holds a generation that Kea has not heard of,
     // or a server started again could not tell what is right. What cannot be done now is owed.
     void restore(const ClientId& id, std::function<void()> done);
+    // The audit log tells of a change that was not accepted: it is to tell of the way back, too,
+    // once that is done.
+    void owe_audit_of_restore(const ClientId& id) { unaccepted_.insert(id); }
     // The highest generation in which Kea or the endpoint may know this binding.
     [[nodiscard]] Generation newest_generation(const Lease& active) const;
 
@@ -110,6 +113,7 @@ private:
     LeaseDesk leases_v6_;
     std::function<void(const ClientId&)> retired_;
     std::map<ClientId, std::shared_ptr<Exchange>> exchanges_;
+    std::set<ClientId> unaccepted_;  // see owe_audit_of_restore
     // Clients that a list could not be compared with because an exchange was under way.
     std::set<ClientId> compare_later_;
 };

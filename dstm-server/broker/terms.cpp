@@ -200,6 +200,16 @@ Read<IpEndpoint> outer_of_client(const BrokerConfig& config, const Asker& asker,
     return IpEndpoint{*address, 0};
 }
 
+// Whether a create of v6anyv4 or of either type can have come to the other one than read_v6_type
+// says now: only through a relay is a tunnel by UDP, and what a NAT has translated is nothing else.
+bool may_be_other_v6_type(const Asker& asker, const tsp::TunnelMessage& message) {
+    if (asker.relay.empty()) return false;
+    if (message.type && message.type != tsp::RequestType::v6anyv4) return false;
+    const auto* given = named(message, tsp::AddressType::ipv4);
+    if (given == nullptr) return true;
+    return !message.type && parse_ip_address(given->text) == asker.source.address;
+}
+
 }  // namespace
 
 Read<ClientName> read_client(const BrokerConfig& config, const Asker& asker,
@@ -212,7 +222,13 @@ Read<ClientName> read_client(const BrokerConfig& config, const Asker& asker,
     if (!outer) return tl::unexpected<Refusal>(outer.error());
     const auto host = read_host(asker, message, *outer);
     if (!host) return tl::unexpected<Refusal>(host.error());
-    return ClientName{make_client_id(family, asker.user, *host), family};
+    ClientName name{make_client_id(family, asker.user, *host), family};
+    if (family == Family::v6 && may_be_other_v6_type(asker, message)) {
+        const std::uint16_t port = outer->port == 0 ? asker.source.port : std::uint16_t{0};
+        const auto other = read_host(asker, message, IpEndpoint{asker.source.address, port});
+        name.otherwise = make_client_id(family, asker.user, *other);
+    }
+    return name;
 }
 
 std::optional<std::uint32_t> keepalive_wish(const tsp::TunnelMessage& message) {

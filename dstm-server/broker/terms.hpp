@@ -52,12 +52,15 @@ struct CreateTerms {
 struct ClientName {
     ClientId id;
     Family family = Family::v4;
+    std::optional<ClientId> otherwise = {};  // who it is if `id` has nothing
 };
 
 // Whose binding an info or delete speaks of. Without a type (clients leave it out) the family is
 // that of the tunnels which are asked for from where the packets come. An anonymous client without
 // a host id is known by where its packets come from, or by the address it names if other sources
 // are allowed.
+// Through a relay that is its address (v6v4) or its mapping (v6udpv4): both, unless the request
+// tells which.
 [[nodiscard]] tl::expected<ClientName, Refusal> read_client(const BrokerConfig& config,
                                                             const Asker& asker,
                                                             const tsp::TunnelMessage& message);

@@ -220,6 +220,7 @@ std::string encode_allocate(std::uint64_t id, Family family, const LeaseRequest&
     if (request.subnet_id != 0) arguments["subnet-id"] = request.subnet_id;
     if (request.requested) arguments["requested-address"] = to_string(*request.requested);
     if (request.prefix_length) arguments["prefix-length"] = *request.prefix_length;
+    if (request.requested_prefix) arguments["prefix"] = request.requested_prefix->to_string();
     // The last dot says that the name is whole.
     if (!request.hostname.empty()) arguments["hostname"] = request.hostname + ".";
     if (request.valid_lifetime_s != 0) arguments["valid-lifetime"] = request.valid_lifetime_s;

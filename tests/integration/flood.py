@@ -1,7 +1,7 @@
 """Clients that ask thousands of times a second, and a well-behaved one beside them (RFC 5572 s8).
 
 As a program it is such a client, until SIGTERM; then it prints how often it has asked:
-    flood.py tcp|udp SOURCE SERVER PORT"""
+    flood.py tcp|udp|echo SOURCE SERVER PORT"""
 
 import json
 import os
@@ -86,7 +86,10 @@ def flood_tcp(source, server, port, is_over):
     return asked
 
 
-def flood_udp(source, server, port, is_over):
+DIALOGUE_BY_UDP = (b"VERSION=2.0.0\r\n", b"AUTHENTICATE ANONYMOUS\r\n")
+
+
+def flood_udp(source, server, port, is_over, messages=DIALOGUE_BY_UDP):
     from tsp_udp import packet
 
     sockets = []
@@ -98,7 +101,7 @@ def flood_udp(source, server, port, is_over):
     while not is_over():
         for connection in sockets:
             sequence = asked * 16 & 0xfffffff
-            for number, data in enumerate((b"VERSION=2.0.0\r\n", b"AUTHENTICATE ANONYMOUS\r\n")):
+            for number, data in enumerate(messages):
                 try:
                     connection.sendto(packet(sequence + number, 0, data), (server, port))
                 except BlockingIOError:
@@ -107,11 +110,15 @@ def flood_udp(source, server, port, is_over):
     return asked
 
 
+def flood_echo(source, server, port, is_over):
+    return flood_udp(source, server, port, is_over, (b"ECHO REQUEST",))
+
+
 def main(transport, source, server, port):
     over = []
     signal.signal(signal.SIGTERM, lambda *_: over.append(True))
     print("flooding")
-    flood = {"tcp": flood_tcp, "udp": flood_udp}[transport]
+    flood = {"tcp": flood_tcp, "udp": flood_udp, "echo": flood_echo}[transport]
     print(json.dumps({"asked": flood(source, server, int(port), lambda: bool(over))}))
 
 

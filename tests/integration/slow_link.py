@@ -1,4 +1,4 @@
-"""A campus whose client is far away: `slow`, between its link and the router, holds every frame back.
+"""A campus whose client is far away: `slow`, between its link and the router, holds each frame.
 
   client ----- lan ----- slow ----- lan ----- router
 

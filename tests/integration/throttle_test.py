@@ -1,12 +1,14 @@
 """Throttling (RFC 5572 s8): who asks thousands of times a second is answered at a bounded cost, and
 who does not is served as if nothing was."""
 
+import socket as socketlib
 import unittest
 
 import campus as c
 import flood
 import support
 import tsp
+import tsp_udp
 
 
 class Throttle(unittest.TestCase):
@@ -44,6 +46,31 @@ class Throttle(unittest.TestCase):
                 self.assertLess(after["exchanges"], 100)
                 self.assertEqual(before["bindings"], after["bindings"])
         c.wait_for("the flooder's leases are back", lambda: not self.campus.leases())
+
+    def udp_dialogue(self):
+        socket = self.campus.client.socket(socketlib.AF_INET6, socketlib.SOCK_DGRAM)
+        socket.settimeout(2)  # where deployed clients repeat
+        socket.bind((c.CLIENT, 0))
+        socket.connect((c.BROKER, 3653))
+        peer = tsp_udp.Peer(socket)
+        self.addCleanup(peer.close)
+        peer.login_anonymous()
+        self.assertEqual(peer.create(c.CLIENT)[0], 200)
+        self.assertEqual(peer.accept(), b"")
+        status, _ = tsp_udp.body_of(peer.exchange(tsp_udp.framed(
+            '<tunnel action="delete" type="v4v6"></tunnel>')))
+        self.assertEqual(status, 200)
+
+    def test_a_neighbour_is_served_by_udp_beside_a_flood(self):
+        for transport in ("udp", "echo"):
+            with self.subTest(transport):
+                before = self.status()["udp"]["limited"]
+                with flood.Flooder(self.campus, transport, c.BROKER) as flooder:
+                    c.wait_for("the flood has had its share",
+                               lambda: self.status()["udp"]["limited"] > before + 1000)
+                    for _ in range(5):
+                        self.udp_dialogue()  # without one repeat
+                self.assertGreater(flooder.per_second, 500)
 
     def test_the_flooder_hears_530_and_is_served_again_when_it_stops(self):
         def first_line():

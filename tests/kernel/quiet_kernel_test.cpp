@@ -81,7 +81,7 @@ TEST_F(QuietKernels, AKilledProcessLeavesNothing) {
     ::kill(child, SIGKILL);
     ::waitpid(child, nullptr, 0);
     EXPECT_EQ(endpoint->exec("nft list tables"), "");
-    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm")));
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr(": dstm")));
 }
 
 class QuietKernelsV6 : public TunIpv6Campus {

@@ -26,17 +26,20 @@ IpAddress MemoryKea::address_at(std::size_t index) const {
     return Ipv6Address(bytes);
 }
 
+bool MemoryKea::is_free(const Ipv6Prefix& prefix) const {
+    return std::none_of(leases.begin(), leases.end(), [&](const auto& held) {
+        const auto& other = held.second.prefix;
+        return other && (other->contains(prefix.address) || prefix.contains(other->address));
+    });
+}
+
 std::optional<Ipv6Prefix> MemoryKea::free_prefix(std::uint8_t length) const {
     if (!prefix_lengths.contains(length)) return std::nullopt;
     for (unsigned index = 0; index < 256; ++index) {  // a /48 each
         auto bytes = Ipv6Address::parse("2001:db8:f00::")->bytes();
         bytes[5] = static_cast<std::uint8_t>(index);
         const Ipv6Prefix prefix{Ipv6Address(bytes), length};
-        const bool is_taken = std::any_of(leases.begin(), leases.end(), [&](const auto& held) {
-            const auto& other = held.second.prefix;
-            return other && (other->contains(prefix.address) || prefix.contains(other->address));
-        });
-        if (!is_taken) return prefix;
+        if (is_free(prefix)) return prefix;
     }
     return std::nullopt;
 }
@@ -57,8 +60,11 @@ Result<Lease> MemoryKea::allocate(const LeaseRequest& request) {
         lease.address = is_wished ? *request.requested : free.front();
     }
     const auto length = request.prefix_length;
-    if (length && (!lease.prefix || lease.prefix->length != *length)) {
-        lease.prefix = free_prefix(*length);
+    if (!length) {
+        lease.prefix.reset();
+    } else if (!lease.prefix || lease.prefix->length != *length) {
+        const auto& wish = request.requested_prefix;
+        lease.prefix = wish && is_free(*wish) ? wish : free_prefix(*length);
         if (!lease.prefix) return fail(ErrorCode::not_found, "prefix-unavailable");
     }
     if (!request.hostname.empty()) lease.hostname = request.hostname;

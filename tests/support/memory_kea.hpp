@@ -50,6 +50,7 @@ private:
     friend class MemoryLeaseStore;
     void grant(server::Lease& lease, const server::LeaseRequest& request) const;
     [[nodiscard]] IpAddress address_at(std::size_t index) const;
+    [[nodiscard]] bool is_free(const Ipv6Prefix& prefix) const;
     [[nodiscard]] std::optional<Ipv6Prefix> free_prefix(std::uint8_t length) const;
 
     Scheduler& scheduler_;

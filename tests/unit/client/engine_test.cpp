@@ -484,6 +484,18 @@ TEST(ClientEngine, DialogueThatNeverEndsIsGivenUp) {
     EXPECT_EQ(world.engine.state(), State::waiting);
 }
 
+TEST(ClientEngine, AnUnusableLeaseGoesBackOnANewConnectionIfTheOldOneDiedMeanwhile) {
+    World world;
+    world.fault_step = 3;  // the install, and the delete after it
+    world.faults = 2;
+    world.fault = World::Fault::lost;
+    world.tell(StartRequested{});
+    EXPECT_EQ(world.faulty, "delete");
+    EXPECT_EQ(world.connects.size(), 2U);
+    EXPECT_FALSE(world.leased);
+    EXPECT_TRUE(world.host_is_clean());
+}
+
 // --- fail every step -----------------------------------------------------------------------------
 
 // A whole life with each of its steps failing in each way; at the end nothing of ours is left on

@@ -139,9 +139,10 @@ public:
     bool routes = false;
     TunnelSpec spec;
 
-    // The one step that fails, counted from 1.
+    // The step that fails, counted from 1, and how many do from there on.
     unsigned step = 0;
     unsigned fault_step = 0;
+    unsigned faults = 1;
     Fault fault = Fault::none;
     std::string faulty;  // what the step was
 
@@ -164,7 +165,8 @@ private:
     }
 
     bool fails(const char* what) {
-        if (++step != fault_step) return false;
+        ++step;
+        if (step < fault_step || step >= fault_step + faults) return false;
         faulty = what;
         return true;
     }

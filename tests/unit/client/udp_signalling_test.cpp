@@ -22,6 +22,7 @@ protected:
         config.connect_timeout = 1s;
         config.udp_flush_timeout = 500ms;
         config.udp.waits = {100ms, 100ms, 100ms, 100ms};
+        config.udp.waits_on_reuse = {100ms, 100ms};
         signalling = make_signalling(context, clock, config, [this](const Event& event) {
             events.push_back(event);
             if (std::holds_alternative<SessionOpened>(event)) send_create();
@@ -162,6 +163,20 @@ TEST_F(UdpSignallingTest, SilenceAfterTheFirstReplyIsALostDialogue) {
     ASSERT_TRUE(reached([&] { return first<SessionFailed>() != nullptr; }));
     EXPECT_EQ(first<SessionFailed>()->cause, SessionFailed::Cause::lost);
     EXPECT_EQ(server.count("create"), 4) << "as many as there are waits";
+}
+
+// The owner hears of a lost dialogue, not of an unreachable server, and begins a new one.
+TEST_F(UdpSignallingTest, ADialogueThatDiedWhileItWasIdleIsLostSoon) {
+    closes_after_accept = false;
+    UdpScript server(context);
+    start(server.port(), Transport::udp);
+    ASSERT_TRUE(reached([&] { return server.count("accept") == 1; }));
+    server.silent_to = "create";
+    server.losses = 1000;
+    send_create();
+    ASSERT_TRUE(reached([&] { return first<SessionFailed>() != nullptr; }));
+    EXPECT_EQ(first<SessionFailed>()->cause, SessionFailed::Cause::lost);
+    EXPECT_EQ(server.count("create"), 1 + 2) << "the first, and as many as there are waits";
 }
 
 TEST_F(UdpSignallingTest, CloseInTheMiddleTellsNothing) {

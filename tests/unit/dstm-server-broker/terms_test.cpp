@@ -194,6 +194,30 @@ TEST(TermsFamily, AnonymousClientIsKnownByItsAddressOrItsMapping) {
               make_client_id(Family::v6, "", "203.0.113.7"));
 }
 
+TEST(TermsFamily, AnonymousClientOfARelayIsBothUnlessItSaysWhich) {
+    BrokerConfig config;
+    config.tunnel_types = {by_41, by_udp};
+    const auto mapping = make_client_id(Family::v6, "", "203.0.113.7:40000");
+    const auto address = make_client_id(Family::v6, "", "203.0.113.7");
+    const auto other = [&](const char* given, std::optional<tsp::RequestType> type,
+                           const char* relay = "tep1") {
+        const Asker asker{"", {*parse_ip_address(source_v4), 40000}, relay};
+        TunnelMessage message = BrokerWorld::create_message(given ? given : source_v4);
+        if (given == nullptr) message.client.reset();
+        message.type = type;
+        return read_client(config, asker, message)->otherwise;
+    };
+    EXPECT_EQ(other(nullptr, std::nullopt), address);
+    EXPECT_EQ(other(nullptr, any), address);
+    EXPECT_EQ(other(source_v4, std::nullopt), mapping);
+    EXPECT_EQ(other(source_v4, any), std::nullopt);
+    EXPECT_EQ(other("10.0.0.5", std::nullopt), std::nullopt);
+    EXPECT_EQ(other("10.0.0.5", any), std::nullopt);
+    EXPECT_EQ(other(nullptr, v6v4), std::nullopt);
+    EXPECT_EQ(other(nullptr, v6udpv4), std::nullopt);
+    EXPECT_EQ(other(nullptr, any, ""), std::nullopt);
+}
+
 TEST(TermsSource, OtherSourceIsAcceptedWhereTheOperatorAllowsIt) {
     BrokerConfig config;
     config.allow_other_source = true;

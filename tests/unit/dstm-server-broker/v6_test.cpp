@@ -316,9 +316,9 @@ TEST_F(BrokerV6, AddressAndPrefixStayWhenTheEncapsulationChangesAndBack) {
     const IpAddress address = tunnel().inner;
     const auto prefix = tunnel().inner_prefix;
 
-    const auto behind = create("alice", nat, "tep1", 41000);
+    const auto behind = world.open("alice", nat, "tep1", 41000);
+    ask(behind, BrokerWorld::with_router(BrokerWorld::create_message(*behind), 56));
     EXPECT_EQ(info(behind).type, tsp::RequestType::v6udpv4);
-    EXPECT_EQ(info(behind).client->router->prefix->length, 56U);  // though not asked for again
     accept(behind);
     ASSERT_EQ(tunnels().size(), 1U);
     EXPECT_EQ(tunnel().inner, address);
@@ -326,7 +326,7 @@ TEST_F(BrokerV6, AddressAndPrefixStayWhenTheEncapsulationChangesAndBack) {
     EXPECT_EQ(tunnel().type, TunnelType::v6udpv4);
     EXPECT_EQ(world.audit.records.back().reason, "moved");
 
-    accept(create("alice", direct));
+    accept(create_router("alice", 56));
     EXPECT_EQ(tunnel().inner, address);
     EXPECT_EQ(tunnel().inner_prefix, prefix);
     EXPECT_EQ(tunnel().type, TunnelType::v6v4);
@@ -344,16 +344,70 @@ TEST_F(BrokerV6, MoveToTheRelayOfAnotherEndpointTakesTheTunnelThere) {
     EXPECT_THAT(world.problems(), IsEmpty());
 }
 
-TEST_F(BrokerV6, PrefixThatIsExchangedIsAChangeAndARejectedExchangeStands) {
+TEST_F(BrokerV6, PrefixThatIsExchangedOrGivenUpIsAChange) {
     accept(create_router("alice", 56));
-    const auto longer = create_router("alice", 60);
+    accept(create_router("alice", 60));
     EXPECT_EQ(tunnel().inner_prefix->length, 60);
-    accept(longer);
     EXPECT_EQ(world.audit.records.back().reason, "prefix changed");
-    const auto rejected = create_router("alice", 48);
+    accept(create("alice", direct));
+    EXPECT_EQ(tunnel().inner_prefix, std::nullopt);
+    EXPECT_EQ(world.audit.records.back().reason, "prefix changed");
+}
+
+TEST_F(BrokerV6, ChangeOfThePrefixThatIsNotAcceptedIsUndone) {
+    accept(create("bob", nat, "tep1"));
+    accept(create_router("alice", 48));
+    const auto address = world.audit.records.back().inner;
+    const auto before = tunnels().at(address).inner_prefix;
+    const auto back = [&](const std::shared_ptr<Dialogue>& offered, bool rejects) {
+        ASSERT_EQ(offered->status(), Status::success);
+        EXPECT_NE(tunnels().at(address).inner_prefix, before);
+        EXPECT_NE(world.audit.records.back().prefix, before);
+        if (rejects) world.broker().reject(offered->session);
+        else world.broker().close(offered->session);
+        world.scheduler.run_for(std::chrono::seconds(1));
+        EXPECT_EQ(tunnels().at(address).inner_prefix, before);
+        EXPECT_EQ(world.kea6.leases.at(address).prefix, before);
+        EXPECT_EQ(world.audit.records.back().prefix, before);
+        EXPECT_EQ(world.audit.records.back().reason, "restored, change not accepted");
+        };
+    back(create_router("alice", 56), true);
+    back(create_router("alice", 56), false);
+    back(create("alice", direct), true);
+    back(create("alice", direct), false);
+}
+
+TEST_F(BrokerV6, PrefixThatCannotBeHadAgainIsToldAsItIs) {
+    accept(create_router("alice", 48));
+    const auto before = tunnel().inner_prefix;
+    const auto rejected = create_router("alice", 56);
+    accept(ask(world.open("bob", nat, "tep1"),
+               BrokerWorld::with_router(
+                   BrokerWorld::create_message(*world.open("bob", nat, "tep1")), 48)));
+    ASSERT_EQ(world.audit.records.back().prefix, before);
     world.broker().reject(rejected->session);
+    world.scheduler.run_for(std::chrono::seconds(1));
+    const auto& last = world.audit.records.back();
+    EXPECT_EQ(last.reason, "restored with another prefix");
+    EXPECT_NE(last.prefix, before);
+    EXPECT_EQ(last.prefix->length, 48);
+    EXPECT_EQ(tunnels().at(last.inner).inner_prefix, last.prefix);
+}
+
+TEST_F(BrokerV6, WayBackThatKeaDoesNotAnswerIsToldWhenItIsDone) {
+    accept(create_router("alice", 48));
+    const auto before = tunnel().inner_prefix;
+    const auto rejected = create_router("alice", 56);
+    const std::size_t told = world.audit.records.size();
+    world.kea6.stop();
+    world.broker().reject(rejected->session);
+    world.scheduler.run_for(std::chrono::seconds(1));
+    EXPECT_EQ(world.audit.records.size(), told);
+    world.kea6.start();
     world.settle();
-    EXPECT_THAT(world.problems(), IsEmpty());
+    EXPECT_EQ(tunnel().inner_prefix, before);
+    ASSERT_EQ(world.audit.records.size(), told + 1);
+    EXPECT_EQ(world.audit.records.back().prefix, before);
 }
 
 TEST_F(BrokerV6, ReSignallingThroughTheSameMappingReplacesTheTunnelOfTheSameClient) {
@@ -405,6 +459,29 @@ TEST_F(BrokerV6, AnonymousClientsBehindOneNatAreDifferentHosts) {
     EXPECT_EQ(dialogue->status(), Status::success);
     ASSERT_EQ(tunnels().size(), 1U);
     EXPECT_EQ(tunnel().outer_client.port, 2);
+}
+
+TEST_F(BrokerV6, AnonymousV6anyv4ThroughARelayIsFoundWithoutItsType) {
+    for (const auto type : {std::optional(tsp::RequestType::v6anyv4),
+                            std::optional<tsp::RequestType>()}) {
+        const auto dialogue = world.open("", direct, "tep1");
+        auto message = BrokerWorld::create_message(direct);
+        message.type = tsp::RequestType::v6anyv4;
+        accept(ask(dialogue, message));
+        ASSERT_EQ(tunnel().type, TunnelType::v6v4);
+        accept(create("", nat, "tep1"));  // somebody else's
+        tsp::TunnelMessage asked;
+        asked.type = type;
+        asked.action = tsp::Action::info;
+        EXPECT_EQ(ask(world.open("", direct, "tep1"), asked)->status(), Status::success);
+        asked.action = tsp::Action::delete_tunnel;
+        EXPECT_EQ(ask(world.open("", direct, "tep1"), asked)->status(), Status::success);
+        ASSERT_EQ(tunnels().size(), 1U);
+        EXPECT_EQ(tunnel().type, TunnelType::v6udpv4);
+        asked.type = tsp::RequestType::v6udpv4;
+        EXPECT_EQ(ask(world.open("", nat, "tep1"), asked)->status(), Status::success);
+        EXPECT_THAT(tunnels(), IsEmpty());
+    }
 }
 
 // --- one of Kea's servers is away ----------------------------------------------------------------

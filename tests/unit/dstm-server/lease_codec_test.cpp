@@ -131,9 +131,11 @@ LeaseRequest request_v6() {
 TEST(LeaseCodec, AllocateOfFamily6AsksForAPrefixAndAName) {
     LeaseRequest request = request_v6();
     request.requested = *parse_ip_address("2001:db8:100::7");
+    request.requested_prefix = Ipv6Prefix::parse("2001:db8:200::/56");
     EXPECT_EQ(parsed(encode_allocate(7, Family::v6, request)), parsed(R"(
         {"id": 7, "command": "dstm6-lease-allocate", "arguments": {
-          "client-id": "00:04:8f", "requested-address": "2001:db8:100::7", "prefix-length": 56,
+          "client-id": "00:04:8f", "requested-address": "2001:db8:100::7",
+          "prefix-length": 56, "prefix": "2001:db8:200::/56",
           "hostname": "lab-7.alice.dstm.example.", "user-context": {"dstm": {
             "user": "alice", "host": "lab-7", "tunnel-type": "v6udpv4",
             "outer-address": "203.0.113.200", "outer-port": 41000, "endpoint": "tep1",

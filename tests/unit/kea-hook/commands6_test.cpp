@@ -161,6 +161,38 @@ TEST_F(KeaCommands6, AnotherLengthReplacesThePrefixAndNoLengthGivesItBack) {
     EXPECT_EQ(prefix_of(renew("2001:db8:100::1", 1)), "none");
 }
 
+TEST_F(KeaCommands6, APrefixThatWasGivenUpIsHadAgainByNameWhileItIsFree) {
+    allocate(1, "\"prefix-length\": 48");
+    allocate(2, "\"prefix-length\": 48");
+    const std::string wish = R"("prefix-length": 48, "prefix": "2001:db8:301::/48")";
+    allocate(2, "\"prefix-length\": 56");
+    EXPECT_EQ(prefix_of(allocate(2, wish)), "2001:db8:301::/48");
+    allocate(2);
+    EXPECT_EQ(prefix_of(allocate(2, wish)), "2001:db8:301::/48");
+    EXPECT_EQ(address_of(allocate(2, wish)), "2001:db8:100::2");
+    EXPECT_EQ(rows(), (std::set<std::string>{"2001:db8:100::1", "2001:db8:100::2",
+                                             "2001:db8:300::/48", "2001:db8:301::/48"}));
+    EXPECT_EQ(prefix_of(allocate(1, wish)), "2001:db8:300::/48") << "what it has goes first";
+    ASSERT_EQ(result_of(allocate(1, "\"prefix-length\": 56")), 0);
+    EXPECT_EQ(prefix_of(allocate(1, wish)), "2001:db8:300::/48") << "a wish, no more";
+    EXPECT_EQ(prefixes(), 2);
+}
+
+TEST_F(KeaCommands6, AWishedPrefixIsFromAPoolOfItsLength) {
+    EXPECT_EQ(prefix_of(allocate(1, R"("prefix-length": 56, "prefix": "2001:db8:300::/56")")),
+              "2001:db8:200::/56");
+    EXPECT_EQ(prefix_of(allocate(2, R"("prefix-length": 48, "prefix": "2001:db8:999::/48")")),
+              "2001:db8:300::/48");
+    EXPECT_EQ(prefixes(), 2);
+    for (const char* wish : {R"("prefix": "2001:db8:200::/56")",
+                             R"("prefix-length": 48, "prefix": "2001:db8:200::/56")",
+                             R"("prefix-length": 56, "prefix": "2001:db8:200::1/56")",
+                             R"("prefix-length": 56, "prefix": "192.0.2.0/56")",
+                             R"("prefix-length": 56, "prefix": 56)"}) {
+        EXPECT_EQ(reason_of(allocate(3, wish)), "bad-request") << wish;
+    }
+}
+
 TEST_F(KeaCommands6, RenewalKeepsBothAndChecksOwnerAndGeneration) {
     const std::string address = address_of(allocate(1, "\"prefix-length\": 56, " + generation(10)));
     EXPECT_EQ(reason_of(renew("2001:db8:100::9", 1)), "not-found");

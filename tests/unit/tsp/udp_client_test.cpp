@@ -137,6 +137,30 @@ TEST_F(UdpClientTest, RepliesToOtherSequencesAndWhatIsNoSignallingAreNotHeard) {
     EXPECT_TRUE(reply(first, capability, start).empty()) << "the same reply again";
 }
 
+// A server that was restarted meanwhile does not know the dialogue, and says nothing.
+TEST_F(UdpClientTest, OnAReusedDialogueSilenceIsTheEndAfterTwoSecondsButForTheAccept) {
+    (void)client.handle(client::Connected{}, start);
+    (void)reply(first, "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n", start);
+    (void)client.handle(client::MechanismChosen{"ANONYMOUS", std::nullopt}, start);
+    EXPECT_TRUE(has<client::Authenticated>(reply(first + 1, "200 Success\r\n", start)));
+    const auto command = [this](Action action, Instant now) {
+        TunnelMessage message;
+        message.action = action;
+        message.type = RequestType::v4v6;
+        return packets(client.handle(client::CommandChosen{message}, now)).size();
+    };
+    EXPECT_EQ(command(Action::delete_tunnel, start), 1u);
+    EXPECT_EQ(client.deadline(), start + 2s) << "the first command is not hurried";
+    EXPECT_TRUE(has<client::CommandAnswered>(
+        reply(first + 2, "Content-length: 13\r\n200 Success\r\n", start)));
+    EXPECT_EQ(command(Action::accept, start), 1u);
+    EXPECT_EQ(client.deadline(), start + 2s) << "the server is there: it has just answered";
+    (void)reply(first + 3, "", start);
+    EXPECT_EQ(command(Action::create, start + 20s), 1u);
+    EXPECT_EQ(silence(start + 20s, first + 4), (std::vector<Duration>{500ms, 1s, 2s}));
+    EXPECT_TRUE(client.is_closed());
+}
+
 TEST_F(UdpClientTest, AnUnreachablePortIsTheEndAtOnce) {
     (void)client.handle(client::Connected{}, start);
     EXPECT_TRUE(has<client::Failed>(client.handle(client::PeerClosed{}, start)));

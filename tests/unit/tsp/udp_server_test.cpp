@@ -154,6 +154,28 @@ TEST_F(UdpServerTest, ANewVersionFromTheSamePortEndsTheOldDialogue) {
     EXPECT_EQ(owner.opened, 4);
 }
 
+// s4.5.2: a client that begins with the same sequence whenever it starts is heard when it repeats.
+TEST_F(UdpServerTest, AVersionWithTheFirstSequenceBeginsAnewWhenTheClientInsists) {
+    const std::string version = "VERSION=2.0.0\r\n";
+    (void)say(0xf0, version, 1000);
+    (void)say(0xf0, version, 5000);
+    (void)say(0xf1, "AUTHENTICATE ANONYMOUS\r\n", 6000);
+    for (const std::uint32_t late : {1000u, 3000u, 5000u, 1000u, 3000u, 5000u}) {
+        EXPECT_EQ(say(0xf0, version, late), "-") << "on its way since then: " << late;
+    }
+    EXPECT_EQ(say(0xf0, version, 90), "-") << "the first may be anybody's";
+    EXPECT_EQ(say(0xf0, version, 90), "-") << "or its copy";
+    EXPECT_NE(say(0xf2, framed(create_xml), 7000), "-") << "the dialogue goes on";
+    EXPECT_EQ(say(0xf3, framed(accept_xml)), "");
+    EXPECT_EQ(say(0xf0, version, 80), "-") << "counted from the last message";
+    EXPECT_TRUE(say(0xf0, version, 980).starts_with("CAPABILITY "));
+    EXPECT_EQ(owner.opened, 2);
+    EXPECT_EQ(owner.confirmed, 1);
+    EXPECT_EQ(owner.declined, 0) << "the accepted tunnel stays";
+    EXPECT_TRUE(say(0xf0, version, 2980).starts_with("CAPABILITY ")) << "a repeat again";
+    EXPECT_EQ(owner.opened, 2);
+}
+
 TEST_F(UdpServerTest, EachMessageHasADatagramOfItsOwn) {
     const auto faults = {
         "VERSION=2.0.0\r\nAUTHENTICATE ANONYMOUS\r\n"s, "VERSION=2.0.0"s};
@@ -326,6 +348,24 @@ TEST_F(UdpServerTest, BytesToTheUnprovenAreAtMostFiveTimesTheirs) {
     EXPECT_LE(out, limits.budget_factor * in);
 }
 
+TEST_F(UdpServerTest, ALongReplyToTheUnprovenIsRepeatedTwice) {
+    for (int i = 0; i < 6; ++i) {
+        owner.answer.message->client->addresses.push_back(
+            {AddressType::dn, "a.long.name.of.some.campus.example", std::nullopt});
+    }
+    log_in();
+    for (std::uint32_t i = 0; i < 20; ++i) {
+        const bool is_answered = say(0xf2, framed(create_xml), i) != "-";
+        EXPECT_EQ(is_answered, i < 3) << i;
+        if (!is_answered) continue;
+        EXPECT_GT(replies.at(0).bytes.size(), UdpServerLimits{}.stranger_reply_max);
+    }
+    EXPECT_EQ(counters().withheld, 17u);
+    EXPECT_EQ(say(0xf3, framed(accept_xml)), "");
+    const std::string info = framed("<tunnel action=\"info\" type=\"v4v6\"></tunnel>\r\n");
+    EXPECT_NE(say(0xf4, info), "-") << "the next has its own";
+}
+
 TEST_F(UdpServerTest, RepliesToOnePrefixAreLimitedAndCounted) {
     int answered = 0;
     for (int i = 0; i < 1000; ++i) {
@@ -340,6 +380,56 @@ TEST_F(UdpServerTest, RepliesToOnePrefixAreLimitedAndCounted) {
     path = path_of("198.51.100.1");
     EXPECT_NE(say(0xf0, "VERSION=2.0.0\r\n"), "-");
     EXPECT_LE(server.exchanges(), UdpServerLimits{}.places.per_prefix + 2);
+}
+
+TEST_F(UdpServerTest, OneAddressLeavesItsNeighboursRepliesAlone) {
+    std::uint16_t port = 40000;
+    for (const std::string_view flood : {"VERSION=2.0.0\r\n", "ECHO REQUEST"}) {
+        int answered = 0;
+        for (std::uint32_t i = 0; i < 1000; ++i) {
+            path = path_of("2001:db8:1::66", static_cast<std::uint16_t>(i % 64 + 1));
+            if (say(0x1000 + 16 * i, flood) != "-") ++answered;
+        }
+        EXPECT_GE(answered, 100) << flood;
+        EXPECT_LE(answered, 100 + 50 + 1) << "a quarter of its prefix's: " << flood;
+        path = path_of("2001:db8:1::100", ++port);
+        log_in();
+        EXPECT_NE(say(0xf2, framed(create_xml)), "-");
+        EXPECT_EQ(say(0xf3, framed(accept_xml)), "");
+        scheduler.run_for(10s);
+    }
+}
+
+TEST_F(UdpServerTest, StrangersDoNotStopDialoguesThatHaveGoneOn) {
+    log_in();
+    const auto mine = path;
+    for (int i = 0; i < 1000; ++i) {
+        path = path_of("2001:db8:1::" + std::to_string(i % 90 + 1));
+        (void)say(0xf0, "ECHO REQUEST");
+    }
+    path = path_of("2001:db8:1::99");
+    EXPECT_EQ(say(0xf0, "VERSION=2.0.0\r\n"), "-") << "nothing is left for strangers";
+    path = mine;
+    EXPECT_NE(say(0xf2, framed(create_xml)), "-");
+    EXPECT_EQ(say(0xf3, framed(accept_xml)), "");
+}
+
+// Numbers can be made up, so that who goes on is limited as well.
+TEST_F(UdpServerTest, RepliesToWhoHasGoneOnAreLimitedToo) {
+    for (const char* address : {"2001:db8:1::66", "2001:db8:1::100"}) {
+        path = path_of(address);
+        log_in();
+    }
+    const auto other = path;
+    path = path_of("2001:db8:1::66");
+    int answered = 0;
+    for (std::uint32_t i = 0; i < 1000; ++i) {
+        if (say(0xf1, "AUTHENTICATE ANONYMOUS\r\n\0"s, i) != "-") ++answered;
+    }
+    EXPECT_GE(answered, 99);
+    EXPECT_LE(answered, 100 + 50 + 1);
+    path = other;
+    EXPECT_NE(say(0xf2, framed(create_xml)), "-");
 }
 
 TEST_F(UdpServerTest, WhoAnsweredAChallengeIsNotLimited) {

@@ -12,13 +12,13 @@
 #include <linux/if_tun.h>
 #include <net/if.h>
 #include <netinet/in.h>
-#include <nftables/libnftables.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "common/dataplane/descriptor.hpp"
 #include "common/dataplane/host_changes.hpp"
+#include "common/dataplane/nft_table.hpp"
 #include "common/io/asio.hpp"
 #include "common/log/log.hpp"
 
@@ -26,17 +26,13 @@ namespace dstm::client {
 namespace {
 
 using dataplane::Descriptor;
+using dataplane::NftTable;
 
 constexpr Ipv4Address placeholder(0xc0000002);  // 192.0.0.2, RFC 7335: for such an end of a tunnel
 constexpr std::size_t ipv4_header_size = 20;
 constexpr std::size_t destination_at = 16;
 // What any tunnel carries unfragmented: 1280 of IPv6 less its header.
 constexpr std::uint32_t device_mtu = 1240;
-
-struct FreeContext {
-    void operator()(nft_ctx* context) const { nft_ctx_free(context); }
-};
-using NftContext = std::unique_ptr<nft_ctx, FreeContext>;
 
 Result<Descriptor> make_device(const std::string& name) {
     Descriptor file(::open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC));
@@ -52,28 +48,19 @@ Result<Descriptor> make_device(const std::string& name) {
 
 // A connection that began before the lease keeps the placeholder in its sockets; outside it has the
 // leased address. What the watch takes must not be known to connection tracking as sent already.
-// The kernel removes the table with this process (flags owner).
-Result<NftContext> translate(const std::string& watch, const std::string& tunnel) {
-    NftContext context(nft_ctx_new(NFT_CTX_DEFAULT));
-    if (!context) return fail(ErrorCode::exhausted, "nftables");
-    nft_ctx_buffer_error(context.get());
-    nft_ctx_buffer_output(context.get());
-    const auto rules = "table ip dstm-" + tunnel + " {\n flags owner\n"
-                       " chain taken {\n  type filter hook output priority -300\n  oifname \"" +
-                       watch + "\" notrack\n }\n"
-                       " chain placeholder {\n  type nat hook postrouting priority 100\n"
-                       "  ip saddr " + placeholder.to_string() + " oifname \"" + tunnel +
-                       "\" masquerade\n }\n}\n";
-    if (nft_run_cmd_from_buffer(context.get(), rules.c_str()) == 0) return context;
-    std::string why = nft_ctx_get_error_buffer(context.get());
-    std::replace(why.begin(), why.end(), '\n', ' ');
-    return fail(ErrorCode::unavailable, "nftables: " + why);
+Result<NftTable> translate(const std::string& watch, const std::string& tunnel) {
+    return NftTable::add("ip", "dstm-" + tunnel,
+                         " chain taken {\n  type filter hook output priority -300\n  oifname \"" +
+                             watch + "\" notrack\n }\n"
+                             " chain placeholder {\n  type nat hook postrouting priority 100\n"
+                             "  ip saddr " + placeholder.to_string() + " oifname \"" + tunnel +
+                             "\" masquerade\n }\n");
 }
 
 }  // namespace
 
 struct DemandWatch::State : std::enable_shared_from_this<DemandWatch::State> {
-    State(asio::io_context& context, Descriptor device_file, NftContext rules,
+    State(asio::io_context& context, Descriptor device_file, NftTable rules,
           const DemandConfig& settings, std::function<void()> handler)
         : config(settings),
           nft(std::move(rules)),
@@ -82,7 +69,7 @@ struct DemandWatch::State : std::enable_shared_from_this<DemandWatch::State> {
           raw(::socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, IPPROTO_RAW)) {}
 
     DemandConfig config;
-    NftContext nft;
+    NftTable nft;
     asio::posix::stream_descriptor device;
     std::function<void()> seen;
     Descriptor raw;

@@ -13,6 +13,7 @@
 #define OUTER_IPV4_SIZE sizeof(struct iphdr)
 #define OUTER_UDP_SIZE (OUTER_IPV4_SIZE + sizeof(struct udphdr))
 #define INNER_IPV6_MTU_MIN 1280 /* RFC 8200 s5 */
+#define ICMPV6_TOO_BIG 2
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define LINK_LOCAL 0x3fa /* the first ten bits of fe80::/10 */
 
@@ -105,6 +106,17 @@ static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *sour
     return dropped(DSTM_DROP_NONE);
 }
 
+/* As is_said_of_path(). */
+static __always_inline int is_said_of_path_ipv6(const struct ipv6hdr *ip, const void *end,
+                                                const __u64 *destination) {
+    if (destination[0] != settings.inner_ipv6[0] || destination[1] != settings.inner_ipv6[1]) {
+        return 0;
+    }
+    const __u8 *type = (const __u8 *)(ip + 1);
+    return ip->nexthdr == IPPROTO_ICMPV6 && (const void *)(type + 1) <= end &&
+           *type == ICMPV6_TOO_BIG;
+}
+
 /* check_inner_ipv6() has been done, and there is no extension header. */
 static __always_inline struct decision decide_up_ipv6(__u64 peer, __u8 outer_tos,
                                                       const struct ipv6hdr *ip, const void *end) {
@@ -117,6 +129,7 @@ static __always_inline struct decision decide_up_ipv6(__u64 peer, __u8 outer_tos
     const int is_own =
         source[0] == settings.inner_ipv6[0] && source[1] == settings.inner_ipv6[1];
     if (is_own || !is_ipv6_host(source)) return dropped(DSTM_DROP_BAD_SOURCE);
+    if (is_said_of_path_ipv6(ip, end, destination)) return left_to_kernel();
     struct dstm_entry *entry = find_ipv6_entry(source[0], source[1]);
     if (!entry || entry->peer[0] != peer) return refuse_ipv6(peer, source);
     const __u32 tick = current_tick();

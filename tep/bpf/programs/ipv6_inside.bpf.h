@@ -107,8 +107,9 @@ static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *sour
 }
 
 /* As is_said_of_path(). */
-static __always_inline int is_said_of_path_ipv6(const struct ipv6hdr *ip, const void *end,
-                                                const __u64 *destination) {
+static __always_inline int is_said_of_path_ipv6(const struct ipv6hdr *ip, const void *end) {
+    __u64 destination[2];
+    read_address(destination, &ip->daddr);
     if (destination[0] != settings.inner_ipv6[0] || destination[1] != settings.inner_ipv6[1]) {
         return 0;
     }
@@ -129,7 +130,6 @@ static __always_inline struct decision decide_up_ipv6(__u64 peer, __u8 outer_tos
     const int is_own =
         source[0] == settings.inner_ipv6[0] && source[1] == settings.inner_ipv6[1];
     if (is_own || !is_ipv6_host(source)) return dropped(DSTM_DROP_BAD_SOURCE);
-    if (is_said_of_path_ipv6(ip, end, destination)) return left_to_kernel();
     struct dstm_entry *entry = find_ipv6_entry(source[0], source[1]);
     if (!entry || entry->peer[0] != peer) return refuse_ipv6(peer, source);
     const __u32 tick = current_tick();

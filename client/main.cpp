@@ -155,6 +155,7 @@ int main(int argc, char** argv) {
     CommandLine line;
     CLI::App app{"Temporary IPv4 on an IPv6-only host, from a DSTM server."};
     app.footer(exit_codes);
+    app.set_version_flag("--version", DSTM_VERSION, "Say which version this is");
     app.require_subcommand(1);
 
     const auto add = [&app, &line](const char* name, const char* what) {

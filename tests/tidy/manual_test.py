@@ -7,12 +7,26 @@ import subprocess
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMPLETION = os.path.join(ROOT, "docs", "completions", "dstm-client")
+COMPLETIONS = os.path.join(ROOT, "docs", "completions")
+COMPLETION = os.path.join(COMPLETIONS, "dstm-client")
 
 
 def read(*path):
     with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
         return file.read()
+
+
+def commands_and_options():
+    """Of the program: a command to what its --help names."""
+    source = read("client", "main.cpp")
+    commands = set(re.findall(r'add\("(\w+)", "', source))
+    common = {"-c", "--config", "--check-config", "-h", "--help"}
+    own = {"up": {"--foreground", "--timeout"}, "renew": {"--timeout"}, "status": {"--json"}}
+    written = set(re.findall(r'(?<![\w-])(--?[a-z][\w-]*)(?=[",])', source)) | {"-h", "--help"}
+    known = common.union({"--version"}, *own.values())
+    assert written == known, f"main.cpp has {written ^ known} more or less than this test"
+    return {"": {"-h", "--help", "--version"},
+            **{command: common | own.get(command, set()) for command in commands}}
 
 
 def complete(*words):
@@ -62,16 +76,48 @@ class Manual(unittest.TestCase):
 class Completion(unittest.TestCase):
     def test_commands_options_and_files_are_offered(self):
         self.assertEqual(complete("dstm-client", ""),
-                         {"run", "up", "down", "renew", "status", "--help"})
+                         {"run", "up", "down", "renew", "status", "-h", "--help", "--version"})
         self.assertEqual(complete("dstm-client", "st"), {"status"})
         self.assertEqual(complete("dstm-client", "status", "--j"), {"--json"})
         self.assertIn("--foreground", complete("dstm-client", "up", "--"))
-        self.assertEqual(complete("dstm-client", "-c", COMPLETION[:-1]), {COMPLETION})
+        self.assertEqual(complete("dstm-client", "-c", os.path.join(ROOT, "READ")),
+                         {os.path.join(ROOT, "README.md")})
 
-    def test_every_option_of_the_program_is_offered_somewhere(self):
-        options = re.findall(r'"(?:-\w,)?(--[\w-]+)"', read("client", "main.cpp"))
-        text = read("docs", "completions", "dstm-client")
-        self.assertEqual({option for option in options if option not in text}, set())
+    def test_bash_offers_what_each_command_has(self):
+        for command, options in commands_and_options().items():
+            words = complete("dstm-client", command, "-") if command else \
+                complete("dstm-client", "-")
+            self.assertEqual(words, options, command)
+
+    def test_fish_offers_what_each_command_has(self):
+        if shutil.which("fish") is None:
+            self.skipTest("fish is not installed")
+        meant = commands_and_options()
+        self.assertEqual(self.fish(""), set(meant) - {""})
+        for command, options in meant.items():
+            self.assertEqual(self.fish(f"{command} -".lstrip()), options, command)
+
+    def fish(self, words):
+        script = f"source {COMPLETIONS}/dstm-client.fish; complete -C 'dstm-client {words}'"
+        done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True,
+                              check=True, env={**os.environ, "HOME": "/nonexistent"})
+        return {line.split("\t")[0] for line in done.stdout.splitlines()}
+
+    def test_zsh_offers_what_each_command_has(self):
+        text = read("docs", "completions", "_dstm-client")
+        meant = commands_and_options()
+        self.assertEqual(set(re.findall(r"^ {8}'(\w+):", text, re.M)), set(meant) - {""})
+        branches = dict(re.findall(r"^    (\w+|\*)\) _arguments (.*) ;;$", text, re.M))
+        common = set(re.findall(r"(--?[a-z-]+)(?=[,}\[])", text[:text.index("local timeout")]))
+        for command in set(meant) - {""}:
+            offered = branches.get(command, branches["*"]).replace("$timeout", "'--timeout[")
+            self.assertIn("$common", offered)
+            self.assertEqual(common | set(re.findall(r"'(--[a-z]+)\[", offered)), meant[command],
+                             command)
+        first = text[text.index("CURRENT == 2"):text.index("return")]
+        self.assertEqual(set(re.findall(r"(--?[a-z]+)(?=[,}\[])", first)), meant[""])
+        if shutil.which("zsh") is not None:
+            subprocess.run(["zsh", "-n", os.path.join(COMPLETIONS, "_dstm-client")], check=True)
 
 
 if __name__ == "__main__":

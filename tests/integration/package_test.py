@@ -112,8 +112,12 @@ class Packages(unittest.TestCase):
             tried = list(lines)
             tried[number] = tried[number].replace("// ", "", 1)
             path = os.path.join(self.directory, "tried.conf")
+            password = os.path.join(self.directory, "password")
             with open(path, "w") as out:
-                out.write("\n".join(tried))
+                out.write("\n".join(tried).replace("/etc/dstm/client.password", password))
+            with open(password, "w") as out:
+                out.write("secret")
+            os.chmod(password, 0o600)
             c.run(os.path.join(c.BUILD, "bin", "dstm-client"), "run", "--check-config", "-c", path)
 
     def test_an_upgrade_keeps_what_was_written_and_what_was_disabled(self):

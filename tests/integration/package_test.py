@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """The Debian packages: what is in them, and a host that installs, uses, removes and purges them.
 
-The host is this one with a layer above it that is thrown away (overlayfs in a mount namespace of its
-own), so that dpkg finds the packages that ours depend on, and nothing that it does stays.
+The host is this one with a layer above it that is thrown away (overlayfs in a mount namespace of
+its own), so that dpkg finds the packages that ours depend on, and nothing that it does stays.
 """
 
 import os

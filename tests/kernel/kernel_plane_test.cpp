@@ -105,10 +105,7 @@ TEST_F(KernelPlane, MssIsClampedBothWaysUnlessSwitchedOff) {
         first->ip("link set dstm0 mtu 1500");  // what a client that knows no better says
         Capture at_server(*server, "eth0");
         Capture at_client(*first, "dstm0");
-        // Who listens has its port to itself for a minute.
-        const auto carried = clamp ? transfer(*server, "203.0.113.80", *first, 1000)
-                                   : transfer(*first, "192.0.2.7", *server, 1000);
-        EXPECT_EQ(carried, 2000u);
+        EXPECT_EQ(transfer(*server, "203.0.113.80", *first, 1000), 2000u);
         EXPECT_EQ(mss_of_syn(at_server, "192.0.2.7"), clamp ? 1420u : 1460u);
         EXPECT_EQ(mss_of_syn(at_client, "203.0.113.80"), clamp ? 1420u : 1460u);
         client.reset();

@@ -105,7 +105,7 @@ private:
     std::optional<NextHops> next_hops_;
     std::unordered_map<IpAddress, LearnedMtu> learned_mtus_;
     std::optional<Entrances> entrances_;
-    std::optional<bool> straight_;
+    std::optional<std::uint32_t> straight_;
     int device_index_ = 0;
     bool stays_ = false;  // when this object goes
 
@@ -365,13 +365,22 @@ DropCounters BpfPlane::drops() const {
 
 // A firewall that comes later is seen within a second.
 void BpfPlane::choose_path() {
-    bool straight = config_.shortcut != Shortcut::none;
-    if (config_.shortcut == Shortcut::automatic) straight = forward_hook() == ForwardHook::empty;
+    const auto may = [&](ForwardFamily family) {
+        if (config_.shortcut != Shortcut::automatic) return config_.shortcut != Shortcut::none;
+        return forward_hook(family) == ForwardHook::empty;
+    };
+    const auto say = [](const char* what, bool is_straight) {
+        log_info("BPF_PATH", "{} packets go {}", what,
+                 is_straight ? "straight from interface to interface"
+                             : "through the kernel's routing");
+    };
+    std::uint32_t straight = may(ForwardFamily::ipv4) ? DSTM_STRAIGHT_IPV4 : 0;
+    if (config_.outer_ipv4 && may(ForwardFamily::ipv6)) straight |= DSTM_STRAIGHT_IPV6;
     if (straight == straight_) return;
     straight_ = straight;
     programs_.set_straight(straight);
-    log_info("BPF_PATH", "packets go {}",
-             straight ? "straight from interface to interface" : "through the kernel's routing");
+    say("IPv4", (straight & DSTM_STRAIGHT_IPV4) != 0);
+    if (config_.outer_ipv4) say("IPv6", (straight & DSTM_STRAIGHT_IPV6) != 0);
 }
 
 void BpfPlane::run() {

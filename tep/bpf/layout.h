@@ -19,6 +19,10 @@
 #define DSTM_IPV6_TUNNELS_MAX (1u << 20)
 #define DSTM_PREFIX_LENGTHS_MAX 16
 
+/* Inner packets that pass by the kernel's routing, by their family. */
+#define DSTM_STRAIGHT_IPV4 1u
+#define DSTM_STRAIGHT_IPV6 2u
+
 /* Time in the maps: CLOCK_MONOTONIC in units of 2^26 ns (67 ms), 32 bits, nine years. */
 #define DSTM_TICK_SHIFT 26
 

@@ -115,7 +115,7 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
 // Those whose content is worth more than the process: not the route cache and not the globals.
 bool outlives(const bpf_map* map) {
     const std::string_view name = bpf_map__name(map);
-    return bpf_map__autocreate(map) && name != "route_cache" && !bpf_map__is_internal(map);
+    return bpf_map__autocreate(map) && !name.starts_with("route_cache") && !bpf_map__is_internal(map);
 }
 
 Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
@@ -266,7 +266,9 @@ void Programs::set_prefix_masks(
     std::memcpy(impl_->skeleton->bss->prefix_masks, masks.data(), sizeof masks);
 }
 
-void Programs::set_straight(bool on) { impl_->skeleton->bss->straight = on; }
+void Programs::set_straight(std::uint32_t families) {
+    impl_->skeleton->bss->straight = families;
+}
 
 void Programs::set_tunnel_device(int interface) {
     impl_->skeleton->bss->tunnel_device = static_cast<__u32>(interface);

@@ -69,8 +69,9 @@ public:
 
     void set_outside_count(std::uint32_t count);
     void set_prefix_masks(const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks);
-    // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
-    void set_straight(bool on);
+    // Layer 2 in the tc programs: which inner packets go from interface to interface, past the
+    // kernel's routing; a set of DSTM_STRAIGHT_*.
+    void set_straight(std::uint32_t families);
     void set_tunnel_device(int interface);
     // Packets that leave a tunnel appear on this interface; 0, from the start: on that which they
     // came in on, which is faster.

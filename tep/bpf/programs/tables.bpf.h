@@ -15,7 +15,8 @@ const volatile struct dstm_settings settings = {};
 /* Set by the daemon at any time: how many tunnels are in `outside`. */
 volatile __u32 outside_count = 0;
 
-/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing. */
+/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing; a set
+ * of DSTM_STRAIGHT_*. */
 volatile __u32 straight = 0;
 
 /* Set by the daemon: where packets that leave a tunnel appear; 0 = where they came in. */

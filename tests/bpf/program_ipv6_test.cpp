@@ -230,7 +230,7 @@ TEST_F(ProgramIpv6, PrefixThatChangesOrGoesIsNoLongerCarried) {
     up(make(Ipv4{}, make(Ipv6{})));
     endpoint->ipv6_table().for_each([&](const tep::bpf::Ipv6TunnelView& view) {
         if (IpAddress(view.inner) == spec.inner) {
-            EXPECT_EQ(view.entry.packets_up, 1u);
+            EXPECT_EQ(view.entry.packets_up, 3u);
         }
     });
     EXPECT_EQ(endpoint->ipv6_table().remove(v6(in_ipv4), 2).error().code, ErrorCode::conflict);

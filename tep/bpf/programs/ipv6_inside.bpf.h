@@ -78,19 +78,22 @@ static __always_inline __u32 check_scope(const struct ipv6hdr *ip, const void *e
 }
 
 /* Whose address it is; else behind whom it is, by the longest prefix. As many lookups as there are
- * lengths of prefixes, however many tunnels. Not inlined: it has three callers. */
+ * lengths of prefixes, however many tunnels. Not inlined: it has many callers. */
 static __noinline struct dstm_entry *find_ipv6_entry(__u64 high, __u64 low) {
     struct dstm_ipv6_key key = {{high, low}, 128, 0};
-    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
-    for (int i = 0; !entry && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
+    const __u32 *slot = bpf_map_lookup_elem(&ipv6_slots, &key);
+    for (int i = 0; !slot && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
         const volatile struct dstm_prefix_mask *mask = &prefix_masks[i];
         key.length = mask->length;
         if (key.length == 0) break;
         key.address[0] = high & mask->mask[0];
         key.address[1] = low & mask->mask[1];
-        entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
+        slot = bpf_map_lookup_elem(&ipv6_slots, &key);
     }
-    return entry;
+    if (!slot) return NULL;
+    __u32 place = *slot;
+    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_entries, &place);
+    return entry && (entry->state & DSTM_ENTRY_CARRIED) ? entry : NULL;
 }
 
 /* Not for layer 2: to the endpoint, or from client to client. */

@@ -43,6 +43,7 @@ public:
     [[nodiscard]] std::uint64_t keepalives() const { return keepalives_; }
 
 private:
+    [[nodiscard]] std::optional<IpAddress> source() const;
     void carry_out(const FindServers& action);
     void carry_out(const Connect& action);
     void carry_out(const SendCommand& action);

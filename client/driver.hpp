@@ -45,6 +45,7 @@ public:
     void count_keepalive() { ++keepalives_; }
 
 private:
+    [[nodiscard]] std::optional<IpAddress> source() const;
     void carry_out(const FindServers& action);
     void carry_out(const Connect& action);
     void carry_out(const SendCommand& action);

@@ -40,12 +40,16 @@ static __always_inline struct decision left_to_kernel(void) {
     return decision;
 }
 
+static __always_inline int is_to_endpoint(const struct ipv6hdr *outer) {
+    const __u64 *destination = (const __u64 *)&outer->daddr;
+    return destination[0] == settings.outer[0] && destination[1] == settings.outer[1];
+}
+
 /* Bytes before the inner packet, 0 when this is not a packet of a tunnel or has headers that the
  * kernel must read first (fragments, other options). `end` bounds what can be read. */
 static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void *end) {
     if ((const void *)(outer + 1) > end) return 0;
-    const __u64 *destination = (const __u64 *)&outer->daddr;
-    if (destination[0] != settings.outer[0] || destination[1] != settings.outer[1]) return 0;
+    if (!is_to_endpoint(outer)) return 0;
     if (outer->version != 6) return 0;
     if (outer->nexthdr == IPPROTO_IPIP) return OUTER_SIZE;
     if (outer->nexthdr != IPPROTO_DSTOPTS) return 0;

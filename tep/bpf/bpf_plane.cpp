@@ -525,7 +525,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
     const bool is_first = left->maps.empty();
-    if (!left->is_usable_for(settings)) left->maps.clear();
+    if (!left->is_usable_for(settings)) left->keep_hooks_only();
     auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();

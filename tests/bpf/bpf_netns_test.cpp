@@ -39,6 +39,33 @@ TEST_F(BpfCampus, FiltersOfOthersStay) {
     EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("pref 9"));
 }
 
+TEST_F(BpfCampus, QdiscThatWeMadeStaysWithFiltersThatOthersAddedLater) {
+    const auto tc = [&](const std::string& more) { return endpoint->exec("tc " + more); };
+    for (const auto* const direction : {"ingress", "egress"}) {
+        bring_up();
+        const auto added = std::string("filter add dev eth0 ") + direction + " prio 9 ";
+        EXPECT_EQ(tc(added + "bpf bytecode '1,6 0 0 0,'"), "");
+        client->stop();
+        tep->stop();
+        EXPECT_THAT(tc(std::string("filter show dev eth0 ") + direction), HasSubstr("pref 9"));
+        EXPECT_THAT(tc("filter show dev eth0 ingress"), Not(HasSubstr("dstm")));
+        EXPECT_EQ(tc("qdisc del dev eth0 clsact"), "");
+    }
+}
+
+TEST_F(BpfCampus, PlaceOfOursThatAnotherFilterHasIsAConflict) {
+    EXPECT_EQ(endpoint->exec("tc qdisc add dev eth0 clsact"), "");
+    EXPECT_EQ(endpoint->exec("tc filter add dev eth0 ingress prio 3415 handle 0xd5 "
+                             "bpf bytecode '1,6 0 0 0,'"),
+              "");
+    HostedPlane plane(*endpoint, endpoint_config(), clock);
+    ASSERT_FALSE(plane.is_up());
+    EXPECT_THAT(plane.why(), HasSubstr("on eth0 the tc filter"));
+    EXPECT_THAT(plane.why(), HasSubstr("not ours"));
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("bytecode"));
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
+}
+
 TEST_F(BpfCampus, InterfaceThatVanishesAndComesBackIsTakenAgain) {
     bring_up();
     ASSERT_TRUE(answers(*first, "203.0.113.80"));

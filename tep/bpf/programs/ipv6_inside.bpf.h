@@ -14,6 +14,7 @@
 #define OUTER_IPV4_SIZE sizeof(struct iphdr)
 #define OUTER_UDP_SIZE (OUTER_IPV4_SIZE + sizeof(struct udphdr))
 #define INNER_IPV6_MTU_MIN 1280 /* RFC 8200 s5 */
+#define ICMPV6_TOO_BIG 2
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define LINK_LOCAL 0x3fa /* the first ten bits of fe80::/10 */
 
@@ -114,6 +115,18 @@ static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *sour
     note->is_ipv6 = 1;
     bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
     return dropped(DSTM_DROP_NONE);
+}
+
+/* As is_said_of_path(). */
+static __always_inline int is_said_of_path_ipv6(const struct ipv6hdr *ip, const void *end) {
+    __u64 destination[2];
+    read_address(destination, &ip->daddr);
+    if (destination[0] != settings.inner_ipv6[0] || destination[1] != settings.inner_ipv6[1]) {
+        return 0;
+    }
+    const __u8 *type = (const __u8 *)(ip + 1);
+    return ip->nexthdr == IPPROTO_ICMPV6 && (const void *)(type + 1) <= end &&
+           *type == ICMPV6_TOO_BIG;
 }
 
 /* check_inner_ipv6() has been done, and there is no extension header. */

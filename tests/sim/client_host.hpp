@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "client/driver.hpp"
+#include "dstm-server/broker/client_id.hpp"
 #include "support/broker_world.hpp"
 #include "support/conversation.hpp"
 
@@ -46,6 +47,9 @@ public:
 
     [[nodiscard]] const client::Engine& engine() const { return driver_.engine(); }
     [[nodiscard]] const std::string& name() const { return config_.host_id; }
+    [[nodiscard]] server::ClientId client_id() const {
+        return server::make_client_id(server::Family::v4, config_.user, config_.host_id);
+    }
     [[nodiscard]] bool is_asleep() const { return is_asleep_; }
     [[nodiscard]] bool is_up() const { return engine().state() == client::State::up; }
     [[nodiscard]] const std::optional<IpAddress>& place() const { return place_; }

@@ -68,6 +68,16 @@ void ClientSimulation::look() {
         const auto [at, is_first] = holders.emplace(*host.inner(), &host);
         if (!is_first) note(host.name() + " has the address of " + at->second->name());
     }
+    for (const ClientHost& host : hosts_) {
+        const auto& binding = host.engine().binding();
+        if (!binding) continue;
+        const auto lease = world_.kea.leases.find(binding->offer.inner);
+        const bool is_own =
+            lease != world_.kea.leases.end() && lease->second.client_id == host.client_id();
+        if (is_own && binding->ends_at_wall > lease->second.expires_at) {
+            note(host.name() + " believes in its lease for longer than Kea");
+        }
+    }
     const auto latest = world_.scheduler.clock.wall() + lease_time;
     for (const auto& [address, lease] : world_.kea.leases) {
         if (lease.expires_at > latest) note("the lease of " + to_string(address) + " has no end");

@@ -129,12 +129,17 @@ Result<void> Carrier::check_at_endpoint(const TunnelSpec& spec) const {
 Result<void> Carrier::add(const TunnelSpec& spec, Now now) {
     if (auto checked = check_add(spec); !checked) return checked;
     const auto peer = peer_of(spec);
-    const PathMtu fresh(link_mtu_(peer), path_mtu_floor(spec.type));
     const auto* before = tunnels_.find(spec.inner);
     const bool moved = before != nullptr && before->spec.outer_client != spec.outer_client;
-    tunnels_.put(spec, peer, fresh, now.instant);
+    const bool stays = before != nullptr && before->far_end->peer == peer;
+    auto* const known = stays ? before->far_end : tunnels_.find_far_end(peer);
     // A client that moved has the same far end and another path to it.
-    if (is_client() && moved) tunnels_.find_far_end(peer)->path_mtu = fresh;
+    const bool is_new_path = known == nullptr || (is_client() && moved);
+    // To ask costs more than all the rest, and a whole table is added again when a server is back.
+    const auto path_mtu =
+        is_new_path ? PathMtu(link_mtu_(peer), path_mtu_floor(spec.type)) : known->path_mtu;
+    tunnels_.put(spec, peer, path_mtu, now.instant);
+    if (known != nullptr && is_new_path) tunnels_.find_far_end(peer)->path_mtu = path_mtu;
     return {};
 }
 

@@ -148,7 +148,7 @@ Error load_error(int code, const std::string& log) {
     auto error = error_from_errno(code, "loading the BPF programs");
     if (code == EPERM && log.empty()) {
         error.code = ErrorCode::unavailable;
-        error.context += " (needs CAP_BPF and CAP_NET_ADMIN)";
+        error.context += " (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)";
         return error;
     }
     if (log.empty()) return error;

@@ -50,6 +50,7 @@ class Daemons(unittest.TestCase):
         cls.campus.start_web()
 
     def setUp(self):
+        self.campus.write_tep_configuration()
         self.start_tep()
 
     def tearDown(self):
@@ -187,8 +188,7 @@ class Daemons(unittest.TestCase):
             self.campus.binary("dstm-tep"), "-c", self.campus.path("dstm-tep.conf"))
         self.campus.tep = tep
         tep.wait_for_log("TEP_STARTED", timeout=LONG)
-        self.assertRegex(tep.output(), r"TEP_STARTED .*data-plane=kernel why=\"auto; not bpf: [^\n]+")
-        self.campus.write_tep_configuration()
+        self.assertRegex(tep.output(), r"TEP_STARTED .*data-plane=kernel why=\"auto; not bpf: [^\n]+\"")
 
 
 if __name__ == "__main__":

@@ -130,7 +130,8 @@ class Completion(unittest.TestCase):
                   'offer() { local words=("$@") CURRENT=$#; source $completion }; offer "$@"')
         return subprocess.run(["zsh", "-f", "-c", script, "zsh", "dstm-client", *words],
                               capture_output=True, text=True, check=True,
-                              env={**os.environ, "completion": f"{COMPLETIONS}/_dstm-client"}).stdout
+                              env={**os.environ,
+                                   "completion": f"{COMPLETIONS}/_dstm-client"}).stdout
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define DSTM_LAYOUT_VERSION 2
+#define DSTM_LAYOUT_VERSION 3
 
 #define DSTM_POOLS_MAX 8
 #define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
@@ -62,7 +62,8 @@ struct dstm_ipv6_key {
 
 /* As dstm_record, of a tunnel with IPv6 inside. */
 struct dstm_ipv6_record {
-    struct dstm_record lease;
+    struct dstm_record lease; /* generation 0: the slot is free */
+    __u64 inner[2];
     __u64 prefix[2];
     __u32 prefix_length; /* 0 = none is delegated */
     __u32 unused;
@@ -98,7 +99,7 @@ struct dstm_meta {
     __u64 outer[2];
     struct dstm_pool pools[DSTM_POOLS_MAX];
     __u32 outer_ipv4; /* as in dstm_settings; since version 2 */
-    __u32 unused;
+    __u32 ipv6_slots; /* since version 3 */
 };
 
 /* What a daemon has changed on one interface, for the one that takes it back. */
@@ -107,7 +108,7 @@ struct dstm_hook {
     __u8 has_xdp;
     __u8 has_rp_filter; /* it was `rp_filter`, and is off */
     __u8 rp_filter;
-    __u32 unused;
+    __u32 xdp_program; /* its number in the kernel, with has_xdp */
 };
 
 /* Fixed when the programs are loaded. */

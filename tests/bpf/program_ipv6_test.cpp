@@ -53,6 +53,18 @@ struct Row {
     bool is_left = false;  // to the daemon
 };
 
+TEST_F(ProgramIpv6, PacketTooBigToTheEndpointIsLeftToTheDaemon) {
+    Ipv6 said;
+    said.destination = "2001:db8:100::1";
+    said.payload = {2, 0, 0, 0, 0, 0, 5, 0};
+    up(make(Ipv4{}, make(said)), true);
+    said.payload[0] = 128;
+    up(make(Ipv4{}, make(said)));
+    said.payload[0] = 2;
+    said.destination = remote;
+    up(make(Ipv4{}, make(said)));
+}
+
 TEST_F(ProgramIpv6, UpTable) {
     const Ipv4 udp{.source = "10.0.4.5", .port = client_port};
     const auto plain = make(Ipv6{});
@@ -230,7 +242,7 @@ TEST_F(ProgramIpv6, PrefixThatChangesOrGoesIsNoLongerCarried) {
     up(make(Ipv4{}, make(Ipv6{})));
     endpoint->ipv6_table().for_each([&](const tep::bpf::Ipv6TunnelView& view) {
         if (IpAddress(view.inner) == spec.inner) {
-            EXPECT_EQ(view.entry.packets_up, 1u);
+            EXPECT_EQ(view.entry.packets_up, 3u);
         }
     });
     EXPECT_EQ(endpoint->ipv6_table().remove(v6(in_ipv4), 2).error().code, ErrorCode::conflict);

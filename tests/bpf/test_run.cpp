@@ -24,6 +24,7 @@ tep::bpf::ProgramSettings Endpoint::default_settings() {
     settings.inner = v4(inner);
     settings.pools = {*Ipv4Prefix::parse("192.0.2.0/24")};
     settings.device_header = 14;
+    settings.ipv6_tunnels_max = 1024;
     return settings;
 }
 

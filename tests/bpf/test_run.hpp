@@ -54,6 +54,7 @@ public:
 
     [[nodiscard]] tep::bpf::EntryTable& table() { return *table_; }
     [[nodiscard]] tep::bpf::Ipv6Table& ipv6_table() { return *ipv6_table_; }
+    [[nodiscard]] tep::bpf::Programs& programs() { return programs_; }
 
 private:
     explicit Endpoint(tep::bpf::Programs programs) : programs_(std::move(programs)) {}

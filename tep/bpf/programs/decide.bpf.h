@@ -12,6 +12,8 @@
 #define OUTER_SIZE sizeof(struct ipv6hdr)
 #define LIMIT_OPTION_SIZE 8 /* destination options with an encapsulation limit, RFC 2473 s4.1.1 */
 #define OUTER_HOP_LIMIT 64
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMP_REDIRECT 5
 
 enum fate {
@@ -103,6 +105,14 @@ static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
     decision.peer[0] = peer.address[0];
     decision.peer[1] = peer.address[1];
     return decision;
+}
+
+/* What a client says of its path to the endpoint is for the daemon (Carrier::hear_of_path). */
+static __always_inline int is_said_of_path(const struct iphdr *ip, const void *end) {
+    if (bpf_ntohl(ip->daddr) != settings.inner || ip->protocol != IPPROTO_ICMP) return 0;
+    const __u8 *type = (const __u8 *)ip + (*(const __u8 *)ip & 0x0f) * 4;
+    if (!is_first_fragment(ip) || (const void *)(type + 2) > end) return 0;
+    return type[0] == ICMP_UNREACHABLE && type[1] == ICMP_FRAGMENTATION_NEEDED;
 }
 
 static __always_inline int is_carried(__u32 address) {

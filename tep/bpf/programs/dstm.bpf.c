@@ -217,6 +217,7 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     const struct decision decision = decide_up(outer, ip);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
+    if (is_said_of_path(ip, end)) return TC_ACT_UNSPEC;
 
     const __u32 ip_offset = ETH_HLEN + size;
     const struct load load = load_of(skb, ip_offset, ip);

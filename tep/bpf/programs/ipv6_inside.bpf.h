@@ -14,6 +14,7 @@
 #define OUTER_IPV4_SIZE sizeof(struct iphdr)
 #define OUTER_UDP_SIZE (OUTER_IPV4_SIZE + sizeof(struct udphdr))
 #define INNER_IPV6_MTU_MIN 1280 /* RFC 8200 s5 */
+#define ICMPV6_TOO_BIG 2
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define LINK_LOCAL 0x3fa /* the first ten bits of fe80::/10 */
 
@@ -78,19 +79,22 @@ static __always_inline __u32 check_scope(const struct ipv6hdr *ip, const void *e
 }
 
 /* Whose address it is; else behind whom it is, by the longest prefix. As many lookups as there are
- * lengths of prefixes, however many tunnels. Not inlined: it has three callers. */
+ * lengths of prefixes, however many tunnels. Not inlined: it has many callers. */
 static __noinline struct dstm_entry *find_ipv6_entry(__u64 high, __u64 low) {
     struct dstm_ipv6_key key = {{high, low}, 128, 0};
-    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
-    for (int i = 0; !entry && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
+    const __u32 *slot = bpf_map_lookup_elem(&ipv6_slots, &key);
+    for (int i = 0; !slot && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
         const volatile struct dstm_prefix_mask *mask = &prefix_masks[i];
         key.length = mask->length;
         if (key.length == 0) break;
         key.address[0] = high & mask->mask[0];
         key.address[1] = low & mask->mask[1];
-        entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
+        slot = bpf_map_lookup_elem(&ipv6_slots, &key);
     }
-    return entry;
+    if (!slot) return NULL;
+    __u32 place = *slot;
+    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_entries, &place);
+    return entry && (entry->state & DSTM_ENTRY_CARRIED) ? entry : NULL;
 }
 
 /* Not for layer 2: to the endpoint, or from client to client. */
@@ -111,6 +115,18 @@ static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *sour
     note->is_ipv6 = 1;
     bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
     return dropped(DSTM_DROP_NONE);
+}
+
+/* As is_said_of_path(). */
+static __always_inline int is_said_of_path_ipv6(const struct ipv6hdr *ip, const void *end) {
+    __u64 destination[2];
+    read_address(destination, &ip->daddr);
+    if (destination[0] != settings.inner_ipv6[0] || destination[1] != settings.inner_ipv6[1]) {
+        return 0;
+    }
+    const __u8 *type = (const __u8 *)(ip + 1);
+    return ip->nexthdr == IPPROTO_ICMPV6 && (const void *)(type + 1) <= end &&
+           *type == ICMPV6_TOO_BIG;
 }
 
 /* check_inner_ipv6() has been done, and there is no extension header. */

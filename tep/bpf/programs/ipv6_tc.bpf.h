@@ -166,7 +166,7 @@ static __always_inline int up_ipv6(struct __sk_buff *skb, int may) {
     if (has_extension(ip) || (skb->gso_size && total != available)) return TC_ACT_UNSPEC;
     const struct decision decision = decide_up_ipv6(peer, outer->tos, ip, end);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
-    if (!decision.entry) return TC_ACT_UNSPEC;
+    if (!decision.entry || is_said_of_path_ipv6(ip, end)) return TC_ACT_UNSPEC;
 
     const __u8 protocol = ip->nexthdr;
     const int is_at_end = ip->hop_limit <= 1;

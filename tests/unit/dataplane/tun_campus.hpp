@@ -114,16 +114,8 @@ protected:
             prepare_interface(left, "eth0");
             prepare_interface(right, right_name);
         }
-        // Asking for the carrier makes the kernel notice it now; otherwise that takes a second, in
-        // which it drops what is sent.
-        EXPECT_EQ(left.exec("cat /sys/class/net/eth0/carrier"), "1\n");
-        EXPECT_EQ(right.exec("cat /sys/class/net/" + right_name + "/carrier"), "1\n");
-        // Even an address that is not tried for duplicates is tentative for a moment.
-        for (const auto* host : {&left, &right}) {
-            EXPECT_TRUE(wait_until([&] {
-                return host->show("-6 addr show tentative").find("inet6") == std::string::npos;
-            }));
-        }
+        EXPECT_TRUE(
+            wait_until([&] { return left.is_ready("eth0") && right.is_ready(right_name); }));
     }
 
     [[nodiscard]] static TunPlaneConfig endpoint_config() {

@@ -188,7 +188,8 @@ class Daemons(unittest.TestCase):
             self.campus.binary("dstm-tep"), "-c", self.campus.path("dstm-tep.conf"))
         self.campus.tep = tep
         tep.wait_for_log("TEP_STARTED", timeout=LONG)
-        self.assertRegex(tep.output(), r"TEP_STARTED .*data-plane=kernel why=\"auto; not bpf: [^\n]+\"")
+        self.assertRegex(tep.output(),
+                         r"TEP_STARTED .*data-plane=kernel why=\"auto; not bpf: [^\n]+\" device")
 
 
 if __name__ == "__main__":

@@ -47,6 +47,8 @@ inline TunnelSpec make_spec(const std::string& inner, const std::string& outer_c
 using MakePlane = Result<std::unique_ptr<DataPlane>> (*)(const TunPlaneConfig&, const Clock&);
 inline MakePlane make_endpoint_plane = make_tun_plane;
 inline MakePlane make_client_plane = make_tun_plane;
+// What such a plane needs of each end of a link.
+inline void (*prepare_interface)(const Namespace& host, const std::string& name) = nullptr;
 
 // A plane that is made, used and destroyed inside its namespace.
 class HostedPlane {
@@ -108,6 +110,10 @@ protected:
                        "link set eth0 up", "addr add " + left_address + " dev eth0"});
         right.ip_batch(
             {"link set " + right_name + " up", "addr add " + right_address + " dev " + right_name});
+        if (prepare_interface != nullptr) {
+            prepare_interface(left, "eth0");
+            prepare_interface(right, right_name);
+        }
         EXPECT_TRUE(
             wait_until([&] { return left.is_ready("eth0") && right.is_ready(right_name); }));
     }

@@ -131,8 +131,8 @@ Result<void> Carrier::add(const TunnelSpec& spec) {
     const auto peer = peer_of(spec);
     const auto* before = tunnels_.find(spec.inner);
     const bool moved = before != nullptr && before->spec.outer_client != spec.outer_client;
-    // The kernel is asked when the first packet goes there: it takes longer than all the rest, and a
-    // whole table may come at once.
+    // The kernel is asked when the first packet goes there: it takes longer than all the rest, and
+    // a whole table may come at once.
     const PathMtu unasked(0, path_mtu_floor(spec.type));
     tunnels_.put(spec, peer, unasked);
     if (!is_client() || !moved) return {};

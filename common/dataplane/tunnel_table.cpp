@@ -53,15 +53,14 @@ Result<void> TunnelTable::check_put(const TunnelSpec& spec) const {
 
 void TunnelTable::put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu,
                       Instant now) {
-    auto* const entered = hold(peer, path_mtu, now);
-    const auto [at, is_new] = tunnels_.try_emplace(spec.inner, Tunnel{spec, {}, entered});
+    const auto [at, is_new] = tunnels_.try_emplace(spec.inner);
     auto& tunnel = at->second;
-    if (!is_new) {
-        give_up_prefix(tunnel);
-        tunnel.spec = spec;
-        release(std::exchange(tunnel.far_end, entered));
-    }
+    give_up_prefix(tunnel);
+    tunnel.spec = spec;
     claim_prefix(tunnel);
+    if (!is_new && tunnel.far_end->peer == peer) return;
+    auto* const left = std::exchange(tunnel.far_end, hold(peer, path_mtu, now));
+    if (left != nullptr) release(left);
 }
 
 Result<void> TunnelTable::remove(const IpAddress& inner, Generation up_to) {

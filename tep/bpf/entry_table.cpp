@@ -14,12 +14,6 @@
 namespace dstm::tep::bpf {
 namespace {
 
-// Fields that programs read while they are written here.
-template <class Number>
-void publish(Number& field, Number value) {
-    std::atomic_ref(field).store(value, std::memory_order_release);
-}
-
 tl::unexpected<Error> fail_newer(Ipv4Address inner, Generation standing) {
     return fail(ErrorCode::conflict,
                 "tunnel " + inner.to_string() + " has generation " + std::to_string(standing));
@@ -233,6 +227,15 @@ void EntryTable::set_way(Ipv4Address inner, Way way) {
 bool EntryTable::holds(Ipv4Address inner) const {
     const auto place = slot(inner);
     return place.entry != nullptr ? place.record->generation != 0 : outside_.contains(inner);
+}
+
+std::optional<dstm_entry> EntryTable::find(Ipv4Address inner) const {
+    if (!holds(inner)) return std::nullopt;
+    if (const auto place = slot(inner); place.entry != nullptr) return *place.entry;
+    const __u32 key = inner.host_order();
+    dstm_entry entry{};
+    if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) return std::nullopt;
+    return entry;
 }
 
 void EntryTable::for_each(const std::function<void(const TunnelView&)>& visit) const {

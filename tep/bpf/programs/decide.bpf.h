@@ -12,6 +12,8 @@
 #define OUTER_SIZE sizeof(struct ipv6hdr)
 #define LIMIT_OPTION_SIZE 8 /* destination options with an encapsulation limit, RFC 2473 s4.1.1 */
 #define OUTER_HOP_LIMIT 64
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMP_REDIRECT 5
 
 enum fate {
@@ -38,12 +40,16 @@ static __always_inline struct decision left_to_kernel(void) {
     return decision;
 }
 
+static __always_inline int is_to_endpoint(const struct ipv6hdr *outer) {
+    const __u64 *destination = (const __u64 *)&outer->daddr;
+    return destination[0] == settings.outer[0] && destination[1] == settings.outer[1];
+}
+
 /* Bytes before the inner packet, 0 when this is not a packet of a tunnel or has headers that the
  * kernel must read first (fragments, other options). `end` bounds what can be read. */
 static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void *end) {
     if ((const void *)(outer + 1) > end) return 0;
-    const __u64 *destination = (const __u64 *)&outer->daddr;
-    if (destination[0] != settings.outer[0] || destination[1] != settings.outer[1]) return 0;
+    if (!is_to_endpoint(outer)) return 0;
     if (outer->version != 6) return 0;
     if (outer->nexthdr == IPPROTO_IPIP) return OUTER_SIZE;
     if (outer->nexthdr != IPPROTO_DSTOPTS) return 0;
@@ -59,8 +65,10 @@ static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void 
 }
 
 /* Tells the daemon whom the source check refused; it finds out whether the outer or the inner
- * address is unknown or another's, and counts. */
+ * address is unknown or another's, and counts. What is no client's address by itself has no tunnel,
+ * so that it is enough to ask for it here. */
 static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32 inner) {
+    if (!is_usable_unicast(inner) || inner == settings.inner) return dropped(DSTM_DROP_BAD_SOURCE);
     struct dstm_refused *note = bpf_ringbuf_reserve(&refused, sizeof(*note), 0);
     if (!note) return dropped(DSTM_DROP_SOURCE_CHECK);
     const __u64 *source = (const __u64 *)&outer->saddr;
@@ -78,16 +86,13 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
 static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
                                                  const struct iphdr *ip) {
     const __u32 source = bpf_ntohl(ip->saddr);
-    if (!is_usable_unicast(source) || source == settings.inner) {
-        return dropped(DSTM_DROP_BAD_SOURCE);
-    }
     struct dstm_entry *entry = find_entry(source);
     if (!entry) return refuse(outer, source);
     const struct peer peer = read_peer(entry);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
-    if (!(peer.state & DSTM_ENTRY_CARRIED)) return refuse(outer, source);
     const __u64 *outer_source = (const __u64 *)&outer->saddr;
-    if (peer.address[0] != outer_source[0] || peer.address[1] != outer_source[1]) {
+    if (!(peer.state & DSTM_ENTRY_CARRIED) || peer.address[0] != outer_source[0] ||
+        peer.address[1] != outer_source[1]) {
         return refuse(outer, source);
     }
     const __u32 tick = current_tick();
@@ -95,12 +100,19 @@ static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
     if (!is_usable_unicast(bpf_ntohl(ip->daddr))) return dropped(DSTM_DROP_BAD_DESTINATION);
     const int ecn = ecn_leaving(ip->tos, bpf_ntohs(*(const __u16 *)outer) >> 4);
     if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
-    /* Two packets on two CPUs write the same value: no lock. */
-    if (entry->last_seen != tick) entry->last_seen = tick;
+    entry->last_seen = tick; /* two packets on two CPUs write the same value: no lock */
     struct decision decision = {.fate = FATE_CARRY, .entry = entry, .ecn = ecn};
     decision.peer[0] = peer.address[0];
     decision.peer[1] = peer.address[1];
     return decision;
+}
+
+/* What a client says of its path to the endpoint is for the daemon (Carrier::hear_of_path). */
+static __always_inline int is_said_of_path(const struct iphdr *ip, const void *end) {
+    if (bpf_ntohl(ip->daddr) != settings.inner || ip->protocol != IPPROTO_ICMP) return 0;
+    const __u8 *type = (const __u8 *)ip + (*(const __u8 *)ip & 0x0f) * 4;
+    if (!is_first_fragment(ip) || (const void *)(type + 2) > end) return 0;
+    return type[0] == ICMP_UNREACHABLE && type[1] == ICMP_FRAGMENTATION_NEEDED;
 }
 
 static __always_inline int is_carried(__u32 address) {

@@ -15,7 +15,8 @@ const volatile struct dstm_settings settings = {};
 /* Set by the daemon at any time: how many tunnels are in `outside`. */
 volatile __u32 outside_count = 0;
 
-/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing. */
+/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing; a set
+ * of DSTM_STRAIGHT_*. */
 volatile __u32 straight = 0;
 
 /* Set by the daemon: where packets that leave a tunnel appear; 0 = where they came in. */
@@ -56,28 +57,23 @@ struct {
     __type(value, struct dstm_entry);
 } outside SEC(".maps");
 
-/* Tunnels with IPv6 inside, each under its address and once more under its prefix, each of the two
- * with its own counters. */
+/* Tunnels with IPv6 inside: to its address and to its prefix belongs the slot of a tunnel, and to
+ * the slot an entry, in the daemon's memory too as those of a pool. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 2 * DSTM_IPV6_TUNNELS_MAX);
     __type(key, struct dstm_ipv6_key);
-    __type(value, struct dstm_entry);
-} ipv6_tunnels SEC(".maps");
+    __type(value, __u32);
+} ipv6_slots SEC(".maps");
+
+DSTM_ARRAY(ipv6_entries, dstm_entry);
+DSTM_ARRAY(ipv6_records, dstm_ipv6_record); /* the daemon's */
 
 /* Set by the daemon at any time: the lengths of the prefixes in there, the longest first. */
 volatile struct dstm_prefix_mask prefix_masks[DSTM_PREFIX_LENGTHS_MAX] = {};
 
-/* The daemon's, as records_ are; no program reads the next four. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, DSTM_IPV6_TUNNELS_MAX);
-    __type(key, struct dstm_ipv6_key);
-    __type(value, struct dstm_ipv6_record);
-} ipv6_records SEC(".maps");
-
+/* The daemon's, as records_ are; no program reads the next three. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
@@ -136,13 +132,14 @@ static __always_inline void count_drop(__u32 reason) {
     })
 
 #define DSTM_IN_POOL(n)                                                            \
-    if (settings.pool_count > n) {                                                 \
+    if (pool_count > n) {                                                          \
         __u32 index = address - settings.pools[n].first;                           \
         if (index < settings.pools[n].size) return DSTM_LOOK_UP(pool_##n, &index); \
     }
 
 /* `address` in host order. */
 static __always_inline struct dstm_entry *find_entry(__u32 address) {
+    const __u32 pool_count = settings.pool_count;
     DSTM_IN_POOL(0)
     DSTM_IN_POOL(1)
     DSTM_IN_POOL(2)
@@ -155,8 +152,18 @@ static __always_inline struct dstm_entry *find_entry(__u32 address) {
     return DSTM_LOOK_UP(outside, &address);
 }
 
+/* The tick, below the jiffy in which the kernel was last asked for it. */
+volatile __u64 tick_of_jiffy = 0;
+
+/* The kernel's clock moves once a jiffy, and the number of the jiffy costs one load where the clock
+ * costs two calls. */
 static __always_inline __u32 current_tick(void) {
-    return (__u32)(bpf_ktime_get_coarse_ns() >> DSTM_TICK_SHIFT);
+    const __u32 jiffy = (__u32)bpf_jiffies64();
+    const __u64 known = tick_of_jiffy;
+    if ((__u32)(known >> 32) == jiffy) return (__u32)known;
+    const __u32 tick = (__u32)(bpf_ktime_get_coarse_ns() >> DSTM_TICK_SHIFT);
+    tick_of_jiffy = (__u64)jiffy << 32 | tick;
+    return tick;
 }
 
 /* A copy of the peer of an entry. The three reads keep their order: volatile for the compiler,

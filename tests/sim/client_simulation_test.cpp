@@ -189,7 +189,7 @@ TEST_F(ClientLife, WhateverHappensEveryClientIsUpAgainInPeaceAndNothingIsLeftOfI
         EXPECT_THAT(simulation.found(), IsEmpty()) << "replay with DSTM_SIM_SEED=" << played;
         attempts += simulation.host(0).attempts();
     }
-    EXPECT_GT(attempts, runs * 5) << "the hosts hardly did anything";
+    EXPECT_TRUE(HasFailure() || attempts > runs * 5) << "the hosts hardly did anything";
 }
 
 }  // namespace

@@ -58,7 +58,13 @@ void Driver::host_changed() {
 void Driver::carry_out(const FindServers&) {
     if (ports_.find_servers) ports_.find_servers();
 }
-void Driver::carry_out(const Connect& action) { ports_.signalling.connect(action.server); }
+void Driver::carry_out(const Connect& action) {
+    if (action.is_elsewhere) {
+        ports_.signalling.connect_elsewhere();
+    } else {
+        ports_.signalling.connect(action.server);
+    }
+}
 void Driver::carry_out(const SendCommand& action) { ports_.signalling.send(action.message); }
 void Driver::carry_out(const Disconnect&) { ports_.signalling.close(); }
 

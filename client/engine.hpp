@@ -85,8 +85,10 @@ private:
     [[nodiscard]] bool has_no_tunnel_to_come() const;
     void begin_attempt();
     void try_servers();
+    void find_servers();
     void connect_next();
     void connect(const Target& target);
+    void connect_elsewhere();
     void disconnect();
     void renew();
     void send_create();
@@ -122,9 +124,12 @@ private:
     Target current_;                 // of the dialogue
     IpEndpoint local_;
     IpEndpoint peer_;
+    bool has_others_ = false;        // current_ has addresses that were not tried
     bool session_was_idle_ = false;  // the command runs on an old connection, which may be dead
     std::vector<Target> servers_;    // configured, or found last
     std::optional<Target> last_good_;
+    bool good_was_listed_ = true;    // last_good_ was one of servers_, nobody sent us there
+    bool is_to_find_ = false;        // where nothing is configured: not yet in this attempt
     std::deque<Target> targets_;     // still to be tried in this attempt
     std::set<Target> visited_;
     unsigned redirects_ = 0;

@@ -182,6 +182,11 @@ zone "home.example" {{ type primary; file "{self.campus.path('home')}"; }};
         client.wait_for_log("CLIENT_UP")
         self.assertEqual(self.campus.client.run("ss", "-Htn4").stdout, "")
         self.assertNotIn("dstm.campus.example IN A ", self.named.output())
+        self.assertEqual(client.stop(), 0)
+        self.publish("dstm A 192.0.2.99\n")
+        os.unlink(self.campus.path("dstm-client.state/last-good.json"))
+        client = self.start(server=NAME)
+        client.wait_for_log("dstm.campus.example has no IPv6 address")
 
     # --- a DNS that is slow or away --------------------------------------------------------------
 

@@ -116,7 +116,7 @@ TEST(ClientEngineFinding, DnsIsAskedInTheSameAttemptWhenThatServerIsGone) {
     world.found = {{"old.example", 3653}, {"new.example", 3653}};
     world.on_connect = [&world](const Connect& connect) {
         if (connect.server.host == "new.example") {
-            world.events.push_back(SessionOpened{{home, 0}, world.peer});
+            world.events.push_back(SessionOpened{{elsewhere, 0}, world.peer});
         } else {
             world.events.push_back(SessionFailed{SessionFailed::Cause::unreachable, 0, "no", {}});
         }

@@ -20,11 +20,11 @@ Dialogue::Dialogue(const Surroundings& around, const SignallingConfig& config,
 void Dialogue::start() {
     addresses_->wait([self = weak_from_this()] {
         const auto dialogue = self.lock();
-        if (dialogue && !dialogue->closing_) dialogue->addresses_found();
+        if (dialogue && !dialogue->closing_) dialogue->try_addresses();
     });
     // Posted: nothing is told from within a call.
     asio::post(around_.context, [self = shared_from_this()] {
-        if (!self->closing_) self->connect_next();
+        if (!self->closing_) self->try_addresses();
     });
 }
 
@@ -86,12 +86,18 @@ void Dialogue::run_one(const tsp::client::Close&) {
 
 void Dialogue::run_one(const tsp::client::ChooseMechanism& action) {
     using Begun = std::pair<std::shared_ptr<SaslClient>, Result<SaslClient::Start>>;
+    auto& prepared = around_.prepared;
+    auto ready = prepared.server == server_name() ? std::exchange(prepared.client, nullptr)
+                                                  : nullptr;
     const auto begin = [identity = config_.identity, accepted = config_.mechanisms,
-                        server = server_name(), offered = action.mechanisms]() -> Begun {
-        auto client = SaslClient::create(identity, server);
-        if (!client) return {nullptr, tl::unexpected(client.error())};
-        auto shared = std::make_shared<SaslClient>(std::move(*client));
-        return {shared, shared->start(accepted, offered)};
+                        server = server_name(), offered = action.mechanisms,
+                        client = std::move(ready)]() mutable -> Begun {
+        if (!client) {
+            auto made = SaslClient::create(identity, server);
+            if (!made) return {nullptr, tl::unexpected(made.error())};
+            client = std::make_shared<SaslClient>(std::move(*made));
+        }
+        return {client, client->start(accepted, offered)};
     };
     const bool is_begun =
         around_.blocking.run(begin, [self = shared_from_this()](const Begun& begun) {

@@ -17,12 +17,20 @@ namespace dstm::client {
 
 class UdpPort;
 
+// Cyrus SASL asks the DNS for this host's own name when an exchange is made. One that is made in
+// advance keeps no dialogue waiting.
+struct PreparedSasl {
+    std::string server;
+    std::shared_ptr<SaslClient> client;  // of the next exchange with it; nullptr: none yet
+};
+
 class Dialogue : public std::enable_shared_from_this<Dialogue> {
 public:
     // What is around a dialogue. `blocking` runs what may block (Cyrus SASL).
     struct Surroundings {
         asio::io_context& context;
         Errands& blocking;
+        PreparedSasl& prepared;
         const Clock& clock;
     };
 
@@ -58,10 +66,9 @@ protected:
     // The session, behind whatever the transport puts around it.
     [[nodiscard]] virtual tsp::client::Actions feed(const SessionEvent& event, Instant now) = 0;
     [[nodiscard]] virtual std::optional<Instant> deadline() const = 0;
-    // Begins with the next of addresses(); with none left, no_connection().
-    virtual void connect_next() = 0;
-    // The look-up has ended, and connect_next() may have stopped for want of an address.
-    virtual void addresses_found() = 0;
+    // At the beginning, and when the look-up has ended: takes one of addresses(), unless it is
+    // busy with one; with none left, no_connection().
+    virtual void try_addresses() = 0;
     virtual void transmit(std::string bytes) = 0;
     [[nodiscard]] virtual std::optional<Ends> ends() const = 0;
     // Something is still to be said when the dialogue is finished: flush() says it within

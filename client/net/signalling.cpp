@@ -68,6 +68,7 @@ public:
         if (message.action == tsp::Action::accept && peer_) {
             const bool has_moved = addresses_->has_lost(to_asio(*peer_));
             remember({addresses_->server(), has_moved ? std::nullopt : peer_});
+            prepare_sasl();
         }
     }
 
@@ -107,7 +108,7 @@ public:
 
 private:
     void begin(const std::shared_ptr<UdpPort>& tunnel_port) {
-        const Dialogue::Surroundings around{context_, authentications_, clock_};
+        const Dialogue::Surroundings around{context_, authentications_, prepared_, clock_};
         const auto handler = [this](const Event& event) { on_event(event); };
         if (ways_.front() == Way::tcp) {
             dialogue_ = std::make_shared<TcpDialogue>(around, config_, addresses_, handler);
@@ -134,6 +135,21 @@ private:
         };
         if (look_ups_.run(work, done)) return;
         addresses_->found(fail(ErrorCode::exhausted, "too many look-ups wait for the DNS"));
+    }
+
+    // For the renewal or move that comes.
+    void prepare_sasl() {
+        const auto& server = addresses_->server().host;
+        if (prepared_.client && prepared_.server == server) return;
+        const auto work = [identity = config_.identity, server]() -> std::shared_ptr<SaslClient> {
+            auto client = SaslClient::create(identity, server);
+            if (!client) return nullptr;
+            return std::make_shared<SaslClient>(std::move(*client));
+        };
+        // Without it the next dialogue makes its own.
+        (void)authentications_.run(work, [this, server](const auto& client) {
+            prepared_ = {server, client};
+        });
     }
 
     void remember(const GoodServer& good) {
@@ -174,6 +190,7 @@ private:
     EventHandler handler_;
     Errands look_ups_;
     Errands authentications_;
+    PreparedSasl prepared_;
     std::shared_ptr<ServerAddresses> addresses_;  // of the server that was asked last
     std::deque<Way> ways_;                        // the first is the present one
     std::optional<IpAddress> peer_;               // of the session that is open

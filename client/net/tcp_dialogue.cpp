@@ -51,7 +51,7 @@ void TcpDialogue::connect_next() {
     });
 }
 
-void TcpDialogue::addresses_found() {
+void TcpDialogue::try_addresses() {
     if (!has_head_start_) connect_next();
 }
 

@@ -34,8 +34,7 @@ private:
 
     tsp::client::Actions feed(const SessionEvent& event, Instant now) override;
     std::optional<Instant> deadline() const override;
-    void connect_next() override;
-    void addresses_found() override;
+    void try_addresses() override;
     void transmit(std::string bytes) override;
     std::optional<Ends> ends() const override;
     bool is_flushed() const override { return outbox_.empty(); }
@@ -43,6 +42,7 @@ private:
     void close_socket() override;
 
     std::shared_ptr<TcpDialogue> self();
+    void connect_next();
     void connect(const std::shared_ptr<Attempt>& attempt);
     void connected(const std::shared_ptr<Attempt>& attempt);
     [[nodiscard]] Result<std::unique_ptr<io::ByteStream>> make_stream(Tcp::socket socket) const;

@@ -48,7 +48,7 @@ void UdpDialogue::connect_next() {
     begin_session();
 }
 
-void UdpDialogue::addresses_found() {
+void UdpDialogue::try_addresses() {
     if (!session_) connect_next();
 }
 

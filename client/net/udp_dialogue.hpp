@@ -27,8 +27,7 @@ private:
 
     tsp::client::Actions feed(const SessionEvent& event, Instant now) override;
     std::optional<Instant> deadline() const override;
-    void connect_next() override;
-    void addresses_found() override;
+    void try_addresses() override;
     void transmit(std::string bytes) override;
     std::optional<Ends> ends() const override;
     bool is_flushed() const override;
@@ -37,6 +36,7 @@ private:
     std::optional<std::string> silence() const override;
 
     std::shared_ptr<UdpDialogue> self();
+    void connect_next();
     [[nodiscard]] bool take_tunnel_port();
     [[nodiscard]] ErrorCodeOfAsio open_port();
     void begin_session();

@@ -51,7 +51,6 @@ public:
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
-          path_watch_(context_, settings.device, host_, clock_),
           wake_(context_),
           give_up_(context_),
           watchdog_(context_),
@@ -59,6 +58,7 @@ public:
                   {*signalling_, host_, *probe_, clock_,
                    [this](std::optional<Instant> at) { set_timer(at); },
                    [this] { look_for_servers(); }}),
+          path_watch_(context_, settings.device, driver_),
           control_(driver_),
           look_ups_(context_) {
         if (!settings.idle_timeout) return;
@@ -289,11 +289,11 @@ private:
     std::optional<GoodServer> last_good_;  // of an earlier life
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
-    PathWatch path_watch_;
     io::Timer wake_;
     io::Timer give_up_;
     io::Timer watchdog_;
     Driver driver_;
+    PathWatch path_watch_;
     Control control_;
     std::optional<ControlSocket> control_socket_;
     std::optional<Monitor> monitor_;

@@ -44,19 +44,15 @@ void Driver::handle(const Event& event) {
     if (has_lived && engine_.state() == State::stopped && stopped_) stopped_();
 }
 
-void Driver::host_changed() {
-    const auto& binding = engine_.binding();
-    if (binding) {
-        const auto source = ports_.signalling.source_towards(binding->peer);
-        if (source) handle(OuterAddressChanged{*source});
-    } else if (engine_.state() == State::waiting) {
-        // The network may just have come back; the engine damps what comes too often.
-        handle(OuterAddressChanged{});
-    }
+void Driver::host_changed() { handle(OuterAddressChanged{source()}); }
+
+std::optional<IpAddress> Driver::source() const {
+    return ports_.signalling.source_towards(engine_.peer());
 }
 
 void Driver::carry_out(const FindServers&) {
     if (ports_.find_servers) ports_.find_servers();
+    waiting_.push_back(AttemptBegan{source()});
 }
 void Driver::carry_out(const Connect& action) {
     if (action.is_elsewhere) {
@@ -64,6 +60,7 @@ void Driver::carry_out(const Connect& action) {
     } else {
         ports_.signalling.connect(action.server);
     }
+    waiting_.push_back(AttemptBegan{source()});
 }
 void Driver::carry_out(const SendCommand& action) { ports_.signalling.send(action.message); }
 void Driver::carry_out(const Disconnect&) { ports_.signalling.close(); }

@@ -83,6 +83,8 @@ class BpfEndpoint(unittest.TestCase):
         return c.run(*self.program(), "--detach").stdout
 
     def must_leave_nothing(self):
+        for daemon in self.campus.processes:
+            daemon.kill()
         self.campus.write_tep_configuration()
         self.detach()
         self.assertIsNone(self.pins())

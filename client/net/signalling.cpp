@@ -52,7 +52,8 @@ public:
                                                        config_.addresses_max);
         ways_ = ways_of(config_);
         const auto& good = config_.last_good;
-        if (good && good->server == server && good->address) addresses_->begin_with(*good->address);
+        const bool is_known = good && good->server == server && good->address;
+        if (is_known) addresses_->begin_with(*good->address);
         if (addresses_->needs_look_up()) look_up_addresses();
         begin(tunnel_port_);
     }
@@ -124,7 +125,7 @@ private:
         const auto work = [host = addresses_->server().host, family = outer_family(config_.type)] {
             return look_up(host, family);
         };
-        const auto done = [this, list = addresses_](const Result<std::vector<asio::ip::address>>& found) {
+        const auto done = [this, list = addresses_](const auto& found) {
             list->found(found);
             // The server has moved: where it was is not tried first again.
             const auto& good = config_.last_good;

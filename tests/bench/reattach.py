@@ -3,8 +3,8 @@
 From the first usable new IPv6 address (duplicate detection over) to the first IPv4 reply, with
 everything between: the client hears of the address, signals from it, authenticates, the server
 renews the lease in Kea and has the endpoint switch, and an echo goes to the IPv4 side and back.
-The server is configured by a name, whose DNS server takes 300 ms for each answer. Real daemons, real
-kea-dhcp4, the campus of tests/integration/roaming_test.py.
+The server is configured by a name, whose DNS server takes 300 ms for each answer. Real daemons,
+real kea-dhcp4, the campus of tests/integration/roaming_test.py.
 """
 
 import json

@@ -106,7 +106,8 @@ TEST(ClientState, LastGoodServerIsKeptAndADamagedRecordIsNone) {
         R"({"server":"","port":3653})", R"({"server":"a b","port":3653})",
         R"({"server":"a\n","port":3653})", R"({"server":"a","port":0})",
         R"({"server":"a","port":65536})", R"({"server":"a","port":"1"})", R"({"port":3653})",
-        R"({"server":"a","port":1,"address":"2001:db8::g"})", R"({"server":"a","port":1,"address":7})",
+        R"({"server":"a","port":1,"address":"2001:db8::g"})",
+        R"({"server":"a","port":1,"address":7})",
         R"([])", R"(null)", std::string(100, '[')};
     for (std::size_t size = 0; size + 2 < whole.size(); ++size) {
         damaged.push_back(whole.substr(0, size));

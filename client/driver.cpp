@@ -25,7 +25,6 @@ void log_if_failed(const Result<void>& result) {
 Driver::Driver(Engine engine, Ports ports) : engine_(std::move(engine)), ports_(std::move(ports)) {}
 
 void Driver::handle(const Event& event) {
-    if (std::holds_alternative<KeepaliveAnswered>(event)) ++keepalives_;
     waiting_.push_back(event);
     if (running_) return;
     running_ = true;
@@ -80,10 +79,7 @@ void Driver::carry_out(const RemoveTunnel& action) {
     ports_.signalling.data_plane_reads(false);
 }
 
-void Driver::carry_out(const SendKeepalive& action) {
-    ++keepalives_;
-    ports_.echo.send(action);
-}
+void Driver::carry_out(const SendKeepalive& action) { ports_.echo.send(action); }
 
 void Driver::carry_out(const Announce& action) {
     if (observer_) observer_(action);

@@ -2,7 +2,6 @@
 // comes of them. One thread; knows no policy.
 #pragma once
 
-#include <cstdint>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -39,8 +38,6 @@ public:
 
     [[nodiscard]] const Engine& engine() const { return engine_; }
     [[nodiscard]] const Ports& ports() const { return ports_; }
-    // Echoes sent and answered in all: what of the tunnel's packets is nobody's but ours.
-    [[nodiscard]] std::uint64_t keepalives() const { return keepalives_; }
 
 private:
     void carry_out(const FindServers& action);
@@ -60,7 +57,6 @@ private:
     std::function<void()> stopped_;
     std::deque<Event> waiting_;
     bool running_ = false;
-    std::uint64_t keepalives_ = 0;
 };
 
 }  // namespace dstm::client

@@ -2,6 +2,7 @@
 // the smallest when it does not: a PathProbe with an echo, a clock and the host around it.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -21,6 +22,8 @@ public:
     void look(const Binding& binding);
     // The tunnel is down: nothing is sent any more.
     void stop();
+    // Echoes so far.
+    [[nodiscard]] std::uint64_t sent() const { return echo_->sent(); }
 
 private:
     void go_on();

@@ -2,6 +2,7 @@
 // in-memory twin in the tests.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -62,6 +63,8 @@ class EchoProbe {
 public:
     virtual ~EchoProbe() = default;
     virtual void send(const SendKeepalive& echo) = 0;
+    // Echoes that left so far: packets in the tunnel that are nobody's but ours.
+    [[nodiscard]] virtual std::uint64_t sent() const = 0;
     // Of the last answer.
     [[nodiscard]] virtual std::optional<std::chrono::microseconds> round_trip() const = 0;
     // The tunnel goes: nothing is held on the device any more.

@@ -134,8 +134,12 @@ public:
         if (count < 0) {
             const auto error = error_from_errno(errno, "echo to " + to_string(echo.to));
             log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(error));
+        } else {
+            ++sent_;
         }
     }
+
+    std::uint64_t sent() const override { return sent_; }
 
     std::optional<std::chrono::microseconds> round_trip() const override { return round_trip_; }
 
@@ -211,6 +215,7 @@ private:
     std::uint16_t identifier_;
     IpAddress bound_to_;
     IpAddress peer_;
+    std::uint64_t sent_ = 0;
     std::uint16_t sent_sequence_ = 0;
     SteadyTime sent_at_;
     std::optional<std::chrono::microseconds> round_trip_;

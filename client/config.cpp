@@ -13,8 +13,8 @@ namespace dstm::client {
 namespace {
 
 constexpr std::int64_t route_metric_max = 0xffffffff;
-// A native route wins whoever set it: ifupdown 0, NetworkManager 100 to 900, systemd-networkd 512
-// to 2048, the kernel 1024, dhcpcd 1000 and 3000 with the interface's number. Not one of which
+// A native route wins whoever set it: ifupdown 0, NetworkManager 100 or 600, systemd-networkd 512
+// to 2048, the kernel 1024, dhcpcd 1000 or 3000 and the interface's number. Not one of which
 // NetworkManager has found that it leads nowhere: it adds 20000.
 constexpr std::int64_t route_metric_default = 4096;
 constexpr std::int64_t keepalive_max_s = 86400;

@@ -71,7 +71,8 @@ public:
         if (!socket) return tl::unexpected(socket.error());
         control_socket_.emplace(std::move(*socket));
         host_.recover();
-        auto monitor = Monitor::start(context_, [this] { host_changed(); });
+        auto monitor =
+            Monitor::start(context_, [this](Monitor::What what) { host_changed(what); });
         if (monitor) {
             monitor_.emplace(std::move(*monitor));
         } else {
@@ -136,10 +137,11 @@ private:
         wake_.after(std::max(Duration{0}, *at - clock_.now()), [this] { driver_.wake(); });
     }
 
-    void host_changed() {
+    void host_changed(Monitor::What what) {
         look_for_native_way();
         restore_host();
-        driver_.host_changed();
+        // A link's own news, such as a wireless scan, are no reason to ask a server again.
+        if (what == Monitor::What::all) driver_.host_changed();
     }
 
     // Not again at once: whoever takes things away may insist, and our own changes are reported to

@@ -6,7 +6,7 @@
 namespace dstm::client {
 namespace {
 
-// RFC 3927 s2.6.2: some make it the source of a default route, which leads no further than the link.
+// RFC 3927 s2.6.2: some give such a source a default route, which leads no further than the link.
 bool is_link_local(const std::optional<IpAddress>& source) {
     constexpr Ipv4Prefix link_local{Ipv4Address(0xa9fe0000), 16};
     const auto* address = source ? std::get_if<Ipv4Address>(&*source) : nullptr;

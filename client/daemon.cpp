@@ -50,7 +50,6 @@ public:
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
-          path_watch_(context_, settings.device, host_, clock_),
           wake_(context_),
           rest_(context_),
           give_up_(context_),
@@ -59,6 +58,7 @@ public:
                   {*signalling_, host_, *probe_, clock_,
                    [this](std::optional<Instant> at) { set_timer(at); },
                    [this] { look_for_servers(); }}),
+          path_watch_(context_, settings.device, driver_),
           control_(driver_) {
         if (!settings.idle_timeout) return;
         const DemandConfig config{settings.device, settings.routes, settings.route_metric};
@@ -71,8 +71,7 @@ public:
         if (!socket) return tl::unexpected(socket.error());
         control_socket_.emplace(std::move(*socket));
         host_.recover();
-        auto monitor =
-            Monitor::start(context_, [this](Monitor::What what) { host_changed(what); });
+        auto monitor = Monitor::start(context_, [this] { host_changed(); });
         if (monitor) {
             monitor_.emplace(std::move(*monitor));
         } else {
@@ -137,11 +136,10 @@ private:
         wake_.after(std::max(Duration{0}, *at - clock_.now()), [this] { driver_.wake(); });
     }
 
-    void host_changed(Monitor::What what) {
+    void host_changed() {
         look_for_native_way();
         restore_host();
-        // A link's own news, such as a wireless scan, are no reason to ask a server again.
-        if (what == Monitor::What::all) driver_.host_changed();
+        driver_.host_changed();
     }
 
     // Not again at once: whoever takes things away may insist, and our own changes are reported to
@@ -275,12 +273,12 @@ private:
     TunnelHost host_;
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
-    PathWatch path_watch_;
     io::Timer wake_;
     io::Timer rest_;
     io::Timer give_up_;
     io::Timer watchdog_;
     Driver driver_;
+    PathWatch path_watch_;
     Control control_;
     std::optional<ControlSocket> control_socket_;
     std::optional<Monitor> monitor_;

@@ -25,6 +25,7 @@ void log_if_failed(const Result<void>& result) {
 Driver::Driver(Engine engine, Ports ports) : engine_(std::move(engine)), ports_(std::move(ports)) {}
 
 void Driver::handle(const Event& event) {
+    if (std::holds_alternative<KeepaliveAnswered>(event)) ++keepalives_;
     waiting_.push_back(event);
     if (running_) return;
     running_ = true;
@@ -43,21 +44,20 @@ void Driver::handle(const Event& event) {
     if (has_lived && engine_.state() == State::stopped && stopped_) stopped_();
 }
 
-void Driver::host_changed() {
-    const auto& binding = engine_.binding();
-    if (binding) {
-        const auto source = ports_.signalling.source_towards(binding->peer);
-        if (source) handle(OuterAddressChanged{*source});
-    } else if (engine_.state() == State::waiting) {
-        // The network may just have come back; the engine damps what comes too often.
-        handle(OuterAddressChanged{});
-    }
+void Driver::host_changed() { handle(OuterAddressChanged{source()}); }
+
+std::optional<IpAddress> Driver::source() const {
+    return ports_.signalling.source_towards(engine_.peer());
 }
 
 void Driver::carry_out(const FindServers&) {
     if (ports_.find_servers) ports_.find_servers();
+    waiting_.push_back(AttemptBegan{source()});
 }
-void Driver::carry_out(const Connect& action) { ports_.signalling.connect(action.server); }
+void Driver::carry_out(const Connect& action) {
+    ports_.signalling.connect(action.server);
+    waiting_.push_back(AttemptBegan{source()});
+}
 void Driver::carry_out(const SendCommand& action) { ports_.signalling.send(action.message); }
 void Driver::carry_out(const Disconnect&) { ports_.signalling.close(); }
 
@@ -79,7 +79,10 @@ void Driver::carry_out(const RemoveTunnel& action) {
     ports_.signalling.data_plane_reads(false);
 }
 
-void Driver::carry_out(const SendKeepalive& action) { ports_.echo.send(action); }
+void Driver::carry_out(const SendKeepalive& action) {
+    ++keepalives_;
+    ports_.echo.send(action);
+}
 
 void Driver::carry_out(const Announce& action) {
     if (observer_) observer_(action);

@@ -2,6 +2,7 @@
 // comes of them. One thread; knows no policy.
 #pragma once
 
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <optional>
@@ -38,8 +39,13 @@ public:
 
     [[nodiscard]] const Engine& engine() const { return engine_; }
     [[nodiscard]] const Ports& ports() const { return ports_; }
+    // Echoes sent and answered in all: what of the tunnel's packets is nobody's but ours. Others
+    // than the keepalives are told of.
+    [[nodiscard]] std::uint64_t keepalives() const { return keepalives_; }
+    void count_keepalive() { ++keepalives_; }
 
 private:
+    [[nodiscard]] std::optional<IpAddress> source() const;
     void carry_out(const FindServers& action);
     void carry_out(const Connect& action);
     void carry_out(const SendCommand& action);
@@ -57,6 +63,7 @@ private:
     std::function<void()> stopped_;
     std::deque<Event> waiting_;
     bool running_ = false;
+    std::uint64_t keepalives_ = 0;
 };
 
 }  // namespace dstm::client

@@ -56,6 +56,7 @@ std::optional<Instant> Engine::deadline() const {
                               echo_answer_by_}) {
         consider(timer);
     }
+    if (move_) consider(move_->at);
     if (binding_ && state_ != State::tearing_down) {
         consider(binding_->ends_at);
         if (state_ == State::up) consider(binding_->renew_at);
@@ -140,6 +141,7 @@ void Engine::tear_down() {
     state_ = State::tearing_down;
     retry_at_.reset();
     attempt_by_.reset();
+    move_.reset();
     echo_at_.reset();
     echo_answer_by_.reset();
     stop_by_ = now_.at + config_.limits.stop_timeout;
@@ -191,12 +193,11 @@ void Engine::on(const TimePassed&) {
         }
     }
     if (passed(session_idle_at_) && dialogue_ == Dialogue::open) disconnect();
-    if (passed(echo_answer_by_)) {
-        ++echo_misses_;
-        if (echo_misses_ >= config_.limits.echo_misses) keepalive_lost();
-    }
-    if (passed(echo_at_)) keepalive_due();
+    // Before the keepalive: this host may have slept past the end of both.
     if (binding_ && !pending_ && now_.at >= binding_->ends_at) lease_ended();
+    if (const auto by = echo_answer_by_; passed(echo_answer_by_)) keepalive_missed(*by);
+    if (passed(echo_at_)) keepalive_due();
+    if (move_ && now_.at >= move_->at) move();
     if (passed(retry_at_)) {
         if (state_ == State::tearing_down) {
             connect(Target(current_));
@@ -207,28 +208,58 @@ void Engine::on(const TimePassed&) {
     if (state_ == State::up && now_.at >= binding_->renew_at) renew();
 }
 
-// RFC 5572 s2.3: a client signals again when its outer address changes.
+// --- where this host is --------------------------------------------------------------------------
+
+IpEndpoint Engine::peer() const {
+    if (has_local_end()) return *peer_;
+    if (binding_ && state_ == State::up) return binding_->peer;
+    if (const auto literal = parse_ip_address(current_.host)) return {*literal, current_.port};
+    if (peer_) return *peer_;
+    // The first addresses that are global; neither is anybody's.
+    const bool is_v4 = outer_family(config_.wishes.type) == Family::ipv4;
+    if (is_v4) return {*Ipv4Address::parse("1.0.0.0"), 0};
+    return {*Ipv6Address::parse("2000::"), 0};
+}
+
+bool Engine::has_local_end() const {
+    return dialogue_ != Dialogue::none && dialogue_ != Dialogue::finding &&
+           dialogue_ != Dialogue::connecting;
+}
+
+// Where what is running will end, or what stands has its end.
+std::optional<IpAddress> Engine::place() const {
+    if (has_local_end()) return local_.address;
+    if (binding_ && state_ == State::up) return binding_->outer.address;
+    return asked_from_;
+}
+
+// A move that waits may be done by then: the kernel reports one in several pieces.
+void Engine::now_at(const std::optional<IpAddress>& place) {
+    asked_from_ = place;
+    if (move_ && move_->to == place) move_.reset();
+}
+
+void Engine::on(const AttemptBegan& event) { now_at(event.source); }
+
+// RFC 5572 s2.3: a client signals again when its outer address changes. Also when it is back where
+// the tunnel is: a dialogue from elsewhere that has begun may have moved it.
 void Engine::on(const OuterAddressChanged& event) {
     if (has_no_tunnel_to_come() || giving_back_) return;
-    if (binding_ && binding_->outer.address == event.source) {
-        // Back where it was. In any other state than up the timer is a retry's.
-        if (moving_to_ && state_ == State::up) retry_at_.reset();
-        moving_to_.reset();
+    if (!event.source || event.source == place()) {
+        if (!event.source) asked_from_.reset();
+        move_.reset();
         return;
     }
-    const bool has_local_end = dialogue_ != Dialogue::none && dialogue_ != Dialogue::finding &&
-                               dialogue_ != Dialogue::connecting;
-    if (has_local_end && local_.address == event.source) {
-        return;  // what is running runs from there already
-    }
-    const bool too_soon =
-        pending_ || (moved_at_ && now_.at < *moved_at_ + config_.limits.move_interval);
-    if (too_soon) {
-        const auto again = now_.at + config_.limits.move_interval;
-        if (!retry_at_ || again < *retry_at_) retry_at_ = again;
-        moving_to_ = event.source;
+    const bool is_too_soon = moved_at_ && now_.at < *moved_at_ + config_.limits.move_interval;
+    if (is_too_soon || pending_) {
+        const auto from = is_too_soon ? *moved_at_ : now_.at;
+        move_ = Move{*event.source, from + config_.limits.move_interval};
         return;
     }
+    move();
+}
+
+void Engine::move() {
     moved_at_ = now_.at;
     failures_ = 0;
     begin_attempt();
@@ -245,6 +276,7 @@ State Engine::working_state() const {
 
 void Engine::begin_attempt() {
     disconnect();
+    move_.reset();
     targets_.clear();
     visited_.clear();
     redirects_ = 0;
@@ -319,6 +351,7 @@ void Engine::renew() {
 // A repeated create is an update (RFC 5572 s4.7.1).
 void Engine::send_create() {
     dialogue_ = Dialogue::creating;
+    asked_at_ = now_;
     state_ = working_state();
     out_.push_back(SendCommand{create_request(config_.wishes, local_.address)});
 }
@@ -334,6 +367,7 @@ void Engine::on(const SessionOpened& event) {
     if (dialogue_ != Dialogue::connecting) return;
     local_ = event.local;
     peer_ = event.peer;
+    now_at(local_.address);
     if (state_ == State::tearing_down || giving_back_) {
         send_delete();
     } else {
@@ -453,6 +487,7 @@ void Engine::attempt_failed(Failure failure) {
     out_.push_back(std::move(announcement));
     if (failure.permanent && config_.ends_on_refusal && !binding_) {
         state_ = State::stopped;
+        move_.reset();
         return;
     }
     if (failure.permanent) {

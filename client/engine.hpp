@@ -47,6 +47,9 @@ public:
     [[nodiscard]] const std::optional<Binding>& binding() const { return binding_; }
     // In plain words; empty when the last attempt went well.
     [[nodiscard]] const std::string& last_error() const { return last_error_; }
+    // Towards whom this host's source address matters: the server it talks to, or the one that gave
+    // the tunnel. While none is known, nobody's address: there the way out decides.
+    [[nodiscard]] IpEndpoint peer() const;
 
 private:
     enum class Dialogue { none, finding, connecting, open, creating, deleting };
@@ -56,6 +59,11 @@ private:
         IpEndpoint outer;
         IpEndpoint peer;
         Target server;
+    };
+    // One that came too soon after the last, and waits.
+    struct Move {
+        IpAddress to;
+        Instant at;
     };
     struct Failure {
         std::string text;
@@ -72,6 +80,7 @@ private:
     void on(const TunnelInstalled& event);
     void on(const RoutesSet& event);
     void on(const KeepaliveAnswered& event);
+    void on(const AttemptBegan& event);
     void on(const OuterAddressChanged& event);
     void on(const NativeWayChanged& event);
     void on(const DemandSeen& event);
@@ -84,6 +93,10 @@ private:
     void rest();
     [[nodiscard]] bool has_no_tunnel_to_come() const;
     void begin_attempt();
+    void move();
+    [[nodiscard]] bool has_local_end() const;
+    [[nodiscard]] std::optional<IpAddress> place() const;
+    void now_at(const std::optional<IpAddress>& place);
     void try_servers();
     void connect_next();
     void connect(const Target& target);
@@ -103,6 +116,7 @@ private:
 
     void start_keepalive();
     void keepalive_due();
+    void keepalive_missed(Instant answer_by);
     void keepalive_lost();
 
     void announce(Announce::What what, std::string text = {});
@@ -121,7 +135,9 @@ private:
     Dialogue dialogue_ = Dialogue::none;
     Target current_;                 // of the dialogue
     IpEndpoint local_;
-    IpEndpoint peer_;
+    std::optional<IpEndpoint> peer_;  // of the last session
+    std::optional<IpAddress> asked_from_;  // the source when the last attempt began
+    Moment asked_at_{};                    // the last create: the lease is as old
     bool session_was_idle_ = false;  // the command runs on an old connection, which may be dead
     std::vector<Target> servers_;    // configured, or found last
     std::optional<Target> last_good_;
@@ -136,7 +152,7 @@ private:
     bool may_come_back_ = false;  // what is being torn down
     std::optional<Instant> session_idle_at_;
     std::optional<Instant> moved_at_;
-    std::optional<IpAddress> moving_to_;  // a move that waits, for it came too soon
+    std::optional<Move> move_;
 
     // The tunnel.
     tsp::RequestType given_type_;  // of the last offer; a delete names it

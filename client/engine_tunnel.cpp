@@ -20,7 +20,7 @@ bool is_same_place(const Binding& binding, const Offer& offer, const IpEndpoint&
 void Engine::take_offer(const Answered& event) {
     const auto offer = event.message
                            ? read_offer(*event.message,
-                                        {config_.wishes.type, local_.address, peer_.address})
+                                        {config_.wishes.type, local_.address, peer_->address})
                            : fail(ErrorCode::invalid, "the server's success came without an offer");
     if (!offer) {
         out_.push_back(SendCommand{bare_request(tsp::Action::reject, config_.wishes.type)});
@@ -31,7 +31,7 @@ void Engine::take_offer(const Answered& event) {
     // RFC 5572 s4.3: both ends build the tunnel after the accept.
     out_.push_back(SendCommand{bare_request(tsp::Action::accept)});
     given_type_ = request_type(offer->type);
-    pending_ = Pending{*offer, local_, peer_, current_};
+    pending_ = Pending{*offer, local_, *peer_, current_};
     attempt_by_.reset();
     if (!offer->lease_is_exact) {
         announce(Announce::What::lifetime_guessed, std::to_string(offer->lifetime_attribute));
@@ -85,21 +85,19 @@ void Engine::become_up() {
         what = stays ? Announce::What::renewed : Announce::What::moved;
         since = binding_->since;
     }
+    // From when it was asked for (as RFC 2131 s4.4.5): never longer than the server holds it.
     binding_ = Binding{offer,
                        pending.outer,
                        pending.peer,
                        pending.server,
                        since,
-                       now_.at + std::chrono::duration_cast<Duration>(offer.lease) / 2,
-                       now_.at + offer.lease,
-                       now_.wall + offer.lease};
+                       asked_at_.at + std::chrono::duration_cast<Duration>(offer.lease) / 2,
+                       asked_at_.at + offer.lease,
+                       asked_at_.wall + offer.lease};
     last_good_ = pending.server;
     failures_ = 0;
     last_error_.clear();
     targets_.clear();
-    // The kernel reports one move in several pieces; what waits may be done by now.
-    if (moving_to_ == pending.outer.address) retry_at_.reset();
-    moving_to_.reset();
     if (dialogue_ == Dialogue::open) session_idle_at_ = now_.at + config_.limits.session_idle;
     state_ = State::up;
     announce(what);
@@ -115,6 +113,7 @@ void Engine::install_failed(const Error& error) {
     binding_.reset();
     echo_at_.reset();
     echo_answer_by_.reset();
+    move_.reset();
     targets_.clear();  // another server's tunnel would fail on this host in the same way
     giving_back_ = Failure{"this host cannot build the tunnel: " + to_string(error), 0, true};
     if (dialogue_ == Dialogue::open) {
@@ -161,6 +160,16 @@ void Engine::keepalive_due() {
     // The next echo may be due after three quarters of the interval: the answer counts till then.
     echo_answer_by_ = now_.at + std::min(config_.limits.echo_timeout, interval * 3 / 4);
     echo_at_ = now_.at + jittered(interval, keepalive_smallest_share);
+}
+
+void Engine::keepalive_missed(Instant answer_by) {
+    if (now_.at >= answer_by + config_.limits.echo_timeout) {
+        // So late only when this host slept, and nothing was heard meanwhile: it is asked anew.
+        echo_at_ = now_.at;
+        return;
+    }
+    ++echo_misses_;
+    if (echo_misses_ >= config_.limits.echo_misses) keepalive_lost();
 }
 
 void Engine::on(const KeepaliveAnswered&) {

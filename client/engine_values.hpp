@@ -101,9 +101,14 @@ struct RoutesSet {
 struct KeepaliveAnswered {
     std::uint16_t sequence = 0;
 };
-// The kernel would now send to the server from this address; unspecified: it is not known.
+// Follows each FindServers and Connect: from where the kernel would send to peer() then; nullopt:
+// it has no route or no address.
+struct AttemptBegan {
+    std::optional<IpAddress> source;
+};
+// From where it would send now. Told at whatever is new about the host's addresses and routes.
 struct OuterAddressChanged {
-    IpAddress source;
+    std::optional<IpAddress> source;
 };
 // The host has a way out of its own for what the tunnel would carry, or has it no longer.
 struct NativeWayChanged {
@@ -120,8 +125,9 @@ struct TimePassed {};
 
 using Event =
     std::variant<StartRequested, StopRequested, RenewRequested, SessionOpened, SessionFailed,
-                 Answered, TunnelInstalled, RoutesSet, KeepaliveAnswered, OuterAddressChanged,
-                 NativeWayChanged, DemandSeen, DemandGone, ServersFound, TimePassed>;
+                 Answered, TunnelInstalled, RoutesSet, KeepaliveAnswered, AttemptBegan,
+                 OuterAddressChanged, NativeWayChanged, DemandSeen, DemandGone, ServersFound,
+                 TimePassed>;
 
 // --- actions, to be carried out in their order ---------------------------------------------------
 

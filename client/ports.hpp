@@ -63,8 +63,15 @@ class EchoProbe {
 public:
     virtual ~EchoProbe() = default;
     virtual void send(const SendKeepalive& echo) = 0;
-    // Echoes that left so far: packets in the tunnel that are nobody's but ours.
+    // Echoes that have left so far.
     [[nodiscard]] virtual std::uint64_t sent() const = 0;
+    // Tells `to` that what it sends to `from` must not be larger than `mtu`: an ICMP error, as if a
+    // router on the way had said so.
+    virtual void say_too_big(const IpAddress& from, const IpAddress& to, std::uint32_t mtu) {
+        static_cast<void>(from);
+        static_cast<void>(to);
+        static_cast<void>(mtu);
+    }
     // Of the last answer.
     [[nodiscard]] virtual std::optional<std::chrono::microseconds> round_trip() const = 0;
     // The tunnel goes: nothing is held on the device any more.

@@ -97,7 +97,8 @@ Result<std::string> probe_kernel() {
         return tl::unexpected(can.error());
     }
     const auto sit = dataplane::probe_kernel_plane(TunnelType::v6v4);
-    return "v4v6 by ip6tnl devices; v6v4: " + (sit ? "by sit devices" : sit.error().context);
+    return "v4v6 by ip6tnl devices; " +
+           (sit ? "v6v4 by sit devices" : "no v6v4: " + sit.error().context) + "; no v6udpv4";
 }
 
 struct Carrier {

@@ -1,11 +1,8 @@
 // A raw rtnetlink socket: one call for any number of reports.
 #include "client/host/monitor.hpp"
 
-#include <algorithm>
 #include <array>
 #include <cerrno>
-#include <cstring>
-#include <span>
 #include <utility>
 
 #include <linux/netlink.h>
@@ -17,56 +14,35 @@
 
 namespace dstm::client {
 
-namespace {
-
-// RFC 3549 s2.2: one or more messages, each behind a header. Nothing at all is a loss.
-bool speaks_of_links_only(std::span<const char> reports) {
-    if (reports.size() < sizeof(nlmsghdr)) return false;
-    while (reports.size() >= sizeof(nlmsghdr)) {
-        nlmsghdr header;
-        std::memcpy(&header, reports.data(), sizeof header);
-        if (header.nlmsg_type != RTM_NEWLINK && header.nlmsg_type != RTM_DELLINK) return false;
-        const auto size = std::max<std::size_t>(header.nlmsg_len, sizeof header);
-        reports = reports.subspan(std::min<std::size_t>(NLMSG_ALIGN(size), reports.size()));
-    }
-    return true;
-}
-
-}  // namespace
-
 struct Monitor::State : std::enable_shared_from_this<Monitor::State> {
-    State(asio::io_context& context, int descriptor, Handler handler)
+    State(asio::io_context& context, int descriptor, std::function<void()> handler)
         : socket(context, descriptor), changed(std::move(handler)) {}
 
     asio::posix::stream_descriptor socket;
-    Handler changed;
+    std::function<void()> changed;
 
     void wait() {
         socket.async_wait(asio::posix::stream_descriptor::wait_read,
                           [self = shared_from_this()](const ErrorCodeOfAsio& error) {
                               if (error || !self->changed) return;
-                              const auto what = self->drain();
-                              self->changed(what);
+                              self->drain();
+                              self->changed();
                               if (self->socket.is_open()) self->wait();
                           });
     }
 
     // Reports that were dropped for want of space (ENOBUFS) are changes as well.
-    What drain() {
-        alignas(nlmsghdr) std::array<char, 16384> buffer;
-        auto what = What::links;
+    void drain() {
+        std::array<char, 16384> buffer;
         for (int bound = 0; bound < 1000; ++bound) {
             const auto count =
                 recv(socket.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-            if (count < 0 && errno != ENOBUFS) break;
-            const auto size = static_cast<std::size_t>(std::max<ssize_t>(count, 0));
-            if (!speaks_of_links_only({buffer.data(), size})) what = What::all;
+            if (count < 0 && errno != ENOBUFS) return;
         }
-        return what;
     }
 };
 
-Result<Monitor> Monitor::start(asio::io_context& context, Handler changed) {
+Result<Monitor> Monitor::start(asio::io_context& context, std::function<void()> changed) {
     const int descriptor =
         ::socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (descriptor < 0) return tl::unexpected(error_from_errno(errno, "rtnetlink socket"));

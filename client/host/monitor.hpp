@@ -15,15 +15,10 @@ namespace dstm::client {
 
 class Monitor {
 public:
-    enum class What {
-        links,  // no more than links: they also speak of what is no business of addresses
-        all,
-    };
-    using Handler = std::function<void(What)>;
-
     // `changed` is called on the context's thread, once for any number of changes that came
     // together.
-    [[nodiscard]] static Result<Monitor> start(boost::asio::io_context& context, Handler changed);
+    [[nodiscard]] static Result<Monitor> start(boost::asio::io_context& context,
+                                               std::function<void()> changed);
     Monitor(Monitor&&) noexcept;
     Monitor& operator=(Monitor&&) = delete;
     ~Monitor();

@@ -27,6 +27,9 @@ constexpr std::uint8_t type_echo_request = 8;
 constexpr std::uint8_t type_echo_reply = 0;
 constexpr std::uint8_t type_echo_request_v6 = 128;
 constexpr std::uint8_t type_echo_reply_v6 = 129;
+constexpr std::uint8_t type_unreachable = 3;
+constexpr std::uint8_t code_fragmentation_needed = 4;
+constexpr std::uint8_t type_too_big_v6 = 2;
 // ICMP_FILTER of <linux/icmp.h>, which cannot stand beside the <net/if.h> of Asio: a mask of the
 // types that are not wanted.
 constexpr int icmp_filter_option = 1;
@@ -122,21 +125,17 @@ public:
             return;
         }
         const EchoPacket request{identifier_, echo.sequence, payload_size(echo)};
-        const auto packet =
-            is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request);
-        NativeAddress to(echo.to);
         peer_ = echo.to;
         sent_sequence_ = echo.sequence;
         sent_at_ = std::chrono::steady_clock::now();
-        const auto count =
-            ::sendto(socket_->native_handle(), packet.data(), packet.size(), MSG_DONTWAIT,
-                     to.get(), to.size);
-        if (count < 0) {
-            const auto error = error_from_errno(errno, "echo to " + to_string(echo.to));
-            log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(error));
-        } else {
-            ++sent_;
-        }
+        const bool has_left = send_to(
+            echo.to, is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request));
+        if (has_left) ++sent_;
+    }
+
+    void say_too_big(const IpAddress& from, const IpAddress& to, std::uint32_t mtu) override {
+        // Whoever cannot be told stays as it was.
+        if (open(from)) static_cast<void>(send_to(to, write_too_big(from, to, mtu)));
     }
 
     std::uint64_t sent() const override { return sent_; }
@@ -153,6 +152,16 @@ private:
     // Asio has no raw socket with a fixed protocol that can be bound to a device; the descriptor is
     // made here and waited for there.
     using Socket = asio::posix::stream_descriptor;
+
+    [[nodiscard]] bool send_to(const IpAddress& address, const std::vector<std::uint8_t>& packet) {
+        NativeAddress to(address);
+        const auto count = ::sendto(socket_->native_handle(), packet.data(), packet.size(),
+                                    MSG_DONTWAIT, to.get(), to.size);
+        if (count >= 0) return true;
+        const auto error = error_from_errno(errno, "echo to " + to_string(address));
+        log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(error));
+        return false;
+    }
 
     Result<void> open(const IpAddress& from) {
         if (socket_->is_open() && bound_to_ == from) return {};
@@ -258,6 +267,53 @@ std::optional<EchoPacket> read_echo_reply_v6(std::span<const std::uint8_t> messa
     if (message.size() < icmp_header_size) return std::nullopt;
     if (message[0] != type_echo_reply_v6 || message[1] != 0) return std::nullopt;
     return EchoPacket{get16(message, 4), get16(message, 6)};
+}
+
+// The header that is quoted is as long as it has to be to be believed: one byte too much.
+std::vector<std::uint8_t> write_too_big(const IpAddress& from, const IpAddress& to,
+                                        std::uint32_t mtu) {
+    const bool over_ipv4 = is_ipv4(from);
+    const auto ip_header_size = over_ipv4 ? ipv4_header_size_min : ipv6_header_size;
+    const auto mtu16 = static_cast<std::uint16_t>(std::min<std::uint32_t>(mtu, 0xffff));
+    const auto too_long = static_cast<std::uint16_t>(mtu16 + 1);
+    std::vector<std::uint8_t> packet(icmp_header_size + ip_header_size + icmp_header_size, 0);
+    const std::span bytes(packet);
+    const auto quoted = bytes.subspan(icmp_header_size);
+    const auto address_at = [&](std::size_t at, const IpAddress& address) {
+        if (const auto* v4 = std::get_if<Ipv4Address>(&address)) {
+            put16(quoted, at, static_cast<std::uint16_t>(v4->host_order() >> 16));
+            put16(quoted, at + 2, static_cast<std::uint16_t>(v4->host_order() & 0xffff));
+        } else {
+            const auto& octets = std::get<Ipv6Address>(address).bytes();
+            std::copy(octets.begin(), octets.end(),
+                      quoted.begin() + static_cast<std::ptrdiff_t>(at));
+        }
+    };
+    put16(bytes, 6, mtu16);
+    if (!over_ipv4) {
+        packet[0] = type_too_big_v6;
+        quoted[0] = 0x60;
+        put16(quoted, 4, static_cast<std::uint16_t>(too_long - ipv6_header_size));
+        quoted[6] = IPPROTO_ICMPV6;
+        quoted[7] = 64;
+        address_at(8, to);
+        address_at(24, from);
+        quoted[ipv6_header_size] = type_echo_reply_v6;
+        return packet;
+    }
+    packet[0] = type_unreachable;
+    packet[1] = code_fragmentation_needed;
+    quoted[0] = 0x45;
+    put16(quoted, 2, too_long);
+    put16(quoted, 6, 0x4000);  // DF
+    quoted[8] = 64;
+    quoted[9] = IPPROTO_ICMP;
+    address_at(12, to);
+    address_at(16, from);
+    put16(quoted, 10, internet_checksum(quoted.first(ipv4_header_size_min)));
+    quoted[ipv4_header_size_min] = type_echo_reply;
+    put16(bytes, 2, internet_checksum(packet));
+    return packet;
 }
 
 std::unique_ptr<EchoProbe> make_icmp_probe(asio::io_context& context, std::string device,

@@ -32,6 +32,12 @@ struct EchoPacket {
 [[nodiscard]] std::vector<std::uint8_t> write_echo_request_v6(const EchoPacket& echo);
 [[nodiscard]] std::optional<EchoPacket> read_echo_reply_v6(std::span<const std::uint8_t> message);
 
+// "Fragmentation needed" (RFC 1191 s4) or "packet too big" (RFC 4443 s3.2), of the family of the
+// addresses, about an echo reply from `to` to `from`; as the two above without IP header, and
+// without checksum for ICMPv6.
+[[nodiscard]] std::vector<std::uint8_t> write_too_big(const IpAddress& from, const IpAddress& to,
+                                                      std::uint32_t mtu);
+
 // `handler` is called on the context's thread. `context` outlives the result.
 [[nodiscard]] std::unique_ptr<EchoProbe> make_icmp_probe(boost::asio::io_context& context,
                                                          std::string device, EventHandler handler);

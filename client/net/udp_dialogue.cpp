@@ -60,7 +60,7 @@ bool UdpDialogue::take_tunnel_port() {
 }
 
 ErrorCodeOfAsio UdpDialogue::open_port() {
-    if (port_) port_->stop_listening();
+    if (port_) port_->stop_listening(this);
     port_ = std::make_shared<UdpPort>(around().context);
     return port_->open(server_, may_share_port(config().type));
 }
@@ -71,7 +71,7 @@ void UdpDialogue::begin_session() {
     settings.session = config().session;
     settings.first_sequence = std::random_device{}();
     session_.emplace(std::move(settings), around().clock.now());
-    port_->listen([self = self()](const ErrorCodeOfAsio& error, std::string_view datagram) {
+    port_->listen(this, [self = self()](const ErrorCodeOfAsio& error, std::string_view datagram) {
         self->is_closing() ? self->received_after_finish(error, datagram)
                            : self->received(error, datagram);
     });
@@ -151,7 +151,7 @@ void UdpDialogue::repeat_when_due() {
 // The port may be a tunnel's, which keeps it.
 void UdpDialogue::close_socket() {
     if (!port_) return;
-    port_->stop_listening();
+    port_->stop_listening(this);
     port_.reset();
 }
 

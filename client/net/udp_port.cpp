@@ -48,12 +48,15 @@ std::optional<UdpPort::Udp::endpoint> UdpPort::local() const {
     return endpoint;
 }
 
-void UdpPort::listen(Receiver receiver) {
+void UdpPort::listen(const void* owner, Receiver receiver) {
+    owner_ = owner;
     receiver_ = std::move(receiver);
     read();
 }
 
-void UdpPort::stop_listening() {
+void UdpPort::stop_listening(const void* owner) {
+    if (owner != owner_) return;
+    owner_ = nullptr;
     receiver_ = nullptr;
     ErrorCodeOfAsio ignored;
     socket_.cancel(ignored);

@@ -37,9 +37,10 @@ public:
     [[nodiscard]] const Udp::endpoint& server() const { return server_; }
     [[nodiscard]] std::optional<Udp::endpoint> local() const;
 
-    // Replaces who was told before. The receiver is kept until stop_listening().
-    void listen(Receiver receiver);
-    void stop_listening();
+    // Replaces who was told before. The receiver is kept until its owner stops listening; whoever
+    // was replaced stops nothing.
+    void listen(const void* owner, Receiver receiver);
+    void stop_listening(const void* owner);
     // What the kernel does not take is lost, like any datagram.
     void send(const std::string& datagram);
 
@@ -55,6 +56,7 @@ private:
     Udp::socket socket_;
     Udp::endpoint server_;
     Receiver receiver_;
+    const void* owner_ = nullptr;  // of the receiver
     bool is_connected_ = false;
     bool is_reading_ = false;
     bool data_plane_reads_ = false;

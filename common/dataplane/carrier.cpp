@@ -165,7 +165,28 @@ UpVerdict Carrier::up(const Peer& from, std::uint8_t traffic_class, MutableBytes
     set_ecn(packet, header->version, *ecn);
     clamp(packet, *header, path_mtu(*tunnel.far_end, now.instant) - overhead_of(from.type));
     count_up(tunnel.counters, size, now.wall);
-    return UpVerdict{std::nullopt, packet.size()};
+    UpVerdict verdict{std::nullopt, packet.size()};
+    if (!is_client() && is_own(header->destination)) {
+        hear_of_path(packet, *header, tunnel, now.instant, verdict);
+    }
+    return verdict;
+}
+
+// A client whose probes found that large packets get lost says so with an ordinary ICMP error about
+// one of the endpoint's own, inside the tunnel, where nobody filters it. It can only be about the
+// path to that client, and the kernel, to which it is addressed, hears of it as well.
+void Carrier::hear_of_path(ConstBytes packet, const InnerHeader& header, Tunnel& tunnel,
+                           Instant now, UpVerdict& verdict) {
+    const auto too_big = read_too_big(packet, header);
+    if (!too_big) return;
+    const auto quoted = read_inner_header(too_big->quoted, header.version);
+    if (!quoted || !is_own(quoted->source) || tunnels_.holder_of(quoted->destination) != &tunnel) {
+        return;
+    }
+    auto& far_end = *tunnel.far_end;
+    const auto mtu = too_big->mtu + overhead_of(far_end.peer.type);
+    verdict.path_mtu_changed = lower_path(far_end, mtu, now);
+    verdict.path_mtu = far_end.path_mtu.value(now);
 }
 
 DownVerdict Carrier::down(MutableBytes bytes, Now now) {
@@ -196,7 +217,9 @@ DownVerdict Carrier::down(MutableBytes bytes, Now now) {
     clamp(packet, *header, inner_mtu);
     count_down(tunnel.counters, packet.size());
     // RFC 2983 s3, RFC 6040 s4.1: the outer DSCP and ECN are copies of the inner ones.
-    return DownVerdict{std::nullopt, packet.size(), peer, header->traffic_class, {}};
+    // What a probe has found the kernel does not know.
+    const auto fragment_to = packet.size() > inner_mtu ? inner_mtu + overhead_of(peer.type) : 0;
+    return DownVerdict{std::nullopt, packet.size(), peer, header->traffic_class, fragment_to, {}};
 }
 
 RelayVerdict Carrier::relay(const PathError& error, Now now) {

@@ -30,6 +30,8 @@ struct Now {
 struct UpVerdict {
     std::optional<Drop> drop;
     std::size_t size = 0;  // of the inner packet; bytes behind it are not carried
+    bool path_mtu_changed = false;
+    std::uint32_t path_mtu = 0;  // to where it came from, when it changed
 };
 
 struct DownVerdict {
@@ -37,6 +39,7 @@ struct DownVerdict {
     std::size_t size = 0;
     Peer peer;                         // to which it goes
     std::uint8_t traffic_class = 0;    // outer
+    std::uint32_t path_mtu = 0;        // of the outer packet, when it must be fragmented to it
     std::vector<std::uint8_t> answer;  // an ICMP error to send, when not empty
 };
 
@@ -99,6 +102,8 @@ private:
     [[nodiscard]] Checked check_down_at_client(const InnerHeader& header);
     [[nodiscard]] std::uint32_t path_mtu(FarEnd& far_end, Instant now);
     [[nodiscard]] bool lower_path(FarEnd& far_end, std::uint32_t mtu, Instant now);
+    void hear_of_path(ConstBytes packet, const InnerHeader& header, Tunnel& tunnel, Instant now,
+                      UpVerdict& verdict);
     void clamp(MutableBytes packet, const InnerHeader& header, std::uint32_t inner_mtu) const;
     [[nodiscard]] RelayVerdict relay_without_quote(const PathError& error, Now now);
     [[nodiscard]] std::vector<std::uint8_t> answer(IcmpKind kind, std::uint32_t inner_mtu,

@@ -92,6 +92,19 @@ bool may_be_answered(ConstBytes packet, const InnerHeader& header) {
     return is_ipv4 ? !is_icmp_error(type) : !is_icmpv6_error(type);
 }
 
+std::optional<TooBig> read_too_big(ConstBytes packet, const InnerHeader& header) {
+    const bool is_ipv4 = header.version == Version::ipv4;
+    if (header.protocol != (is_ipv4 ? protocol_icmp : protocol_icmpv6) || header.is_fragment ||
+        header.total_length < header.transport_offset + icmp_header_size) {
+        return std::nullopt;
+    }
+    const auto message = packet.first(header.total_length).subspan(header.transport_offset);
+    const Kind kind{load8(message, 0), load8(message, 1)};
+    if (kind.type != (is_ipv4 ? 3 : 2) || kind.code != (is_ipv4 ? 4 : 0)) return std::nullopt;
+    const auto mtu = is_ipv4 ? std::uint32_t{load16(message, 6)} : load32(message, 4);
+    return TooBig{mtu, message.subspan(icmp_header_size)};
+}
+
 std::vector<std::uint8_t> make_icmp_error(IcmpKind kind, std::uint16_t mtu, const IpAddress& source,
                                           ConstBytes quoted, const InnerHeader& header) {
     const auto whole = quoted.first(std::min(quoted.size(), header.total_length));

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "common/base/bytes.hpp"
@@ -19,6 +20,13 @@ enum class IcmpKind : std::uint8_t {
 // Errors are never sent about errors and packets without a host as source; IPv4 also not about
 // later fragments.
 [[nodiscard]] bool may_be_answered(ConstBytes packet, const InnerHeader& header);
+
+// A packet-too-big message, as far as it is there.
+struct TooBig {
+    std::uint32_t mtu = 0;
+    ConstBytes quoted;  // begins with the header of what was too big
+};
+[[nodiscard]] std::optional<TooBig> read_too_big(ConstBytes packet, const InnerHeader& header);
 
 // The whole packet, of the version of `header`, from `source`, which is of that version.
 // `quoted` begins with the inner header and may be cut short. `mtu` is for too_big.

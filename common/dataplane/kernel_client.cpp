@@ -19,7 +19,7 @@ public:
           held_(std::move(held)),
           host_(std::move(host)),
           mss_clamp_(clamp_mss(device_)),
-          housekeeper_([this] { expire(); }) {}
+          housekeeper_([this] { keep_house(); }) {}
     ~KernelClient() override {
         const std::lock_guard lock(mutex_);
         forget();
@@ -33,10 +33,16 @@ public:
     [[nodiscard]] Result<void> lower_path_mtu(std::uint32_t outer_mtu) override;
 
 private:
+    // By lower_path_mtu().
+    struct Lowered {
+        std::uint32_t mtu_before = 0;  // of the device
+        Instant at;
+    };
     struct Tunnel {
         TunnelSpec spec;
         int device = 0;
         bool is_closed = false;
+        std::optional<Lowered> lowered;
         std::uint64_t packets_seen = 0;
         WallTime last_seen;
     };
@@ -46,7 +52,9 @@ private:
     [[nodiscard]] Result<void> change_device(const TunnelSpec& spec);
     [[nodiscard]] TunnelLink link_of(const TunnelSpec& spec) const;
     [[nodiscard]] Result<void> close_device(bool close);
+    void keep_house();
     void expire();
+    void forget_lowered();
     void forget();
 
     const std::string device_;
@@ -96,7 +104,7 @@ TunnelLink KernelClient::link_of(const TunnelSpec& spec) const {
 Result<void> KernelClient::make_device(const TunnelSpec& spec) {
     const auto device = host_.links.add(link_of(spec));
     if (!device) return tl::unexpected(device.error());
-    tunnel_ = Tunnel{spec, *device, false, 0, {}};
+    tunnel_ = Tunnel{spec, *device, false, std::nullopt, 0, {}};
     if (spec.type == TunnelType::v4v6) silence_ipv6(device_);
     auto done = host_.netlink.add_address(*device, spec.inner, host_prefix_length(spec.inner));
     if (done) done = host_.netlink.set_interface_up(*device, true);
@@ -110,6 +118,7 @@ Result<void> KernelClient::change_device(const TunnelSpec& spec) {
     const auto before = link_of(tunnel_->spec);
     if (link.local != before.local || link.remote != before.remote) {
         if (auto changed = host_.links.change(link); !changed) return changed;
+        tunnel_->lowered.reset();
     }
     return host_.links.set_alias(link.index, link.alias);
 }
@@ -154,8 +163,13 @@ DropCounters KernelClient::drops() const {
 Result<void> KernelClient::lower_path_mtu(std::uint32_t outer_mtu) {
     const std::lock_guard lock(mutex_);
     if (!tunnel_) return fail(ErrorCode::not_found, "no tunnel");
-    return host_.netlink.set_interface_mtu(tunnel_->device,
-                                           outer_mtu - overhead_of(tunnel_->spec.type));
+    const auto before = host_.netlink.interface_mtu(tunnel_->device);
+    if (!before) return tl::unexpected(before.error());
+    const auto mtu = outer_mtu - overhead_of(tunnel_->spec.type);
+    if (auto set = host_.netlink.set_interface_mtu(tunnel_->device, mtu); !set) return set;
+    const auto first = tunnel_->lowered ? tunnel_->lowered->mtu_before : *before;
+    tunnel_->lowered = Lowered{first, clock_.now()};
+    return {};
 }
 
 Result<void> KernelClient::close_device(bool close) {
@@ -167,8 +181,24 @@ Result<void> KernelClient::close_device(bool close) {
     return done;
 }
 
-void KernelClient::expire() {
+void KernelClient::keep_house() {
     const std::lock_guard lock(mutex_);
+    expire();
+    forget_lowered();
+}
+
+// RFC 8201 s5.3, RFC 8899 s5.1.1 (PMTU_RAISE_TIMER)
+void KernelClient::forget_lowered() {
+    if (!tunnel_ || !tunnel_->lowered) return;
+    if (clock_.now() - tunnel_->lowered->at < path_mtu_lifetime) return;
+    const auto mtu = tunnel_->lowered->mtu_before;
+    tunnel_->lowered.reset();
+    if (const auto set = host_.netlink.set_interface_mtu(tunnel_->device, mtu); !set) {
+        log_warning("KERNEL_MTU_NOT_SET", "{}", to_string(set.error()));
+    }
+}
+
+void KernelClient::expire() {
     if (!tunnel_ || tunnel_->is_closed || clock_.wall() < tunnel_->spec.expires_at) return;
     // Addresses and routes are the owner's to take away.
     if (const auto closed = close_device(true); !closed) {

@@ -267,10 +267,24 @@ SegmentSize OuterSocket::segment_size_of(ConstBytes packet) const {
 
 void OuterSocket::send(std::span<const OutgoingPacket> packets, DropTable& drops) {
     while (!packets.empty()) {
-        const auto batch = packets.first(std::min(packets.size(), batch_size_max));
+        const auto path_mtu = packets.front().path_mtu;
+        const auto other = std::find_if(packets.begin(), packets.end(), [&](const auto& packet) {
+            return packet.path_mtu != path_mtu;
+        });
+        const auto same = static_cast<std::size_t>(other - packets.begin());
+        const auto batch = packets.first(std::min(same, batch_size_max));
+        if (path_mtu != 0) fragment_to(path_mtu);
         send_batch(batch, drops);
+        if (path_mtu != 0) fragment_to(0);
         packets = packets.subspan(batch.size());
     }
+}
+
+// RFC 3542 s11.4. Of all that the socket sends meanwhile: what another thread sends may be fragmented
+// without need, which it survives. Over IPv4 no path is narrower than what IPv6 needs inside.
+void OuterSocket::fragment_to(std::uint32_t path_mtu) {
+    if (type_ != TunnelType::v4v6) return;
+    set_option(socket_.number(), IPPROTO_IPV6, IPV6_MTU, static_cast<int>(path_mtu));
 }
 
 void OuterSocket::send_batch(std::span<const OutgoingPacket> packets, DropTable& drops) {

@@ -38,6 +38,7 @@ struct OutgoingPacket {
     IpEndpoint destination;
     std::uint8_t traffic_class = 0;
     ConstBytes payload;
+    std::uint32_t path_mtu = 0;  // not 0: over IPv6 to be fragmented to it at the latest
 };
 
 // Room for one batch of packets, allocated once.
@@ -88,6 +89,7 @@ public:
 
 private:
     [[nodiscard]] SegmentSize segment_size_of(ConstBytes packet) const;
+    void fragment_to(std::uint32_t path_mtu);
     void send_batch(std::span<const OutgoingPacket> packets, DropTable& drops);
     OuterSocket(TunnelType type, Descriptor socket, Descriptor probe)
         : type_(type), socket_(std::move(socket)), probe_(std::move(probe)) {}

@@ -162,6 +162,9 @@ void PacketLoop::carry_up(TunnelType type) {
             const auto verdict = shared_.carrier.up({type, packet.source}, packet.traffic_class,
                                                     packet.payload, time, packet.segment_size);
             packet.payload = packet.payload.first(verdict.size);
+            if (verdict.path_mtu_changed && shared_.path_mtu_lowered) {
+                shared_.path_mtu_lowered(packet.source.address, verdict.path_mtu);
+            }
         }
     }
     std::size_t refused = 0;
@@ -207,7 +210,8 @@ void PacketLoop::carry_down() {
             if (!verdict.answer.empty()) answers_.push_back(std::move(verdict.answer));
             if (verdict.drop) continue;
             outgoing_[index_of(verdict.peer.type)].push_back(
-                {verdict.peer.endpoint, verdict.traffic_class, packet.first(verdict.size)});
+                {verdict.peer.endpoint, verdict.traffic_class, packet.first(verdict.size),
+                 verdict.path_mtu});
         }
     }
     DropTable drops;

@@ -77,6 +77,7 @@ private:
     static constexpr std::size_t write_buffer_size = 64 * 1024;
     static constexpr std::size_t idle_buffer_max = 64 * 1024;
 
+    // Not the clock of io::Timer: a host that slept has heard nothing, and nobody was silent.
     static auto now() { return std::chrono::steady_clock::now(); }
     void heard() { last_heard_ = now(); }
 

@@ -1,29 +1,129 @@
-// Asio's timer, made safe against expiries that were queued before a cancel.
+// The timers of a context behind one timerfd. Asio's own timers run by CLOCK_MONOTONIC: they would
+// be late by as long as the host has slept.
 #include "common/io/timer.hpp"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstdint>
+#include <map>
+#include <system_error>
+#include <utility>
+
+#include <sys/timerfd.h>
 
 #include "common/io/asio.hpp"
+#include "common/io/real_clock.hpp"
 
 namespace dstm::io {
+namespace {
+
+using std::chrono::nanoseconds;
+
+constexpr auto wait_max = std::chrono::hours(24 * 365 * 100);
+
+// Throws, as Asio does when the kernel gives it no epoll.
+int open_timer() {
+    const int descriptor = ::timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC | TFD_NONBLOCK);
+    if (descriptor < 0) throw std::system_error(errno, std::generic_category(), "timerfd");
+    return descriptor;
+}
+
+// What is to run when. Lives as long as its context, which is held busy only while something waits.
+class Alarm final : public asio::execution_context::service {
+public:
+    using Slot = std::pair<nanoseconds, std::uint64_t>;  // when, then in the order added
+
+    static inline asio::execution_context::id id;
+
+    explicit Alarm(asio::io_context& context)
+        : asio::execution_context::service(context),
+          context_(context),
+          timer_(context, open_timer()) {}
+
+    Slot add(nanoseconds at, std::function<void()> run) {
+        const Slot slot{at, ++added_};
+        queue_.emplace(slot, std::move(run));
+        if (queue_.begin()->first == slot) set();
+        return slot;
+    }
+
+    // Nothing, if it runs already.
+    void remove(const Slot& slot) {
+        const auto entry = queue_.find(slot);
+        if (entry == queue_.end()) return;
+        const bool was_first = entry == queue_.begin();
+        queue_.erase(entry);
+        if (was_first) set();
+    }
+
+private:
+    void shutdown() noexcept override {
+        // What goes with a function may hold a timer of its own.
+        std::exchange(queue_, {}).clear();
+        ErrorCodeOfAsio ignored;
+        timer_.close(ignored);
+    }
+
+    void set() {
+        if (queue_.empty()) {
+            is_waiting_ = false;
+            ++round_;
+            ErrorCodeOfAsio ignored;
+            timer_.cancel(ignored);
+            return;
+        }
+        const auto at = queue_.begin()->first.first;
+        const auto whole = std::chrono::floor<std::chrono::seconds>(at);
+        const itimerspec wanted{{0, 0}, {whole.count(), (at - whole).count()}};
+        ::timerfd_settime(timer_.native_handle(), TFD_TIMER_ABSTIME, &wanted, nullptr);
+        if (is_waiting_) return;
+        is_waiting_ = true;
+        timer_.async_wait(asio::posix::stream_descriptor::wait_read,
+                          [this, round = round_](const ErrorCodeOfAsio& error) {
+                              if (!error && round == round_) ring();
+                          });
+    }
+
+    void ring() {
+        is_waiting_ = false;
+        const auto now = since_boot();
+        while (!queue_.empty() && queue_.begin()->first.first <= now) {
+            asio::post(context_, std::move(queue_.extract(queue_.begin()).mapped()));
+        }
+        if (!queue_.empty()) set();
+    }
+
+    asio::io_context& context_;
+    asio::posix::stream_descriptor timer_;
+    std::map<Slot, std::function<void()>> queue_;
+    std::uint64_t added_ = 0;
+    bool is_waiting_ = false;
+    std::uint64_t round_ = 0;  // tells a wait that ended before a cancel from the present one
+};
+
+}  // namespace
 
 struct Timer::State {
-    explicit State(asio::io_context& context) : timer(context) {}
-    asio::steady_timer timer;
     std::function<void()> run;
     std::uint64_t round = 0;  // tells an expiry that was queued before a rearm from the present one
 };
 
-Timer::Timer(asio::io_context& context) : state_(std::make_shared<State>(context)) {}
+struct Timer::Entry {
+    Alarm& alarm;
+    Alarm::Slot slot;
+};
+
+Timer::Timer(asio::io_context& context)
+    : state_(std::make_shared<State>()),
+      entry_(std::make_unique<Entry>(Entry{asio::use_service<Alarm>(context), {}})) {}
 
 Timer::~Timer() { cancel(); }
 
 void Timer::after(Duration wait, std::function<void()> run) {
     cancel();
     state_->run = std::move(run);
-    state_->timer.expires_after(std::max(wait, Duration::zero()));
-    state_->timer.async_wait([state = state_, round = state_->round](const ErrorCodeOfAsio&) {
+    const auto at = since_boot() + std::clamp<nanoseconds>(wait, Duration::zero(), wait_max);
+    entry_->slot = entry_->alarm.add(at, [state = state_, round = state_->round] {
         if (state->round != round) return;
         ++state->round;
         // Taken out first: the function may arm the timer again or destroy it.
@@ -35,7 +135,7 @@ void Timer::after(Duration wait, std::function<void()> run) {
 void Timer::cancel() {
     ++state_->round;
     state_->run = nullptr;
-    state_->timer.cancel();
+    entry_->alarm.remove(entry_->slot);
 }
 
 bool Timer::is_armed() const { return static_cast<bool>(state_->run); }

@@ -1,5 +1,6 @@
-// Runs one function later. Destroying or rearming the timer means that what was armed before never
-// runs, also when its time had come already.
+// Runs one function later, by the clock of RealClock: what is due while the host sleeps runs when
+// it wakes. Destroying or rearming the timer means that what was armed before never runs, also when
+// its time had come already.
 #pragma once
 
 #include <functional>
@@ -23,7 +24,9 @@ public:
 
 private:
     struct State;
+    struct Entry;
     std::shared_ptr<State> state_;
+    std::unique_ptr<Entry> entry_;
 };
 
 }  // namespace dstm::io

@@ -43,6 +43,14 @@ using dataplane::Netlink;
 
 constexpr int housekeeping_interval_ms = 1000;
 
+// Tunnels that were in other maps.
+struct Migrated {
+    std::vector<LeftTunnel> tunnels;
+    std::vector<LeftIpv6Tunnel> ipv6_tunnels;
+
+    [[nodiscard]] bool is_empty() const { return tunnels.empty() && ipv6_tunnels.empty(); }
+};
+
 struct LearnedMtu {
     std::uint16_t mtu = 0;
     Instant at;
@@ -60,8 +68,7 @@ public:
           network_(std::move(network)) {}
     ~BpfPlane() override;
 
-    // With tunnels that were in other maps.
-    [[nodiscard]] Result<void> start(const std::vector<LeftTunnel>& migrated);
+    [[nodiscard]] Result<void> start(const Migrated& migrated);
 
     [[nodiscard]] std::string_view name() const override { return "bpf"; }
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
@@ -75,7 +82,8 @@ public:
 private:
     [[nodiscard]] Result<void> open_tables();
     [[nodiscard]] Result<void> make_slow_path();
-    [[nodiscard]] Result<void> take_over(const std::vector<LeftTunnel>& migrated);
+    [[nodiscard]] Result<void> restore(const Migrated& migrated);
+    [[nodiscard]] Result<void> take_over(const Migrated& migrated);
     [[nodiscard]] TunnelSpec spec_of(const TunnelView& view) const;
     [[nodiscard]] TunnelSpec spec_of(const Ipv6TunnelView& view) const;
     [[nodiscard]] bool adopt(const TunnelSpec& spec);
@@ -105,7 +113,7 @@ private:
     std::optional<NextHops> next_hops_;
     std::unordered_map<IpAddress, LearnedMtu> learned_mtus_;
     std::optional<Entrances> entrances_;
-    std::optional<bool> straight_;
+    std::optional<std::uint32_t> straight_;
     int device_index_ = 0;
     bool stays_ = false;  // when this object goes
 
@@ -133,7 +141,7 @@ BpfPlane::~BpfPlane() {
     slow_path_.reset();
 }
 
-Result<void> BpfPlane::start(const std::vector<LeftTunnel>& migrated) {
+Result<void> BpfPlane::start(const Migrated& migrated) {
     wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_.is_open()) return tl::unexpected(error_from_errno(errno, "eventfd"));
     if (auto opened = open_tables(); !opened) return opened;
@@ -163,14 +171,24 @@ Result<void> BpfPlane::attach() {
     return {};
 }
 
-// The slow path is new in each process and learns all tunnels; so do the next hops.
-Result<void> BpfPlane::take_over(const std::vector<LeftTunnel>& migrated) {
-    for (auto tunnel : migrated) {
+Result<void> BpfPlane::restore(const Migrated& migrated) {
+    for (auto tunnel : migrated.tunnels) {
         if (table_->holds(tunnel.inner)) continue;
         tunnel.entry.next_hop = 0;
         const auto restored = table_->restore(tunnel.inner, tunnel.entry, tunnel.record);
         if (!restored) return restored;
     }
+    for (const auto& tunnel : migrated.ipv6_tunnels) {
+        if (auto restored = ipv6_table_->restore(tunnel.entry, tunnel.record); !restored) {
+            return restored;
+        }
+    }
+    return {};
+}
+
+// The slow path is new in each process and learns all tunnels; so do the next hops.
+Result<void> BpfPlane::take_over(const Migrated& migrated) {
+    if (auto restored = restore(migrated); !restored) return restored;
     std::vector<std::pair<Ipv4Address, Ipv6Address>> ways;
     ways.reserve(table_->size());
     table_->for_each([&](const TunnelView& view) {
@@ -190,7 +208,7 @@ Result<void> BpfPlane::take_over(const std::vector<LeftTunnel>& migrated) {
     });
     if (adopted != 0) {
         log_info("BPF_ADOPTED", "device={} tunnels={} {}", config_.device, adopted,
-                 migrated.empty() ? "in their maps" : "from maps of another form");
+                 migrated.is_empty() ? "in their maps" : "from maps of another form");
     }
     return {};
 }
@@ -365,13 +383,22 @@ DropCounters BpfPlane::drops() const {
 
 // A firewall that comes later is seen within a second.
 void BpfPlane::choose_path() {
-    bool straight = config_.shortcut != Shortcut::none;
-    if (config_.shortcut == Shortcut::automatic) straight = forward_hook() == ForwardHook::empty;
+    const auto may = [&](ForwardFamily family) {
+        if (config_.shortcut != Shortcut::automatic) return config_.shortcut != Shortcut::none;
+        return forward_hook(family) == ForwardHook::empty;
+    };
+    const auto say = [](const char* what, bool is_straight) {
+        log_info("BPF_PATH", "{} packets go {}", what,
+                 is_straight ? "straight from interface to interface"
+                             : "through the kernel's routing");
+    };
+    std::uint32_t straight = may(ForwardFamily::ipv4) ? DSTM_STRAIGHT_IPV4 : 0;
+    if (config_.outer_ipv4 && may(ForwardFamily::ipv6)) straight |= DSTM_STRAIGHT_IPV6;
     if (straight == straight_) return;
     straight_ = straight;
     programs_.set_straight(straight);
-    log_info("BPF_PATH", "packets go {}",
-             straight ? "straight from interface to interface" : "through the kernel's routing");
+    say("IPv4", (straight & DSTM_STRAIGHT_IPV4) != 0);
+    if (config_.outer_ipv4) say("IPv6", (straight & DSTM_STRAIGHT_IPV6) != 0);
 }
 
 void BpfPlane::run() {
@@ -448,6 +475,8 @@ ProgramSettings settings_of(const BpfPlaneConfig& config) {
     settings.outer_ipv4 = config.outer_ipv4;
     settings.inner_ipv6 = config.inner_ipv6;
     settings.udp_port = config.udp_port;
+    settings.ipv6_tunnels_max =
+        static_cast<std::uint32_t>(std::min<std::size_t>(config.tunnels_max, DSTM_IPV6_TUNNELS_MAX));
     settings.hairpin = config.hairpin;
     settings.mss_clamp = config.mss_clamp;
     return settings;
@@ -467,15 +496,22 @@ Result<LeftBehind> find_left(const BpfPlaneConfig& config, const std::optional<P
 }
 
 // Tunnels whose packets come to another outer address are none of ours any more.
-Result<std::vector<LeftTunnel>> to_migrate(const LeftBehind& left,
-                                           const ProgramSettings& settings) {
-    if (left.maps.empty() || left.is_usable_for(settings)) return std::vector<LeftTunnel>{};
+Result<Migrated> to_migrate(const LeftBehind& left, const ProgramSettings& settings) {
+    Migrated out;
+    if (left.maps.empty() || left.is_usable_for(settings)) return out;
     const auto wanted = meta_of(settings);
-    if (std::memcmp(left.meta.outer, wanted.outer, sizeof wanted.outer) != 0) {
+    if (std::memcmp(left.meta.outer, wanted.outer, sizeof wanted.outer) == 0) {
+        auto tunnels = left.tunnels();
+        if (!tunnels) return tl::unexpected(tunnels.error());
+        out.tunnels = std::move(*tunnels);
+    } else {
         log_warning("BPF_LEFT_DROPPED", "the outer address has changed; tunnels start anew");
-        return std::vector<LeftTunnel>{};
     }
-    return left.tunnels();
+    if (wanted.outer_ipv4 == 0 || left.meta.outer_ipv4 != wanted.outer_ipv4) return out;
+    auto ipv6_tunnels = left.ipv6_tunnels();
+    if (!ipv6_tunnels) return tl::unexpected(ipv6_tunnels.error());
+    out.ipv6_tunnels = std::move(*ipv6_tunnels);
+    return out;
 }
 
 }  // namespace
@@ -489,7 +525,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
     const bool is_first = left->maps.empty();
-    left->keep_usable_for(settings);
+    if (!left->is_usable_for(settings)) left->maps.clear();
     auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();

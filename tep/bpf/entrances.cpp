@@ -13,6 +13,12 @@ namespace {
 
 constexpr int loopback_index = 1;
 
+// fe80::/10 and ff00::/8: what the kernel has on each interface.
+bool is_of_every_link(const dataplane::Route& route) {
+    const auto* to = std::get_if<Ipv6Prefix>(&route.destination);
+    return to != nullptr && (to->address.is_link_local() || to->address.bytes()[0] == 0xff);
+}
+
 }  // namespace
 
 Result<std::set<int>> Entrances::wanted() {
@@ -27,6 +33,7 @@ Result<std::set<int>> Entrances::wanted() {
         }
         return wanted;
     }
+    const bool carries_straight_ipv6 = config_.outer_ipv4 && config_.shortcut != Shortcut::none;
     // The address may stand on the loopback interface, when the host has several links.
     const auto holder = netlink_.interface_of_address(config_.outer);
     if (!holder) return tl::unexpected(holder.error());
@@ -34,9 +41,9 @@ Result<std::set<int>> Entrances::wanted() {
     const auto routes = netlink_.routes_v6();
     if (!routes) return tl::unexpected(routes.error());
     for (const auto& route : *routes) {
-        if (route.gateway && route.interface_index > loopback_index) {
-            wanted.insert(route.interface_index);
-        }
+        const bool is_way_from_servers = carries_straight_ipv6 && !is_of_every_link(route);
+        if (!route.gateway && !is_way_from_servers) continue;
+        if (route.interface_index > loopback_index) wanted.insert(route.interface_index);
     }
     if (config_.outer_ipv4) {
         const auto holder_v4 = netlink_.interface_of_address(*config_.outer_ipv4);

@@ -14,12 +14,6 @@
 namespace dstm::tep::bpf {
 namespace {
 
-// Fields that programs read while they are written here.
-template <class Number>
-void publish(Number& field, Number value) {
-    std::atomic_ref(field).store(value, std::memory_order_release);
-}
-
 tl::unexpected<Error> fail_newer(Ipv4Address inner, Generation standing) {
     return fail(ErrorCode::conflict,
                 "tunnel " + inner.to_string() + " has generation " + std::to_string(standing));

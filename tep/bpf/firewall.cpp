@@ -1,4 +1,4 @@
-// One question to nfnetlink: what hangs on the forward hook of IPv4.
+// One question to nfnetlink: what hangs on the forward hook of a family.
 #include "tep/bpf/firewall.hpp"
 
 #include <array>
@@ -28,7 +28,7 @@ static_assert(sizeof(Question) == NLMSG_HDRLEN + sizeof(nfgenmsg) + NLA_HDRLEN +
 
 }  // namespace
 
-ForwardHook forward_hook() {
+ForwardHook forward_hook(ForwardFamily family) {
     const dataplane::Descriptor socket(
         ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
     // A kernel without this protocol has no firewall either.
@@ -39,7 +39,8 @@ ForwardHook forward_hook() {
     question.header.nlmsg_len = sizeof question;
     question.header.nlmsg_type = (NFNL_SUBSYS_HOOK << 8) | NFNL_MSG_HOOK_GET;
     question.header.nlmsg_flags = NLM_F_REQUEST | NLM_F_DUMP;
-    question.family.nfgen_family = NFPROTO_IPV4;
+    question.family.nfgen_family =
+        family == ForwardFamily::ipv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
     question.attribute.nla_type = NFNLA_HOOK_HOOKNUM;
     question.attribute.nla_len = NLA_HDRLEN + sizeof question.hook;
     question.hook = htonl(NF_INET_FORWARD);

@@ -1,5 +1,5 @@
-// Whether somebody wants to see IPv4 packets that are forwarded: nftables and iptables hang on the
-// kernel's forward hook, which the shortcuts pass by.
+// Whether somebody wants to see packets that are forwarded: nftables and iptables hang on the
+// kernel's forward hooks, which the shortcuts pass by.
 #pragma once
 
 namespace dstm::tep::bpf {
@@ -10,6 +10,8 @@ enum class ForwardHook {
     unknown,  // the kernel does not say
 };
 
-[[nodiscard]] ForwardHook forward_hook();
+enum class ForwardFamily { ipv4, ipv6 };
+
+[[nodiscard]] ForwardHook forward_hook(ForwardFamily family);
 
 }  // namespace dstm::tep::bpf

@@ -1,10 +1,13 @@
-// One element of a hash for each address and each prefix; replaced whole, under the programs' eyes.
+// An entry is written before a key leads to it, and no key leads to it any more before its slot
+// serves another tunnel.
 #include "tep/bpf/ipv6_table.hpp"
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <utility>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
@@ -22,15 +25,21 @@ Ipv6Address address_of(const __u64 (&words)[2]) {
     return Ipv6Address(bytes);
 }
 
-dstm_ipv6_key key_of(const Ipv6Address& address) {
-    dstm_ipv6_key key{};
-    copy(key.address, address);
-    key.length = 128;
-    return key;
+constexpr std::uint32_t address_length = 128;
+
+dstm_ipv6_key key_of(const dstm_ipv6_record& record) {
+    return {{record.inner[0], record.inner[1]}, address_length, 0};
 }
 
 dstm_ipv6_key prefix_key_of(const dstm_ipv6_record& record) {
     return {{record.prefix[0], record.prefix[1]}, record.prefix_length, 0};
+}
+
+bool is_key_of(const dstm_ipv6_key& key, const dstm_ipv6_record& record) {
+    const auto& words = key.length == address_length ? record.inner : record.prefix;
+    return record.lease.generation != 0 && words[0] == key.address[0] &&
+           words[1] == key.address[1] &&
+           (key.length == address_length || key.length == record.prefix_length);
 }
 
 bool has_same_prefix(const dstm_ipv6_record& one, const dstm_ipv6_record& other) {
@@ -61,19 +70,12 @@ Ipv4Address address_of_peer(std::uint64_t peer) {
 
 dstm_ipv6_record record_of(const TunnelSpec& spec) {
     dstm_ipv6_record record{};
+    copy(record.inner, std::get<Ipv6Address>(spec.inner));
     record.lease = {spec.generation, to_unix(spec.expires_at)};
     if (!spec.inner_prefix) return record;
     copy(record.prefix, spec.inner_prefix->address);
     record.prefix_length = spec.inner_prefix->length;
     return record;
-}
-
-void take_counters(dstm_entry& to, const dstm_entry& from) {
-    to.last_seen = std::max(to.last_seen, from.last_seen);
-    to.packets_up += from.packets_up;
-    to.bytes_up += from.bytes_up;
-    to.packets_down += from.packets_down;
-    to.bytes_down += from.bytes_down;
 }
 
 tl::unexpected<Error> fail_newer(const Ipv6Address& inner, Generation standing) {
@@ -94,123 +96,204 @@ IpEndpoint Ipv6TunnelView::client() const {
 
 Result<Ipv6Table> Ipv6Table::open(Programs& programs) {
     Ipv6Table table(programs);
-    dstm_ipv6_key key{};
-    const dstm_ipv6_key* before = nullptr;
-    while (bpf_map_get_next_key(programs.ipv6_records(), before, &key) == 0) {
-        before = &key;
-        dstm_ipv6_record record{};
-        if (bpf_map_lookup_elem(programs.ipv6_records(), &key, &record) != 0) continue;
-        table.know(address_of(key.address), record, table.read(key).peer[0]);
-    }
+    const auto count = ipv6_slots_of(programs.settings());
+    auto entries = MappedArray<dstm_entry>::map(programs.ipv6_entries(), count);
+    if (!entries) return tl::unexpected(entries.error());
+    table.entries_ = std::move(*entries);
+    auto records = MappedArray<dstm_ipv6_record>::map(programs.ipv6_records(), count);
+    if (!records) return tl::unexpected(records.error());
+    table.records_ = std::move(*records);
+    table.read_slots();
+    if (auto mended = table.mend_keys(); !mended) return tl::unexpected(mended.error());
     table.tell_lengths();
     return table;
 }
 
-void Ipv6Table::know(const Ipv6Address& inner, const dstm_ipv6_record& record,
-                     std::uint64_t peer) {
-    records_[inner] = {record, peer};
-    ++peers_[peer];
-    if (record.prefix_length != 0) ++lengths_[record.prefix_length];
+void Ipv6Table::read_slots() {
+    const auto records = records_.elements();
+    for (Slot slot = 0; slot < records.size(); ++slot) {
+        if (records[slot].lease.generation == 0) continue;
+        for (; untouched_ < slot; ++untouched_) free_.push_back(untouched_);
+        ++untouched_;
+        know(slot);
+    }
 }
 
-void Ipv6Table::forget(const Ipv6Address& inner) {
-    const auto found = records_.find(inner);
-    if (found == records_.end()) return;
-    const auto& [record, peer] = found->second;
-    if (--peers_[peer] == 0) peers_.erase(peer);
+// A key that leads to a slot of another's tunnel would let that one use the address.
+Result<void> Ipv6Table::mend_keys() {
+    constexpr __u32 batch = 16384;
+    std::vector<dstm_ipv6_key> keys(batch);
+    std::vector<Slot> slots(batch);
+    std::vector<dstm_ipv6_key> wrong;
+    std::size_t missing = slots_.size();
+    for (const auto& [length, count] : lengths_) missing += count;
+    LIBBPF_OPTS(bpf_map_batch_opts, options);
+    __u32 position = 0;
+    for (__u32* from = nullptr;; from = &position) {
+        __u32 count = batch;
+        const int failed = bpf_map_lookup_batch(programs_->ipv6_slots(), from, &position,
+                                                keys.data(), slots.data(), &count, &options);
+        if (failed != 0 && failed != -ENOENT) {
+            return tl::unexpected(error_from_errno(-failed, "reading the keys of IPv6 tunnels"));
+        }
+        for (__u32 i = 0; i < count; ++i) {
+            if (slots[i] < untouched_ && is_key_of(keys[i], records_.elements()[slots[i]])) {
+                --missing;
+            } else {
+                wrong.push_back(keys[i]);
+            }
+        }
+        if (failed != 0) break;
+    }
+    for (const auto& key : wrong) bpf_map_delete_elem(programs_->ipv6_slots(), &key);
+    if (missing == 0) return {};
+    for (const auto& [inner, slot] : slots_) {
+        if (auto led = write_keys(slot, records_.elements()[slot]); !led) return led;
+    }
+    return {};
+}
+
+void Ipv6Table::know(Slot slot) {
+    const auto& record = records_.elements()[slot];
+    slots_[address_of(record.inner)] = slot;
+    ++peers_[entries_.elements()[slot].peer[0]];
+    if (record.prefix_length != 0 && ++lengths_[record.prefix_length] == 1) untold_ = true;
+}
+
+void Ipv6Table::forget(Slot slot) {
+    const auto& record = records_.elements()[slot];
+    const auto peer = peers_.find(entries_.elements()[slot].peer[0]);
+    if (peer != peers_.end() && --peer->second == 0) peers_.erase(peer);
     if (record.prefix_length != 0 && --lengths_[record.prefix_length] == 0) {
         lengths_.erase(record.prefix_length);
+        untold_ = true;
     }
-    records_.erase(found);
+    slots_.erase(address_of(record.inner));
 }
 
-// The record first: an entry without one would never be found again. The prefix that goes, goes
-// last.
+Result<void> Ipv6Table::check_length(const dstm_ipv6_record& record) const {
+    if (record.prefix_length == 0 || lengths_.contains(record.prefix_length) ||
+        lengths_.size() < DSTM_PREFIX_LENGTHS_MAX) {
+        return {};
+    }
+    return fail(ErrorCode::exhausted, "prefixes of more than " +
+                                          std::to_string(DSTM_PREFIX_LENGTHS_MAX) +
+                                          " lengths cannot be carried");
+}
+
+Result<Ipv6Table::Slot> Ipv6Table::take_slot() {
+    if (untouched_ < records_.elements().size()) return untouched_++;
+    if (free_.empty()) return fail(ErrorCode::exhausted, "the map of IPv6 tunnels is full");
+    const auto slot = free_.front();
+    free_.pop_front();
+    return slot;
+}
+
 Result<void> Ipv6Table::put(const TunnelSpec& spec, std::uint32_t expires) {
-    const auto& inner = std::get<Ipv6Address>(spec.inner);
     const auto record = record_of(spec);
-    const auto standing = records_.find(inner);
-    const bool is_new = standing == records_.end();
-    if (!is_new && standing->second.record.lease.generation > spec.generation) {
-        return fail_newer(inner, standing->second.record.lease.generation);
-    }
-    if (record.prefix_length != 0 && !lengths_.contains(record.prefix_length) &&
-        lengths_.size() == DSTM_PREFIX_LENGTHS_MAX) {
-        return fail(ErrorCode::exhausted, "prefixes of more than " +
-                                              std::to_string(DSTM_PREFIX_LENGTHS_MAX) +
-                                              " lengths cannot be carried");
-    }
-    const auto key = key_of(inner);
-    if (bpf_map_update_elem(programs_->ipv6_records(), &key, &record, BPF_ANY) != 0) {
-        if (errno == E2BIG) return fail(ErrorCode::exhausted, "the map of IPv6 tunnels is full");
-        return tl::unexpected(error_from_errno(errno, "writing " + inner.to_string()));
-    }
-    const auto earlier = is_new ? dstm_ipv6_record{} : standing->second.record;
-    forget(inner);
     dstm_entry entry{};
     entry.peer[0] = peer_of(spec.outer_client);
     entry.state = DSTM_ENTRY_CARRIED;
     entry.expires = expires;
-    know(inner, record, entry.peer[0]);
+    const auto standing = slots_.find(std::get<Ipv6Address>(spec.inner));
+    if (standing == slots_.end()) return restore(entry, record);
+    return change(standing->second, entry, record);
+}
+
+Result<void> Ipv6Table::restore(const dstm_entry& entry, const dstm_ipv6_record& record) {
+    if (auto checked = check_length(record); !checked) return checked;
+    const auto slot = take_slot();
+    if (!slot) return tl::unexpected(slot.error());
+    entries_.elements()[*slot] = entry;
+    records_.elements()[*slot] = record;
+    know(*slot);
     tell_lengths();
-    auto written = write(key, entry);
-    if (written && record.prefix_length != 0) written = write(prefix_key_of(record), entry);
-    if (!has_same_prefix(earlier, record)) drop_prefix(earlier);
+    auto written = write_keys(*slot, record);
+    if (!written) release(*slot);
     return written;
 }
 
-// With the counters of what stood there.
-Result<void> Ipv6Table::write(const dstm_ipv6_key& key, dstm_entry entry) {
-    const auto before = read(key);
-    take_counters(entry, before);
-    if (before.peer[0] == entry.peer[0]) entry.path_mtu = before.path_mtu;
-    if (bpf_map_update_elem(programs_->ipv6_tunnels(), &key, &entry, BPF_ANY) == 0) return {};
+// Counters stay: the programs count on while this happens.
+Result<void> Ipv6Table::change(Slot slot, const dstm_entry& fresh,
+                               const dstm_ipv6_record& record) {
+    auto& entry = entries_.elements()[slot];
+    auto& standing = records_.elements()[slot];
+    const auto earlier = standing;
+    if (earlier.lease.generation > record.lease.generation) {
+        return fail_newer(address_of(earlier.inner), earlier.lease.generation);
+    }
+    const bool same_prefix = has_same_prefix(earlier, record);
+    if (!same_prefix) {
+        if (auto checked = check_length(record); !checked) return checked;
+    }
+    const bool is_move = entry.peer[0] != fresh.peer[0];
+    if (is_move || !same_prefix) forget(slot);
+    publish(entry.expires, fresh.expires);
+    if (is_move) publish(entry.path_mtu, __u16{0});
+    publish(entry.peer[0], fresh.peer[0]);
+    standing = record;
+    if (is_move || !same_prefix) know(slot);
+    if (same_prefix) return {};
+    tell_lengths();
+    auto written = write_keys(slot, record);
+    if (earlier.prefix_length != 0) drop_key(prefix_key_of(earlier), slot);
+    return written;
+}
+
+Result<void> Ipv6Table::write_keys(Slot slot, const dstm_ipv6_record& record) {
+    auto written = write_key(key_of(record), slot);
+    if (!written || record.prefix_length == 0) return written;
+    return write_key(prefix_key_of(record), slot);
+}
+
+Result<void> Ipv6Table::write_key(const dstm_ipv6_key& key, Slot slot) {
+    if (bpf_map_update_elem(programs_->ipv6_slots(), &key, &slot, BPF_ANY) == 0) return {};
     return tl::unexpected(error_from_errno(errno, "writing an IPv6 tunnel"));
 }
 
-dstm_entry Ipv6Table::read(const dstm_ipv6_key& key) const {
-    dstm_entry entry{};
-    if (bpf_map_lookup_elem(programs_->ipv6_tunnels(), &key, &entry) != 0) return {};
-    return entry;
+std::optional<Ipv6Table::Slot> Ipv6Table::slot_of(const dstm_ipv6_key& key) const {
+    Slot slot = 0;
+    if (bpf_map_lookup_elem(programs_->ipv6_slots(), &key, &slot) != 0) return std::nullopt;
+    return slot;
 }
 
-void Ipv6Table::drop_prefix(const dstm_ipv6_record& record) {
-    if (record.prefix_length == 0) return;
-    const auto key = prefix_key_of(record);
-    bpf_map_delete_elem(programs_->ipv6_tunnels(), &key);
+// Not where it leads to another tunnel by now.
+void Ipv6Table::drop_key(const dstm_ipv6_key& key, Slot slot) {
+    if (slot_of(key) == slot) bpf_map_delete_elem(programs_->ipv6_slots(), &key);
 }
 
 Result<void> Ipv6Table::remove(const Ipv6Address& inner, Generation up_to) {
-    const auto found = records_.find(inner);
-    if (found == records_.end()) {
+    const auto found = slots_.find(inner);
+    if (found == slots_.end()) {
         return fail(ErrorCode::not_found, "no tunnel for " + inner.to_string());
     }
-    const auto record = found->second.record;
+    const auto slot = found->second;
+    const auto& record = records_.elements()[slot];
     if (record.lease.generation > up_to) return fail_newer(inner, record.lease.generation);
-    const auto key = key_of(inner);
-    bpf_map_delete_elem(programs_->ipv6_tunnels(), &key);
-    drop_prefix(record);
-    bpf_map_delete_elem(programs_->ipv6_records(), &key);
-    forget(inner);
-    tell_lengths();
+    release(slot);
     return {};
 }
 
+void Ipv6Table::release(Slot slot) {
+    auto& record = records_.elements()[slot];
+    publish(entries_.elements()[slot].state, __u32{0});
+    drop_key(key_of(record), slot);
+    if (record.prefix_length != 0) drop_key(prefix_key_of(record), slot);
+    forget(slot);
+    record = {};
+    free_.push_back(slot);
+    tell_lengths();
+}
+
 void Ipv6Table::set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu) {
-    const auto set = [&](const dstm_ipv6_key& key) {
-        auto entry = read(key);
-        entry.path_mtu = path_mtu;
-        bpf_map_update_elem(programs_->ipv6_tunnels(), &key, &entry, BPF_EXIST);
-    };
-    for (const auto& [inner, known] : records_) {
-        if (address_of_peer(known.peer) != client) continue;
-        set(key_of(inner));
-        if (known.record.prefix_length != 0) set(prefix_key_of(known.record));
+    for (const auto& [inner, slot] : slots_) {
+        auto& entry = entries_.elements()[slot];
+        if (address_of_peer(entry.peer[0]) == client) publish(entry.path_mtu, __u16{path_mtu});
     }
 }
 
 bool Ipv6Table::holds(const Ipv6Address& inner) const {
-    if (records_.contains(inner)) return true;
+    if (slots_.contains(inner)) return true;
     return std::ranges::any_of(lengths_, [&](const auto& length) {
         dstm_ipv6_key key{};
         const auto mask = mask_of(length.first);
@@ -218,21 +301,20 @@ bool Ipv6Table::holds(const Ipv6Address& inner) const {
         key.address[0] &= mask.mask[0];
         key.address[1] &= mask.mask[1];
         key.length = length.first;
-        return read(key).state != 0;
+        return slot_of(key).has_value();
     });
 }
 
 void Ipv6Table::for_each(const std::function<void(const Ipv6TunnelView&)>& visit) const {
-    for (const auto& [inner, known] : records_) {
-        auto entry = read(key_of(inner));
-        if (known.record.prefix_length != 0) {
-            take_counters(entry, read(prefix_key_of(known.record)));
-        }
-        visit({inner, entry, known.record});
+    for (Slot slot = 0; slot < untouched_; ++slot) {
+        const auto& record = records_.elements()[slot];
+        if (record.lease.generation == 0) continue;
+        visit({address_of(record.inner), entries_.elements()[slot], record});
     }
 }
 
 void Ipv6Table::tell_lengths() {
+    if (!std::exchange(untold_, false)) return;
     std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX> masks{};
     auto* out = masks.begin();
     for (const auto& [length, count] : lengths_) {

@@ -1,10 +1,12 @@
-// The tunnels with IPv6 inside in the maps, each under its address and under its prefix. Knows
-// generations (data_plane.hpp), not routes and not packets.
+// The tunnels with IPv6 inside in the maps: each has a slot, to which its address and its prefix
+// lead; written, read and counted there without system calls. Knows generations (data_plane.hpp),
+// not routes and not packets.
 //
 // One writer: the caller takes turns. The programs read at any moment, and see an entry whole.
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -13,13 +15,14 @@
 #include "common/base/result.hpp"
 #include "common/tunnel/spec.hpp"
 #include "tep/bpf/layout.h"
+#include "tep/bpf/mapped_array.hpp"
 #include "tep/bpf/programs.hpp"
 
 namespace dstm::tep::bpf {
 
 struct Ipv6TunnelView {
     Ipv6Address inner;
-    const dstm_entry& entry;  // counters are those of the address and of the prefix together
+    const dstm_entry& entry;  // as it is now
     const dstm_ipv6_record& record;
 
     [[nodiscard]] std::optional<Ipv6Prefix> prefix() const;
@@ -28,17 +31,20 @@ struct Ipv6TunnelView {
 
 class Ipv6Table {
 public:
-    // With what the maps hold already. `programs` must outlive the table.
+    // With what the maps hold already; what a writer that was killed left half done is mended.
+    // `programs` must outlive the table.
     [[nodiscard]] static Result<Ipv6Table> open(Programs& programs);
 
     // As DataPlane::add and remove say. `expires` is a tick (layout.h). exhausted: no room for
     // another tunnel, or for prefixes of another length.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(const Ipv6Address& inner, Generation up_to);
+    // As it was in other maps, with its counters. Nothing stands for this address.
+    [[nodiscard]] Result<void> restore(const dstm_entry& entry, const dstm_ipv6_record& record);
     // Of the path to one client; 0: as its route says.
     void set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu);
 
-    [[nodiscard]] std::size_t size() const { return records_.size(); }
+    [[nodiscard]] std::size_t size() const { return slots_.size(); }
     // An address of some tunnel, or behind one.
     [[nodiscard]] bool holds(const Ipv6Address& inner) const;
     // Some tunnel leads to this client, written as dstm_entry::peer.
@@ -46,24 +52,36 @@ public:
     void for_each(const std::function<void(const Ipv6TunnelView&)>& visit) const;
 
 private:
-    struct Known {
-        dstm_ipv6_record record{};
-        std::uint64_t peer = 0;
-    };
+    using Slot = std::uint32_t;
 
     explicit Ipv6Table(Programs& programs) : programs_(&programs) {}
-    void know(const Ipv6Address& inner, const dstm_ipv6_record& record, std::uint64_t peer);
-    void forget(const Ipv6Address& inner);
-    [[nodiscard]] Result<void> write(const dstm_ipv6_key& key, dstm_entry entry);
-    [[nodiscard]] dstm_entry read(const dstm_ipv6_key& key) const;
-    void drop_prefix(const dstm_ipv6_record& record);
+    void read_slots();
+    [[nodiscard]] Result<void> mend_keys();
+    void know(Slot slot);
+    void forget(Slot slot);
+    [[nodiscard]] Result<Slot> take_slot();
+    [[nodiscard]] Result<void> change(Slot slot, const dstm_entry& entry,
+                                      const dstm_ipv6_record& record);
+    [[nodiscard]] Result<void> check_length(const dstm_ipv6_record& record) const;
+    [[nodiscard]] Result<void> write_keys(Slot slot, const dstm_ipv6_record& record);
+    void release(Slot slot);
+    [[nodiscard]] Result<void> write_key(const dstm_ipv6_key& key, Slot slot);
+    [[nodiscard]] std::optional<Slot> slot_of(const dstm_ipv6_key& key) const;
+    void drop_key(const dstm_ipv6_key& key, Slot slot);
     void tell_lengths();
 
     Programs* programs_;
-    std::unordered_map<Ipv6Address, Known> records_;          // as in the map
+    MappedArray<dstm_entry> entries_;
+    MappedArray<dstm_ipv6_record> records_;
+    std::unordered_map<Ipv6Address, Slot> slots_;
     std::unordered_map<std::uint64_t, std::uint32_t> peers_;  // and how many tunnels lead there
     // Of prefixes, and how many of each; the longest first.
     std::map<std::uint32_t, std::uint32_t, std::greater<>> lengths_;
+    bool untold_ = false;  // the programs know other lengths
+    // Slots that were used before, the one that is free for longest first: a program may still
+    // hold it. From untouched_ on none was.
+    std::deque<Slot> free_;
+    Slot untouched_ = 0;
 };
 
 }  // namespace dstm::tep::bpf

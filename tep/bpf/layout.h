@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define DSTM_LAYOUT_VERSION 2
+#define DSTM_LAYOUT_VERSION 3
 
 #define DSTM_POOLS_MAX 8
 #define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
@@ -18,6 +18,10 @@
 #define DSTM_HOOKS_MAX 1024
 #define DSTM_IPV6_TUNNELS_MAX (1u << 20)
 #define DSTM_PREFIX_LENGTHS_MAX 16
+
+/* Inner packets that pass by the kernel's routing, by their family. */
+#define DSTM_STRAIGHT_IPV4 1u
+#define DSTM_STRAIGHT_IPV6 2u
 
 /* Time in the maps: CLOCK_MONOTONIC in units of 2^26 ns (67 ms), 32 bits, nine years. */
 #define DSTM_TICK_SHIFT 26
@@ -58,7 +62,8 @@ struct dstm_ipv6_key {
 
 /* As dstm_record, of a tunnel with IPv6 inside. */
 struct dstm_ipv6_record {
-    struct dstm_record lease;
+    struct dstm_record lease; /* generation 0: the slot is free */
+    __u64 inner[2];
     __u64 prefix[2];
     __u32 prefix_length; /* 0 = none is delegated */
     __u32 unused;
@@ -94,7 +99,7 @@ struct dstm_meta {
     __u64 outer[2];
     struct dstm_pool pools[DSTM_POOLS_MAX];
     __u32 outer_ipv4; /* as in dstm_settings; since version 2 */
-    __u32 unused;
+    __u32 ipv6_slots; /* since version 3 */
 };
 
 /* What a daemon has changed on one interface, for the one that takes it back. */

@@ -1,6 +1,7 @@
 // Whose maps these are, and which reader they need.
 #include "tep/bpf/left_behind.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -16,15 +17,72 @@ namespace {
 
 constexpr __u32 first_key = 0;
 
-// A layout that is no longer today's stays here, under its number, with what it means today. In 1
-// and 2 entries of pools are the same; 2 has tunnels with IPv6 inside besides.
+// A layout that is no longer today's stays here, under its number, with what it means today. In 1,
+// 2 and 3 entries of pools are the same; tunnels with IPv6 inside came with 2, their slots with 3.
 struct Layout1 {
     using Entry = dstm_entry;
     using Record = dstm_record;
     static const dstm_entry& entry(const Entry& entry) { return entry; }
     static const dstm_record& record(const Record& record) { return record; }
 };
-static_assert(DSTM_LAYOUT_VERSION == 2, "the structs have changed: keep a copy for each reader");
+static_assert(DSTM_LAYOUT_VERSION == 3, "the structs have changed: keep a copy for each reader");
+
+// In 2 an address and a prefix each had an entry of their own in a hash.
+struct Layout2Ipv6Record {
+    dstm_record lease;
+    __u64 prefix[2];
+    __u32 prefix_length;
+    __u32 unused;
+};
+
+void add_counters(dstm_entry& to, const dstm_entry& more) {
+    to.last_seen = std::max(to.last_seen, more.last_seen);
+    to.packets_up += more.packets_up;
+    to.bytes_up += more.bytes_up;
+    to.packets_down += more.packets_down;
+    to.bytes_down += more.bytes_down;
+}
+
+std::vector<LeftIpv6Tunnel> read_ipv6_hash(int entries, int records) {
+    std::vector<LeftIpv6Tunnel> out;
+    dstm_ipv6_key key{};
+    const dstm_ipv6_key* before = nullptr;
+    while (bpf_map_get_next_key(records, before, &key) == 0) {
+        before = &key;
+        Layout2Ipv6Record record{};
+        LeftIpv6Tunnel tunnel{};
+        if (bpf_map_lookup_elem(records, &key, &record) != 0 ||
+            bpf_map_lookup_elem(entries, &key, &tunnel.entry) != 0) {
+            continue;
+        }
+        const dstm_ipv6_key prefix{{record.prefix[0], record.prefix[1]}, record.prefix_length, 0};
+        if (dstm_entry behind{}; record.prefix_length != 0 &&
+                                 bpf_map_lookup_elem(entries, &prefix, &behind) == 0) {
+            add_counters(tunnel.entry, behind);
+        }
+        tunnel.record = {record.lease,
+                         {key.address[0], key.address[1]},
+                         {record.prefix[0], record.prefix[1]},
+                         record.prefix_length,
+                         0};
+        out.push_back(tunnel);
+    }
+    return out;
+}
+
+Result<std::vector<LeftIpv6Tunnel>> read_ipv6_slots(int entries_map, int records_map,
+                                                    std::uint32_t count) {
+    auto entries = MappedArray<dstm_entry>::map(entries_map, count);
+    if (!entries) return tl::unexpected(entries.error());
+    auto records = MappedArray<dstm_ipv6_record>::map(records_map, count);
+    if (!records) return tl::unexpected(records.error());
+    std::vector<LeftIpv6Tunnel> out;
+    for (std::uint32_t i = 0; i < count; ++i) {
+        const auto& record = records->elements()[i];
+        if (record.lease.generation != 0) out.push_back({entries->elements()[i], record});
+    }
+    return out;
+}
 
 }  // namespace
 
@@ -39,6 +97,7 @@ dstm_meta meta_of(const ProgramSettings& settings) {
         meta.pools[i].size = static_cast<__u32>(size);
     }
     meta.outer_ipv4 = settings.outer_ipv4 ? htonl(settings.outer_ipv4->host_order()) : 0;
+    meta.ipv6_slots = ipv6_slots_of(settings);
     return meta;
 }
 
@@ -47,16 +106,22 @@ bool LeftBehind::is_usable_for(const ProgramSettings& settings) const {
     return std::memcmp(&meta, &wanted, sizeof meta) == 0;
 }
 
-void LeftBehind::keep_usable_for(const ProgramSettings& settings) {
-    if (is_usable_for(settings)) return;
-    const bool same = meta.version == DSTM_LAYOUT_VERSION && meta.outer_ipv4 != 0 &&
-                      meta.outer_ipv4 == meta_of(settings).outer_ipv4;
-    std::erase_if(maps, [&](const auto& map) { return !same || !map.first.starts_with("ipv6_"); });
+Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
+    if (meta.version >= 1 && meta.version <= 3) return MapReader<Layout1>(maps, meta).tunnels();
+    return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
 }
 
-Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
-    if (meta.version == 1 || meta.version == 2) return MapReader<Layout1>(maps, meta).tunnels();
-    return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
+Result<std::vector<LeftIpv6Tunnel>> LeftBehind::ipv6_tunnels() const {
+    if (meta.version < 2) return std::vector<LeftIpv6Tunnel>{};
+    const auto entries = maps.find(meta.version == 2 ? "ipv6_tunnels" : "ipv6_entries");
+    const auto records = maps.find("ipv6_records");
+    if (entries == maps.end() || records == maps.end()) {
+        return fail(ErrorCode::invalid, "an earlier daemon's tunnels of IPv6 have no maps");
+    }
+    if (meta.version == 2) {
+        return read_ipv6_hash(entries->second.number(), records->second.number());
+    }
+    return read_ipv6_slots(entries->second.number(), records->second.number(), meta.ipv6_slots);
 }
 
 std::optional<dstm_meta> meta_in(const Maps& maps) {

@@ -20,16 +20,20 @@ struct LeftTunnel {
     dstm_record record;
 };
 
+struct LeftIpv6Tunnel {
+    dstm_entry entry;
+    dstm_ipv6_record record;
+};
+
 struct LeftBehind {
     Maps maps;  // empty: nothing is there
     dstm_meta meta{};
 
     // Where its maps fit `settings` as they are.
     [[nodiscard]] bool is_usable_for(const ProgramSettings& settings) const;
-    // Of its maps only those that do: the tunnels with IPv6 inside do not depend on the pools.
-    void keep_usable_for(const ProgramSettings& settings);
-    // Of the pools, where they do not fit. invalid: the maps are not what their version says.
+    // Where they do not. invalid: the maps are not what their version says.
     [[nodiscard]] Result<std::vector<LeftTunnel>> tunnels() const;
+    [[nodiscard]] Result<std::vector<LeftIpv6Tunnel>> ipv6_tunnels() const;
 };
 
 // Looks at the pins, then at the hook of the device. conflict: maps of a newer layout, or of

@@ -1,6 +1,7 @@
 // A mmap-able BPF array as memory of this process: read and written without system calls.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <span>
 
@@ -25,6 +26,12 @@ private:
     void* start_ = nullptr;
     std::size_t size_ = 0;
 };
+
+// A field that programs read while it is written here.
+template <class Number>
+void publish(Number& field, Number value) {
+    std::atomic_ref(field).store(value, std::memory_order_release);
+}
 
 // Element has a size that is a multiple of 8, as the kernel lays out array values.
 template <class Element>

@@ -57,6 +57,13 @@ std::optional<std::string> map_name(int map) {
     return info.name;
 }
 
+std::vector<fs::path> entries_of(const std::string& directory) {
+    std::error_code none;
+    std::vector<fs::path> out;
+    for (const auto& entry : fs::directory_iterator(directory, none)) out.push_back(entry.path());
+    return out;
+}
+
 tl::unexpected<Error> fail_foreign(const fs::path& path, const std::string& what) {
     return fail(ErrorCode::conflict, path.string() + " " + what +
                                          ": not ours; remove it, then start again");
@@ -108,13 +115,14 @@ Result<void> Pins::pin(const std::string& name, int descriptor) const {
     return {};
 }
 
-Result<void> Pins::remove() const {
-    std::error_code none;
-    std::vector<fs::path> pinned;
-    for (const auto& entry : fs::directory_iterator(directory_, none)) {
-        pinned.push_back(entry.path());
+void Pins::keep_only(const std::set<std::string>& names) const {
+    for (const auto& path : entries_of(directory_)) {
+        if (!names.contains(path.filename())) ::unlink(path.c_str());
     }
-    for (const auto& path : pinned) ::unlink(path.c_str());
+}
+
+Result<void> Pins::remove() const {
+    for (const auto& path : entries_of(directory_)) ::unlink(path.c_str());
     if (::rmdir(directory_.c_str()) != 0 && errno != ENOENT) {
         return fail(ErrorCode::conflict, directory_ + " cannot be removed: " +
                                              std::generic_category().message(errno));

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <map>
+#include <set>
 #include <string>
 
 #include "common/base/result.hpp"
@@ -26,6 +27,8 @@ public:
     [[nodiscard]] Result<Maps> maps() const;
     // Takes the place of what was pinned under this name.
     [[nodiscard]] Result<void> pin(const std::string& name, int descriptor) const;
+    // What is pinned under other names, by an older version, goes.
+    void keep_only(const std::set<std::string>& names) const;
     // All that is pinned, and the directory. conflict: something else is in it, and stays.
     [[nodiscard]] Result<void> remove() const;
 

@@ -13,7 +13,7 @@ Result<std::string> probe() {
         return tl::unexpected(programs.error());
     }
     std::string out = "packets go ";
-    switch (forward_hook()) {
+    switch (forward_hook(ForwardFamily::ipv4)) {
         case ForwardHook::empty: out += "straight from interface to interface"; break;
         case ForwardHook::taken: out += "through the kernel's routing, past its firewall"; break;
         case ForwardHook::unknown: out += "through the kernel's routing"; break;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
+#include <set>
 #include <string_view>
 #include <utility>
 
@@ -107,15 +108,16 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
         }
     }
     // The buckets of a hash are there from the start, however few elements it has.
-    if (settings.outer_ipv4) return;
-    bpf_map__set_max_entries(skeleton.maps.ipv6_tunnels, 1);
-    bpf_map__set_max_entries(skeleton.maps.ipv6_records, 1);
+    const auto tunnels = ipv6_slots_of(settings);
+    bpf_map__set_max_entries(skeleton.maps.ipv6_slots, 2 * tunnels);
+    bpf_map__set_max_entries(skeleton.maps.ipv6_entries, tunnels);
+    bpf_map__set_max_entries(skeleton.maps.ipv6_records, tunnels);
 }
 
 // Those whose content is worth more than the process: not the route cache and not the globals.
 bool outlives(const bpf_map* map) {
     const std::string_view name = bpf_map__name(map);
-    return bpf_map__autocreate(map) && name != "route_cache" && !bpf_map__is_internal(map);
+    return bpf_map__autocreate(map) && !name.starts_with("route_cache") && !bpf_map__is_internal(map);
 }
 
 Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
@@ -202,6 +204,10 @@ Result<Programs> Programs::load(const ProgramSettings& settings, const Maps& ado
     return Programs(std::move(impl));
 }
 
+std::uint32_t ipv6_slots_of(const ProgramSettings& settings) {
+    return settings.outer_ipv4 ? settings.ipv6_tunnels_max : 1;
+}
+
 const ProgramSettings& Programs::settings() const { return impl_->settings; }
 int Programs::down() const { return bpf_program__fd(impl_->skeleton->progs.dstm_down); }
 int Programs::up() const { return bpf_program__fd(impl_->skeleton->progs.dstm_up); }
@@ -222,7 +228,8 @@ int Programs::outside() const { return bpf_map__fd(impl_->skeleton->maps.outside
 int Programs::outside_records() const {
     return bpf_map__fd(impl_->skeleton->maps.outside_records);
 }
-int Programs::ipv6_tunnels() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_tunnels); }
+int Programs::ipv6_slots() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_slots); }
+int Programs::ipv6_entries() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_entries); }
 int Programs::ipv6_records() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_records); }
 int Programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.meta); }
 int Programs::hooks() const { return bpf_map__fd(impl_->skeleton->maps.hooks); }
@@ -243,17 +250,23 @@ Result<void> Programs::bind_maps() const {
 }
 
 Result<void> Programs::pin(const Pins& pins) const {
+    std::set<std::string> names;
+    const auto pin = [&](const std::string& name, int descriptor) {
+        names.insert(name);
+        return pins.pin(name, descriptor);
+    };
     const bpf_map* map = nullptr;
     bpf_object__for_each_map(map, impl_->skeleton->obj) {
         if (!outlives(map)) continue;
-        if (auto pinned = pins.pin(bpf_map__name(map), bpf_map__fd(map)); !pinned) return pinned;
+        if (auto pinned = pin(bpf_map__name(map), bpf_map__fd(map)); !pinned) return pinned;
     }
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, impl_->skeleton->obj) {
-        auto pinned = pins.pin(std::string("program_") + bpf_program__name(program),
-                               bpf_program__fd(program));
+        auto pinned = pin(std::string("program_") + bpf_program__name(program),
+                          bpf_program__fd(program));
         if (!pinned) return pinned;
     }
+    pins.keep_only(names);
     return {};
 }
 
@@ -266,7 +279,9 @@ void Programs::set_prefix_masks(
     std::memcpy(impl_->skeleton->bss->prefix_masks, masks.data(), sizeof masks);
 }
 
-void Programs::set_straight(bool on) { impl_->skeleton->bss->straight = on; }
+void Programs::set_straight(std::uint32_t families) {
+    impl_->skeleton->bss->straight = families;
+}
 
 void Programs::set_tunnel_device(int interface) {
     impl_->skeleton->bss->tunnel_device = static_cast<__u32>(interface);

@@ -24,11 +24,16 @@ struct ProgramSettings {
     std::optional<Ipv4Address> outer_ipv4;
     std::optional<Ipv6Address> inner_ipv6;
     std::uint16_t udp_port = 0;
+    std::uint32_t ipv6_tunnels_max = DSTM_IPV6_TUNNELS_MAX;
     bool hairpin = true;
     bool mss_clamp = true;
     // Of the packets that the down program sees: 0 on a TUN device, 14 on Ethernet (tests).
     std::uint32_t device_header = 0;
 };
+
+// How many tunnels with IPv6 inside the maps have room for; the least that a map can have where
+// none is carried.
+[[nodiscard]] std::uint32_t ipv6_slots_of(const ProgramSettings& settings);
 
 class Programs {
 public:
@@ -54,7 +59,8 @@ public:
     [[nodiscard]] int pool_records(std::size_t pool) const;
     [[nodiscard]] int outside() const;
     [[nodiscard]] int outside_records() const;
-    [[nodiscard]] int ipv6_tunnels() const;
+    [[nodiscard]] int ipv6_slots() const;
+    [[nodiscard]] int ipv6_entries() const;
     [[nodiscard]] int ipv6_records() const;
     [[nodiscard]] int meta() const;
     [[nodiscard]] int hooks() const;
@@ -69,8 +75,9 @@ public:
 
     void set_outside_count(std::uint32_t count);
     void set_prefix_masks(const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks);
-    // Layer 2 in the tc programs: from interface to interface, past the kernel's IPv4 routing.
-    void set_straight(bool on);
+    // Layer 2 in the tc programs: which inner packets go from interface to interface, past the
+    // kernel's routing; a set of DSTM_STRAIGHT_*.
+    void set_straight(std::uint32_t families);
     void set_tunnel_device(int interface);
     // Packets that leave a tunnel appear on this interface; 0, from the start: on that which they
     // came in on, which is faster.

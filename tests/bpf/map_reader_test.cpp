@@ -97,5 +97,60 @@ TEST_F(MapReader, MapsThatAreSmallerThanTheySayAreInvalid) {
     EXPECT_EQ(bpf::MapReader<Older>(maps, meta).tunnels().error().code, ErrorCode::invalid);
 }
 
+// In layout 2 an address and a prefix had an entry each, in a hash.
+TEST_F(MapReader, TunnelsOfLayout2WithIpv6InsideKeepTheirCounters) {
+    struct Record {
+        dstm_record lease;
+        __u64 prefix[2];
+        __u32 prefix_length;
+        __u32 unused;
+    };
+    const auto add_hash = [&](const char* name, std::size_t size) {
+        Descriptor map(bpf_map_create(BPF_MAP_TYPE_HASH, name, sizeof(dstm_ipv6_key),
+                                      static_cast<__u32>(size), 8, nullptr));
+        ASSERT_TRUE(map.is_open()) << std::strerror(errno);
+        maps.insert_or_assign(name, std::move(map));
+    };
+    add_hash("ipv6_tunnels", sizeof(dstm_entry));
+    add_hash("ipv6_records", sizeof(Record));
+    const auto put_hash = [&](const char* map, const dstm_ipv6_key& key, const void* value) {
+        ASSERT_EQ(bpf_map_update_elem(maps.at(map).number(), &key, value, BPF_ANY), 0);
+    };
+    const auto key = [](const char* address, __u32 length) {
+        dstm_ipv6_key out{};
+        std::memcpy(out.address, test::v6(address).bytes().data(), sizeof out.address);
+        out.length = length;
+        return out;
+    };
+    const auto address = key("2001:db8:100::7", 128);
+    const auto prefix = key("2001:db8:200::", 56);
+    const Record left{{12, 1'800'000'000}, {prefix.address[0], prefix.address[1]}, 56, 0};
+    dstm_entry of_address{};
+    of_address.peer[0] = 4711;
+    of_address.state = DSTM_ENTRY_CARRIED;
+    of_address.last_seen = 5;
+    of_address.packets_up = 30;
+    auto of_prefix = of_address;
+    of_prefix.last_seen = 9;
+    of_prefix.packets_up = 12;
+    put_hash("ipv6_tunnels", address, &of_address);
+    put_hash("ipv6_tunnels", prefix, &of_prefix);
+    put_hash("ipv6_records", address, &left);
+    LeftBehind behind{std::move(maps), meta};
+    behind.meta.version = 2;
+    const auto tunnels = behind.ipv6_tunnels();
+    ASSERT_TRUE(tunnels) << to_string(tunnels.error());
+    ASSERT_EQ(tunnels->size(), 1u);
+    const auto& tunnel = tunnels->front();
+    EXPECT_EQ(tunnel.entry.peer[0], 4711u);
+    EXPECT_EQ(tunnel.entry.packets_up, 42u);
+    EXPECT_EQ(tunnel.entry.last_seen, 9u);
+    EXPECT_EQ(tunnel.record.lease.generation, 12u);
+    EXPECT_EQ(tunnel.record.inner[0], address.address[0]);
+    EXPECT_EQ(tunnel.record.inner[1], address.address[1]);
+    EXPECT_EQ(tunnel.record.prefix[0], prefix.address[0]);
+    EXPECT_EQ(tunnel.record.prefix_length, 56u);
+}
+
 }  // namespace
 }  // namespace dstm::tep::bpf

@@ -251,6 +251,21 @@ TEST_F(ProgramUp, MssOfASynIsClamped) {
     EXPECT_EQ(outcome.packet, tcp(from_client(), 0x02, mss_option(1420)));
 }
 
+// Of what a client says of its path the daemon learns; echo requests are the kernel's.
+TEST_F(ProgramUp, FragmentationNeededToTheEndpointIsLeftToTheDaemon) {
+    auto said = from_client();
+    said.destination = v4(Endpoint::inner);
+    said.protocol = 1;
+    said.payload = {3, 4, 0, 0, 0, 0, 0x04, 0xd8};
+    const auto to_endpoint = make(around_it(), make(said));
+    EXPECT_EQ(endpoint->up(to_endpoint).packet, to_endpoint) << "as it came";
+    said.payload[0] = 8;
+    EXPECT_EQ(endpoint->up(make(around_it(), make(said))).packet, make(said));
+    said.payload[0] = 3;
+    said.destination = v4("203.0.113.80");
+    EXPECT_EQ(endpoint->up(make(around_it(), make(said))).packet, make(said));
+}
+
 TEST_F(ProgramUp, LastSeenIsNow) {
     EXPECT_EQ(endpoint->entry("192.0.2.7").last_seen, 0U);
     const auto before = tep::bpf::tick_now();

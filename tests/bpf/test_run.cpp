@@ -24,6 +24,7 @@ tep::bpf::ProgramSettings Endpoint::default_settings() {
     settings.inner = v4(inner);
     settings.pools = {*Ipv4Prefix::parse("192.0.2.0/24")};
     settings.device_header = 14;
+    settings.ipv6_tunnels_max = 1024;
     return settings;
 }
 
@@ -91,9 +92,12 @@ Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet
 Outcome Endpoint::xdp(const Packet& frame) { return run_frame(programs_.xdp(), frame); }
 
 Outcome Endpoint::straight_down(const Packet& ipv4) {
-    auto in = frame(ethertype_ipv4, ipv4);
-    std::fill_n(in.begin(), 6, 0);  // to the loopback interface, which the kernel's bench takes
-    return run_frame(programs_.up_straight(), in);
+    return straight(frame(ethertype_ipv4, ipv4));
+}
+
+Outcome Endpoint::straight(Packet frame) {
+    std::fill_n(frame.begin(), 6, 0);  // to the loopback interface, which the kernel's bench takes
+    return run_frame(programs_.up_straight(), frame);
 }
 
 Outcome Endpoint::run_frame(int program, const Packet& in) {

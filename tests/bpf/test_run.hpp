@@ -40,7 +40,8 @@ public:
     [[nodiscard]] Outcome down(const Packet& ipv4);
     // A whole frame through the XDP program, as if from interface 1.
     [[nodiscard]] Outcome xdp(const Packet& frame);
-    // An IPv4 packet that comes from outside, by the shortcut of the tc program.
+    // A whole frame that comes to this host, by the shortcut of the tc program.
+    [[nodiscard]] Outcome straight(Packet frame);
     [[nodiscard]] Outcome straight_down(const Packet& ipv4);
     // With IPv6 inside; port 0 is v6v4.
     void install_ipv6(const TunnelSpec& spec);
@@ -53,6 +54,7 @@ public:
 
     [[nodiscard]] tep::bpf::EntryTable& table() { return *table_; }
     [[nodiscard]] tep::bpf::Ipv6Table& ipv6_table() { return *ipv6_table_; }
+    [[nodiscard]] tep::bpf::Programs& programs() { return programs_; }
 
 private:
     explicit Endpoint(tep::bpf::Programs programs) : programs_(std::move(programs)) {}

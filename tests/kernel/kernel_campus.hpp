@@ -5,6 +5,7 @@
 #include <functional>
 #include <optional>
 #include <tuple>
+#include <type_traits>
 
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
@@ -13,6 +14,7 @@
 #include "common/dataplane/kernel_plane.hpp"
 #include "tests/unit/dataplane/hand_made_client.hpp"
 #include "tests/unit/dataplane/traffic.hpp"
+#include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
 
@@ -52,41 +54,56 @@ inline std::string why_no_kernel_plane() {
 }
 
 // A network that is as it was built serves the next test too: building one is most of a test.
-class ReusedCampus : public TunCampus {
+// `Campus`: TunCampus or TunIpv6Campus.
+template <class Campus>
+class Reused : public Campus {
 protected:
     void SetUp() override {
         const auto why = why_no_kernel_plane();
         if (!why.empty() && must_run()) FAIL() << why;
         if (!why.empty()) GTEST_SKIP() << why;
-        if (!spare_) return TunCampus::SetUp();
-        std::tie(first, second, router, endpoint, server) = std::move(*spare_);
+        if (!spare_) return Campus::SetUp();
+        std::tie(this->first, this->second, this->router, this->endpoint, this->server) =
+            std::move(*spare_);
         spare_.reset();
+        if constexpr (has_ipv6) this->open_signalling();
     }
     void TearDown() override {
-        if (!endpoint) return;
-        client.reset();
-        if (tep) detach();
-        if (is_changed || HasFailure()) return;
-        server->ip("route flush cache");  // what it learned of sizes
-        spare_ = {std::move(first), std::move(second), std::move(router), std::move(endpoint),
-                  std::move(server)};
+        if (!this->endpoint) return;
+        this->client.reset();
+        if (this->tep) detach();
+        if constexpr (has_ipv6) this->signalling.reset();
+        if (is_changed || this->HasFailure()) return;
+        for (const auto* version : {"-4", "-6"}) {  // what it learned of sizes
+            this->server->ip(std::string(version) + " route flush cache");
+        }
+        spare_.emplace(std::move(this->first), std::move(this->second), std::move(this->router),
+                       std::move(this->endpoint), std::move(this->server));
     }
     static void TearDownTestSuite() { spare_.reset(); }
 
+    [[nodiscard]] TunPlaneConfig config_of_endpoint() {
+        if constexpr (has_ipv6) return this->endpoint_v6_config();
+        return this->endpoint_config();
+    }
     // What an endpoint's daemon leaves is meant to stay; here it is in the way.
-    void detach(const TunPlaneConfig& config = endpoint_config()) {
-        tep->stop();
-        const auto done = endpoint->in([&] { return detach_kernel_plane(kernel_config(config)); });
+    void detach() {
+        this->tep->stop();
+        const auto config = kernel_config(config_of_endpoint());
+        const auto done = this->endpoint->in([&] { return detach_kernel_plane(config); });
         EXPECT_TRUE(done) << to_string(done.error());
-        tep.reset();
+        this->tep.reset();
     }
 
     bool is_changed = false;  // the network, by the test
 
 private:
+    static constexpr bool has_ipv6 = std::is_base_of_v<TunIpv6Campus, Campus>;
     using Host = std::unique_ptr<Namespace>;
     static inline std::optional<std::tuple<Host, Host, Host, Host, Host>> spare_;
 };
+using ReusedCampus = Reused<TunCampus>;
+using ReusedIpv6Campus = Reused<TunIpv6Campus>;
 
 // Every IPv6 packet that `interface` of a host sends or receives from now on.
 class Capture {

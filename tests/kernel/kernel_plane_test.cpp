@@ -105,10 +105,7 @@ TEST_F(KernelPlane, MssIsClampedBothWaysUnlessSwitchedOff) {
         first->ip("link set dstm0 mtu 1500");  // what a client that knows no better says
         Capture at_server(*server, "eth0");
         Capture at_client(*first, "dstm0");
-        // Who listens has its port to itself for a minute.
-        const auto carried = clamp ? transfer(*server, "203.0.113.80", *first, 1000)
-                                   : transfer(*first, "192.0.2.7", *server, 1000);
-        EXPECT_EQ(carried, 2000u);
+        EXPECT_EQ(transfer(*server, "203.0.113.80", *first, 1000), 2000u);
         EXPECT_EQ(mss_of_syn(at_server, "192.0.2.7"), clamp ? 1420u : 1460u);
         EXPECT_EQ(mss_of_syn(at_client, "203.0.113.80"), clamp ? 1420u : 1460u);
         client.reset();
@@ -448,122 +445,94 @@ TEST_F(KernelPlane, HundredsOfTunnelsComeAndGo) {
 }
 
 // v6v4: IPv4 outside, IPv6 inside.
-class KernelPlaneV6 : public KernelPlane {
+class KernelPlaneV6 : public ReusedIpv6Campus {
 protected:
     void SetUp() override {
-        KernelPlane::SetUp();
-        if (IsSkipped() || HasFatalFailure()) return;
-        first->ip("addr add 198.51.100.5/24 dev eth0");
-        router->ip("addr add 198.51.100.1/24 dev a0");
-        router->ip("addr add 198.51.101.1/24 dev e0");
-        endpoint->ip("addr add 198.51.101.2/24 dev eth0");
-        endpoint->ip("addr add 2001:db8:9::1/64 dev s0 nodad");
-        server->ip("addr add 2001:db8:9::80/64 dev eth0 nodad");
-        first->ip("route add 198.51.101.0/24 via 198.51.100.1");
-        endpoint->ip("route add 198.51.100.0/24 via 198.51.101.1");
-        server->ip("-6 route add 2001:db8:a::/48 via 2001:db8:9::1");
-        router->sysctl("net/ipv4/ip_forward", "1");
-        endpoint->sysctl("net/ipv6/conf/all/forwarding", "1");
-        spec.type = TunnelType::v6v4;
-        spec.inner = v6("2001:db8:a::7");
-        spec.inner_prefix = Ipv6Prefix::parse("2001:db8:a:700::/56");
-        spec.outer_client = {v4("198.51.100.5"), 0};
-        spec.outer_server = v4("198.51.101.2");
-        spec.generation = 1;
-        spec.expires_at = clock.wall() + std::chrono::hours(1);
-        config.outer_ipv4 = v4("198.51.101.2");
-        config.inner_ipv6 = v6("2001:db8:a::1");
-        config.pools_ipv6 = {Ipv6Prefix::parse("2001:db8:a::/48").value()};
+        make_endpoint_plane = make_kernel;
+        make_client_plane = make_kernel;
+        ReusedIpv6Campus::SetUp();
+        spec.inner_prefix = Ipv6Prefix::parse("2001:db8:200:700::/56");
     }
-    void TearDown() override {
-        if (endpoint)
-            endpoint->in([this] {
-                plane.reset();
-                return 0;
-            });
-        if (first)
-            first->in([this] {
-                at_client.reset();
-                return 0;
-            });
-    }
-    void bring_up_both() {
-        plane = made(*endpoint, config);
-        ASSERT_TRUE(plane);
-        ASSERT_TRUE(endpoint->in([&] { return plane->add(spec); }));
-        KernelPlaneConfig of_client;
-        of_client.role = KernelPlaneConfig::Role::client;
-        at_client = made(*first, of_client);
-        ASSERT_TRUE(at_client);
-        const auto added = first->in([&] { return at_client->add(spec); });
-        ASSERT_TRUE(added) << to_string(added.error());
-        first->ip("-6 route add 2001:db8:a::/48 dev dstm0");
-        first->ip("-6 route add 2001:db8:9::/64 dev dstm0");
-    }
-    std::unique_ptr<DataPlane> made(const Namespace& host, const KernelPlaneConfig& with) {
-        auto made = host.in([&] { return make_kernel_plane(with, clock); });
-        EXPECT_TRUE(made) << to_string(made.error());
-        return made ? std::move(*made) : nullptr;
-    }
-
-    TunnelSpec spec;
-    KernelPlaneConfig config;
-    std::unique_ptr<DataPlane> plane, at_client;
+    TunnelSpec spec = v6_spec(client_inside, "10.0.1.5");
+    static constexpr auto client_inside = "2001:db8:100::7";
+    static constexpr auto endpoint_inside = "2001:db8:100::1";
 };
 
 TEST_F(KernelPlaneV6, AddressAndPrefixAreCarriedAndOthersAreDropped) {
-    bring_up_both();
-    const auto to_endpoint = ping(*first, "2001:db8:a::1", "-6 -I 2001:db8:a::7");
-    EXPECT_TRUE(answers(to_endpoint)) << to_endpoint;
-    EXPECT_TRUE(answers(ping(*first, "2001:db8:9::80", "-6 -I 2001:db8:a::7")));
-    EXPECT_TRUE(answers(ping(*server, "2001:db8:a::7", "-6")));
-    first->ip("addr add 2001:db8:a:700::1/128 dev lo nodad");
-    first->ip("addr add 2001:db8:a:800::1/128 dev lo nodad");
-    EXPECT_TRUE(answers(ping(*first, "2001:db8:9::80", "-6 -I 2001:db8:a:700::1")));
-    EXPECT_TRUE(answers(ping(*server, "2001:db8:a:700::1", "-6")));
+    bring_up_v6(spec);
+    EXPECT_TRUE(answers(ping(*first, endpoint_inside)));
+    EXPECT_TRUE(answers(ping(*first, host_behind)));
+    EXPECT_TRUE(answers(ping(*server, client_inside)));
+    first->ip_batch({"addr add 2001:db8:200:700::1/128 dev dstm0 nodad",
+                     "addr add 2001:db8:200:800::1/128 dev dstm0 nodad"});
+    EXPECT_TRUE(answers(ping(*first, host_behind, "-I 2001:db8:200:700::1")));
+    EXPECT_TRUE(answers(ping(*server, "2001:db8:200:700::1")));
     // The client's kernel also says its link-local hellos, which are dropped and counted too.
-    const auto before = plane->drops().at("source_check");
-    EXPECT_FALSE(answers(ping(*first, "2001:db8:9::80", "-6 -W 1 -I 2001:db8:a:800::1")));
-    EXPECT_GE(plane->drops().at("source_check"), before + 1);
-    EXPECT_FALSE(answers(ping(*server, "2001:db8:a:900::1", "-6 -W 1")));
-    EXPECT_GE(plane->drops().at("no_tunnel"), 1u);
+    const auto before = tep->dropped("source_check");
+    EXPECT_FALSE(answers(ping(*first, host_behind, "-W 1 -I 2001:db8:200:800::1")));
+    EXPECT_GE(tep->dropped("source_check"), before + 1);
+    EXPECT_FALSE(answers(ping(*server, "2001:db8:200:900::1", "-W 1")));
+    EXPECT_GE(tep->dropped("no_tunnel"), 1u);
+}
+
+TEST_F(KernelPlaneV6, SourceCheckHoldsForAddressesOfOthersInsideAndOutside) {
+    start_endpoint();
+    ASSERT_TRUE(tep->add(spec));
+    HandMadeClient bound(*first, "10.0.1.5");
+    HandMadeClient foreign(*second, "10.0.4.5");
+    Capture at_server(*server, "eth0");
+    constexpr std::uint8_t echo = 128;
+    for (const auto* source : {"2001:db8:100::9", endpoint_inside, host_behind.c_str(),
+                               "2001:db8:200:800::1", "2001:db8:77::1", "fe80::7"}) {
+        bound.send(icmpv6(source, host_behind, echo));
+    }
+    EXPECT_TRUE(wait_until([&] { return tep->dropped("source_check") == 6; }))
+        << tep->dropped("source_check");
+    foreign.send(icmpv6(client_inside, host_behind, echo));  // from no client
+    EXPECT_TRUE(wait_until([&] { return tep->dropped("unknown_outer") == 1; }));
+    ASSERT_TRUE(tep->add(v6_spec("2001:db8:100::8", "10.0.4.5")));
+    for (const auto* destination : {host_behind.c_str(), "2001:db8:100::8"}) {
+        foreign.send(icmpv6(client_inside, destination, echo));  // another client's
+    }
+    foreign.send(icmpv6("2001:db8:200:700::1", host_behind, echo));  // in its prefix
+    EXPECT_TRUE(wait_until([&] { return tep->dropped("source_check") == 9; }))
+        << tep->dropped("source_check");
+    bound.send(icmpv6(client_inside, host_behind, echo));  // good, and the last
+    const auto came = at_server.next(
+        [](ConstBytes bytes) { return bytes.size() == 48 && load8(bytes, 40) == 128; });
+    ASSERT_EQ(came.size(), 48u);
+    EXPECT_EQ(load_ipv6(came, 8), v6(client_inside)) << "nothing else was forwarded";
+    EXPECT_EQ(tep->dropped("source_check"), 9u);
 }
 
 TEST_F(KernelPlaneV6, PacketsAreProtocol41AndTooBigIsAnswered) {
-    bring_up_both();
+    bring_up_v6(spec);
     Capture wire(*router, "a0");
-    EXPECT_TRUE(answers(ping(*first, "2001:db8:a::1", "-6 -Q 0xb8 -I 2001:db8:a::7")));
+    EXPECT_TRUE(answers(ping(*first, endpoint_inside, "-Q 0xb8")));
     const auto packet = wire.next([](ConstBytes bytes) {
         return load8(bytes, 0) == 0x45 && load8(bytes, 9) == 41 && bytes.size() == 20 + 104;
     });
     ASSERT_FALSE(packet.empty());
     EXPECT_EQ(load8(packet, 8), 64);
     EXPECT_EQ(load8(packet, 1), 0xb8);
-    EXPECT_TRUE(answers(ping(*server, "2001:db8:a::7", "-6 -M do -s 1432")));
-    EXPECT_THAT(ping(*server, "2001:db8:a::7", "-6 -M do -s 1433"), HasSubstr("mtu=1480"));
+    EXPECT_TRUE(answers(ping(*server, client_inside, "-M do -s 1432")));
+    EXPECT_THAT(ping(*server, client_inside, "-M do -s 1433"), HasSubstr("mtu=1480"));
 }
 
 TEST_F(KernelPlaneV6, BothTypesStandSideBySideAndAreAdopted) {
-    config.outer = v6("2001:db8:2::1");
-    config.inner = v4("192.0.2.1");
-    config.pools = {Ipv4Prefix::parse("192.0.2.0/24").value()};
-    bring_up_both();
-    ASSERT_TRUE(endpoint->in([&] { return plane->add(first_spec); }));
-    EXPECT_EQ(plane->list().size(), 2u);
-    endpoint->in([&] {
-        plane.reset();
-        return 0;
-    });
-    EXPECT_TRUE(answers(ping(*first, "2001:db8:a::1", "-6 -I 2001:db8:a::7")));
-    plane = made(*endpoint, config);
-    ASSERT_TRUE(plane);
-    const auto adopted = plane->list();
+    bring_up_v6(spec);
+    ASSERT_TRUE(tep->add(first_spec));
+    EXPECT_EQ(tep->plane().list().size(), 2u);
+    tep->stop();
+    EXPECT_TRUE(answers(ping(*first, endpoint_inside)));
+    start_endpoint();
+    const auto adopted = tep->plane().list();
     ASSERT_EQ(adopted.size(), 2u);
     EXPECT_EQ(adopted[0].spec, first_spec);
     EXPECT_EQ(adopted[1].spec, spec);
-    EXPECT_TRUE(answers(ping(*first, "2001:db8:a::1", "-6 -I 2001:db8:a::7")));
-    ASSERT_TRUE(plane->remove(spec.inner, 1));
-    EXPECT_FALSE(answers(ping(*first, "2001:db8:a::1", "-6 -W 1 -I 2001:db8:a::7")));
+    EXPECT_TRUE(answers(ping(*first, endpoint_inside)));
+    ASSERT_TRUE(tep->remove(client_inside));
+    EXPECT_FALSE(answers(ping(*first, endpoint_inside, "-W 1")));
 }
 
 }  // namespace

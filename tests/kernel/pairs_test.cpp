@@ -1,7 +1,6 @@
 // Every data plane at the endpoint with every one at the client: they must understand each other.
 #include "tep/bpf/bpf_plane.hpp"
 #include "tests/kernel/kernel_campus.hpp"
-#include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
 namespace {
@@ -14,6 +13,11 @@ Result<std::unique_ptr<DataPlane>> make_bpf(const TunPlaneConfig& tun, const Clo
     config.outer = tun.outer;
     config.inner = tun.inner;
     config.pools = tun.pools;
+    config.outer_ipv4 = tun.outer_ipv4;
+    config.inner_ipv6 = tun.inner_ipv6;
+    config.pools_ipv6 = tun.pools_ipv6;
+    config.udp_port = tun.udp_port;
+    config.tsp_datagram = tun.tsp_datagram;
     return tep::bpf::make_bpf_plane(config, clock);
 }
 
@@ -80,39 +84,57 @@ INSTANTIATE_TEST_SUITE_P(Each, DataPlanePairs,
                                            Pair{"bpf", "kernel"}, Pair{"bpf", "tun"}),
                          name_of);
 
-// v6v4
-class DataPlanePairsV6 : public TunIpv6Campus, public ::testing::WithParamInterface<Pair> {
+// v6v4, and v6udpv4 for those that have it.
+struct PairOfType {
+    TunnelType type;
+    Pair planes;
+};
+
+std::string name_with_type(const ::testing::TestParamInfo<PairOfType>& row) {
+    const auto& planes = row.param.planes;
+    return std::string(to_string(row.param.type)) + planes.endpoint + "EndpointWith" +
+           planes.client + "Client";
+}
+
+class DataPlanePairsV6 : public ReusedIpv6Campus, public ::testing::WithParamInterface<PairOfType> {
 protected:
     void SetUp() override {
-        const auto why = why_no_kernel_plane();
-        if (!why.empty() && must_run()) FAIL() << why;
-        if (!why.empty()) GTEST_SKIP() << why;
-        make_endpoint_plane = maker_of(GetParam().endpoint);
-        make_client_plane = maker_of(GetParam().client);
-        TunIpv6Campus::SetUp();
+        make_endpoint_plane = maker_of(GetParam().planes.endpoint);
+        make_client_plane = maker_of(GetParam().planes.client);
+        ReusedIpv6Campus::SetUp();
     }
 };
 
 TEST_P(DataPlanePairsV6, CarryPingTcpAndWhatIsTooBig) {
     const std::string inner = "2001:db8:100::7";
-    bring_up_v6(v6_spec(inner, "10.0.1.5"));
-    EXPECT_EQ(tep->plane().name(), GetParam().endpoint);
-    EXPECT_EQ(client->plane().name(), GetParam().client);
+    const bool is_udp = GetParam().type == TunnelType::v6udpv4;
+    bring_up_v6(v6_spec(inner, "10.0.1.5", is_udp ? signalling_port : std::uint16_t{0}));
+    EXPECT_EQ(tep->plane().name(), GetParam().planes.endpoint);
+    EXPECT_EQ(client->plane().name(), GetParam().planes.client);
     EXPECT_TRUE(answers(ping(*first, "2001:db8:100::1"))) << "keepalive";
     EXPECT_TRUE(answers(ping(*first, host_behind)));
     EXPECT_TRUE(answers(ping(*server, inner)));
     constexpr std::size_t size = 1 << 20;
     EXPECT_EQ(transfer(*server, host_behind, *first, size), 2 * size);
-    EXPECT_TRUE(answers(ping(*server, inner, "-M do -s 1432")));
-    EXPECT_THAT(ping(*server, inner, "-M do -s 1433"), HasSubstr("mtu=1480"));
-    ASSERT_TRUE(endpoint->in([&] { return tep->plane().remove(v6(inner), 1); }));
+    EXPECT_EQ(transfer(*first, inner, *server, size), 2 * size);
+    const int fits = is_udp ? 1472 : 1480;
+    const auto ping_of = [&](int bytes) { return "-M do -s " + std::to_string(bytes - 48); };
+    EXPECT_TRUE(answers(ping(*server, inner, ping_of(fits))));
+    EXPECT_THAT(ping(*server, inner, ping_of(fits + 1)), HasSubstr("mtu=" + std::to_string(fits)));
+    EXPECT_TRUE(answers(ping(*first, host_behind, "-M dont -s 3000")));
+    ASSERT_TRUE(tep->remove(inner));
     EXPECT_FALSE(answers(ping(*first, host_behind, "-W 1")));
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, DataPlanePairsV6,
-                         ::testing::Values(Pair{"kernel", "kernel"}, Pair{"kernel", "tun"},
-                                           Pair{"tun", "kernel"}, Pair{"tun", "tun"}),
-                         name_of);
+constexpr auto v6v4 = TunnelType::v6v4;
+constexpr auto v6udpv4 = TunnelType::v6udpv4;
+INSTANTIATE_TEST_SUITE_P(
+    Each, DataPlanePairsV6,
+    ::testing::Values(PairOfType{v6v4, {"kernel", "kernel"}}, PairOfType{v6v4, {"kernel", "tun"}},
+                      PairOfType{v6v4, {"tun", "kernel"}}, PairOfType{v6v4, {"tun", "tun"}},
+                      PairOfType{v6v4, {"bpf", "kernel"}}, PairOfType{v6v4, {"bpf", "tun"}},
+                      PairOfType{v6udpv4, {"tun", "tun"}}, PairOfType{v6udpv4, {"bpf", "tun"}}),
+    name_with_type);
 
 }  // namespace
 }  // namespace dstm::dataplane::testing

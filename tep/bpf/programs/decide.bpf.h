@@ -12,6 +12,8 @@
 #define OUTER_SIZE sizeof(struct ipv6hdr)
 #define LIMIT_OPTION_SIZE 8 /* destination options with an encapsulation limit, RFC 2473 s4.1.1 */
 #define OUTER_HOP_LIMIT 64
+#define ICMP_UNREACHABLE 3
+#define ICMP_FRAGMENTATION_NEEDED 4
 #define ICMP_REDIRECT 5
 
 enum fate {
@@ -38,12 +40,16 @@ static __always_inline struct decision left_to_kernel(void) {
     return decision;
 }
 
+static __always_inline int is_to_endpoint(const struct ipv6hdr *outer) {
+    const __u64 *destination = (const __u64 *)&outer->daddr;
+    return destination[0] == settings.outer[0] && destination[1] == settings.outer[1];
+}
+
 /* Bytes before the inner packet, 0 when this is not a packet of a tunnel or has headers that the
  * kernel must read first (fragments, other options). `end` bounds what can be read. */
 static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void *end) {
     if ((const void *)(outer + 1) > end) return 0;
-    const __u64 *destination = (const __u64 *)&outer->daddr;
-    if (destination[0] != settings.outer[0] || destination[1] != settings.outer[1]) return 0;
+    if (!is_to_endpoint(outer)) return 0;
     if (outer->version != 6) return 0;
     if (outer->nexthdr == IPPROTO_IPIP) return OUTER_SIZE;
     if (outer->nexthdr != IPPROTO_DSTOPTS) return 0;
@@ -101,6 +107,14 @@ static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
     decision.peer[0] = peer.address[0];
     decision.peer[1] = peer.address[1];
     return decision;
+}
+
+/* What a client says of its path to the endpoint is for the daemon (Carrier::hear_of_path). */
+static __always_inline int is_said_of_path(const struct iphdr *ip, const void *end) {
+    if (bpf_ntohl(ip->daddr) != settings.inner || ip->protocol != IPPROTO_ICMP) return 0;
+    const __u8 *type = (const __u8 *)ip + (*(const __u8 *)ip & 0x0f) * 4;
+    if (!is_first_fragment(ip) || (const void *)(type + 2) > end) return 0;
+    return type[0] == ICMP_UNREACHABLE && type[1] == ICMP_FRAGMENTATION_NEEDED;
 }
 
 static __always_inline int is_carried(__u32 address) {

@@ -12,7 +12,7 @@
 #include <linux/pkt_cls.h>
 
 #include "tep/bpf/programs/ipv6_tc.bpf.h"
-#include "tep/bpf/programs/xdp.bpf.h"
+#include "tep/bpf/programs/ipv6_xdp.bpf.h"
 
 // Since Linux 6.3; Debian's 6.1 refuses it.
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4
@@ -180,10 +180,12 @@ static __always_inline int straight_down(struct __sk_buff *skb) {
     return wrap_and_send(skb, ETH_HLEN, total, tos, &decision, hop, &load);
 }
 
-// `may`: pass by the kernel's IPv4 routing.
-static __always_inline int carry_up(struct __sk_buff *skb, int may) {
+// `families`: what may pass by the kernel's routing (DSTM_STRAIGHT_*).
+static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
+    const int may = (families & DSTM_STRAIGHT_IPV4) != 0;
+    const int may_ipv6 = (families & DSTM_STRAIGHT_IPV6) != 0;
     if (skb->protocol == bpf_htons(ETH_P_IP)) {
-        const int verdict = settings.outer_ipv4 ? up_ipv6(skb) : TC_ACT_UNSPEC;
+        const int verdict = settings.outer_ipv4 ? up_ipv6(skb, may_ipv6) : TC_ACT_UNSPEC;
         return verdict == TC_ACT_UNSPEC && may ? straight_down(skb) : verdict;
     }
     if (skb->protocol != bpf_htons(ETH_P_IPV6)) return TC_ACT_UNSPEC;
@@ -194,7 +196,9 @@ static __always_inline int carry_up(struct __sk_buff *skb, int may) {
     void *end = (void *)(long)skb->data_end;
     struct ipv6hdr *outer = data + ETH_HLEN;
     const __u32 size = outer_size(outer, end);
-    if (size == 0 || (void *)(outer + 1) > end) return TC_ACT_UNSPEC;
+    if (size == 0 || (void *)(outer + 1) > end) {
+        return settings.outer_ipv4 && may_ipv6 ? straight_down_ipv6(skb) : TC_ACT_UNSPEC;
+    }
     const __u32 payload = bpf_ntohs(outer->payload_len);
     if (payload == 0) return TC_ACT_UNSPEC;  // longer than the field can say
     if (payload + ETH_HLEN + OUTER_SIZE > skb->len) return drop_packet(DSTM_DROP_OUTER_TRUNCATED);
@@ -213,6 +217,7 @@ static __always_inline int carry_up(struct __sk_buff *skb, int may) {
     const struct decision decision = decide_up(outer, ip);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
+    if (is_said_of_path(ip, end)) return TC_ACT_UNSPEC;
 
     const __u32 ip_offset = ETH_HLEN + size;
     const struct load load = load_of(skb, ip_offset, ip);
@@ -251,18 +256,31 @@ static __always_inline int carry_up(struct __sk_buff *skb, int may) {
 
 // One for each kind of interface: as `straight` says at the moment, never, always.
 SEC("tc")
-int dstm_up(struct __sk_buff *skb) { return carry_up(skb, straight != 0); }
+int dstm_up(struct __sk_buff *skb) { return carry_up(skb, straight); }
 SEC("tc")
 int dstm_up_routed(struct __sk_buff *skb) { return carry_up(skb, 0); }
 SEC("tc")
-int dstm_up_straight(struct __sk_buff *skb) { return carry_up(skb, 1); }
+int dstm_up_straight(struct __sk_buff *skb) {
+    return carry_up(skb, DSTM_STRAIGHT_IPV4 | DSTM_STRAIGHT_IPV6);
+}
 
 // Layer 2: from interface to interface, on either side of the endpoint.
 SEC("xdp")
 int dstm_xdp(struct xdp_md *context) {
     const struct ethhdr *link = (void *)(long)context->data;
-    if ((void *)(link + 1) > (void *)(long)context->data_end) return XDP_PASS;
-    if (link->h_proto == bpf_htons(ETH_P_IPV6)) return xdp_up(context);
-    if (link->h_proto == bpf_htons(ETH_P_IP)) return xdp_down(context);
-    return XDP_PASS;
+    const void *end = (void *)(long)context->data_end;
+    if ((void *)(link + 1) > end) return XDP_PASS;
+    if (link->h_proto == bpf_htons(ETH_P_IPV6)) {
+        const struct ipv6hdr *ip = (void *)(link + 1);
+        if (!settings.outer_ipv4) return xdp_up(context);
+        if ((void *)(ip + 1) > end) return XDP_PASS;
+        return is_to_endpoint(ip) ? xdp_up(context) : xdp_down_ipv6(context);
+    }
+    if (link->h_proto == bpf_htons(ETH_P_IP)) {
+        const struct iphdr *ip = (void *)(link + 1);
+        if (!settings.outer_ipv4) return xdp_down(context);
+        if ((void *)(ip + 1) > end) return XDP_PASS;
+        return ip->daddr == settings.outer_ipv4 ? xdp_up_ipv6(context) : xdp_down(context);
+    }
+    return XDP_PASS;  // another protocol, or in a VLAN, which has an interface of its own
 }

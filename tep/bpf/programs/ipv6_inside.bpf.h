@@ -8,11 +8,13 @@
 #include <linux/udp.h>
 
 #include "tep/bpf/programs/decide.bpf.h"
+#include "tep/bpf/programs/mss.bpf.h"
 #include "tep/bpf/programs/route_cache.bpf.h"
 
 #define OUTER_IPV4_SIZE sizeof(struct iphdr)
 #define OUTER_UDP_SIZE (OUTER_IPV4_SIZE + sizeof(struct udphdr))
 #define INNER_IPV6_MTU_MIN 1280 /* RFC 8200 s5 */
+#define ICMPV6_TOO_BIG 2
 #define ICMPV6_ROUTER_SOLICITATION 133
 #define LINK_LOCAL 0x3fa /* the first ten bits of fe80::/10 */
 
@@ -77,19 +79,29 @@ static __always_inline __u32 check_scope(const struct ipv6hdr *ip, const void *e
 }
 
 /* Whose address it is; else behind whom it is, by the longest prefix. As many lookups as there are
- * lengths of prefixes, however many tunnels. Not inlined: it has three callers. */
+ * lengths of prefixes, however many tunnels. Not inlined: it has many callers. */
 static __noinline struct dstm_entry *find_ipv6_entry(__u64 high, __u64 low) {
     struct dstm_ipv6_key key = {{high, low}, 128, 0};
-    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
-    for (int i = 0; !entry && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
+    const __u32 *slot = bpf_map_lookup_elem(&ipv6_slots, &key);
+    for (int i = 0; !slot && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
         const volatile struct dstm_prefix_mask *mask = &prefix_masks[i];
         key.length = mask->length;
         if (key.length == 0) break;
         key.address[0] = high & mask->mask[0];
         key.address[1] = low & mask->mask[1];
-        entry = bpf_map_lookup_elem(&ipv6_tunnels, &key);
+        slot = bpf_map_lookup_elem(&ipv6_slots, &key);
     }
-    return entry;
+    if (!slot) return NULL;
+    __u32 place = *slot;
+    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_entries, &place);
+    return entry && (entry->state & DSTM_ENTRY_CARRIED) ? entry : NULL;
+}
+
+/* Not for layer 2: to the endpoint, or from client to client. */
+static __always_inline int stays_here(const __u64 *destination) {
+    const int is_own = destination[0] == settings.inner_ipv6[0] &&
+                       destination[1] == settings.inner_ipv6[1];
+    return is_own || find_ipv6_entry(destination[0], destination[1]) != NULL;
 }
 
 static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *source) {
@@ -103,6 +115,18 @@ static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *sour
     note->is_ipv6 = 1;
     bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
     return dropped(DSTM_DROP_NONE);
+}
+
+/* As is_said_of_path(). */
+static __always_inline int is_said_of_path_ipv6(const struct ipv6hdr *ip, const void *end) {
+    __u64 destination[2];
+    read_address(destination, &ip->daddr);
+    if (destination[0] != settings.inner_ipv6[0] || destination[1] != settings.inner_ipv6[1]) {
+        return 0;
+    }
+    const __u8 *type = (const __u8 *)(ip + 1);
+    return ip->nexthdr == IPPROTO_ICMPV6 && (const void *)(type + 1) <= end &&
+           *type == ICMPV6_TOO_BIG;
 }
 
 /* check_inner_ipv6() has been done, and there is no extension header. */
@@ -150,12 +174,22 @@ static __always_inline struct decision decide_down_ipv6(const struct ipv6hdr *ip
     return decision;
 }
 
+/* What layer 2 takes: nothing for which the kernel or the daemon must say or change something. */
+static __always_inline int is_plain_ipv6(const struct ipv6hdr *ip, const void *end) {
+    if (*(const __u8 *)ip >> 4 != 6 || ip->hop_limit <= 1) return 0;
+    if (ip->payload_len == 0 || has_extension(ip)) return 0;
+    if (!settings.mss_clamp || ip->nexthdr != IPPROTO_TCP) return 1;
+    const __u8 *flags = (const __u8 *)(ip + 1) + TCP_FLAGS;
+    return (const void *)(flags + 1) <= end && !(*flags & TCP_SYN);
+}
+
 /* The way to a client, and the MTU of the path there; null: the kernel's, by the daemon. */
-static __always_inline const struct cached_route *route_to_peer(struct __sk_buff *skb, __u64 peer,
+static __always_inline const struct cached_route *route_to_peer(void *context, __u32 interface,
+                                                                __u64 peer,
                                                                 const struct dstm_entry *entry,
                                                                 __u32 *path_mtu) {
-    const struct cached_route *route = route_to(skb, skb->ifindex, settings.outer_ipv4,
-                                                peer_address(peer), current_tick());
+    const struct cached_route *route =
+        route_to(context, interface, settings.outer_ipv4, peer_address(peer), current_tick());
     if (!route || route->mtu == 0) return NULL;
     const __u32 path = entry->path_mtu;
     *path_mtu = path && path < route->mtu ? path : route->mtu;
@@ -179,6 +213,14 @@ static __always_inline __u16 folded(__u32 sum) {
     return (__u16)sum;
 }
 
+/* All ones where the checksum is right; no options. */
+static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
+    const __u32 *words = (const __u32 *)ip;
+    __u32 sum = 0;
+    for (int i = 0; i < 5; ++i) sum += (words[i] & 0xffff) + (words[i] >> 16);
+    return folded(sum);
+}
+
 /* RFC 4213 s3.5, with DF: what does not fit is not sent from here. */
 static __always_inline void write_outer_ipv4(struct iphdr *outer, __u64 peer, __u8 tos,
                                              __u32 payload_size) {
@@ -190,9 +232,7 @@ static __always_inline void write_outer_ipv4(struct iphdr *outer, __u64 peer, __
     words[2] = bpf_htonl((__u32)OUTER_HOP_LIMIT << 24 | (__u32)protocol << 16);
     words[3] = settings.outer_ipv4;
     words[4] = peer_address(peer);
-    __u32 sum = 0;
-    for (int i = 0; i < 5; ++i) sum += (words[i] & 0xffff) + (words[i] >> 16);
-    outer->check = (__u16)~folded(sum);
+    outer->check = (__u16)~sum_of_header(outer);
 }
 
 /* The sum of an inner packet whose transport checksum is right, or will be when the host's card
@@ -220,6 +260,40 @@ static __always_inline void write_udp(struct udphdr *udp, __u64 peer, __u32 inne
     const __u16 check = (__u16)~folded(addresses + bpf_htons(IPPROTO_UDP) + size + udp->source +
                                        udp->dest + size + inner);
     udp->check = check ? check : 0xffff;
+}
+
+/* What comes before an inner packet of `total` bytes, behind the link header at `link`; 0: there is
+ * no room. Of what will be more than one packet, each would need its own checksum of UDP. */
+static __always_inline int write_headers(void *link, const void *end, __u64 peer, __u32 total,
+                                         int is_one_packet) {
+    struct iphdr *outer = link + ETH_HLEN;
+    struct udphdr *udp = (void *)(outer + 1);
+    struct ipv6hdr *ip = peer_port(peer) ? (void *)(udp + 1) : (void *)udp;
+    if ((void *)(ip + 1) > end) return 0;
+    const __u8 tos = (__u8)(bpf_ntohs(*(const __u16 *)ip) >> 4);
+    write_outer_ipv4(outer, peer, tos, overhead_to(peer) - OUTER_IPV4_SIZE + total);
+    if (peer_port(peer)) write_udp(udp, peer, total, is_one_packet ? sum_of_inner(ip, end) : 0);
+    return 1;
+}
+
+/* Where the inner packet of an IPv4 packet to this endpoint begins behind the IPv4 header, and
+ * whose it is; 0: none of ours, or the kernel's (options, fragments, a wrong
+ * checksum, signalling). */
+static __always_inline __u32 open_ipv4(const struct iphdr *outer, const void *end, __u64 *peer) {
+    if (*(const __u8 *)outer != IPV4_PLAIN || outer->daddr != settings.outer_ipv4) return 0;
+    if (outer->frag_off & bpf_htons(IPV4_OFFSET_MASK | 0x2000)) return 0;
+    if (sum_of_header(outer) != 0xffff) return 0;
+    *peer = ipv4_peer(outer->saddr, 0);
+    if (outer->protocol == IPPROTO_IPV6) return OUTER_IPV4_SIZE;
+    if (outer->protocol != IPPROTO_UDP || !settings.udp_port) return 0;
+    const struct udphdr *udp = (const void *)(outer + 1);
+    const __u8 *first = (const void *)(udp + 1);
+    if ((const void *)(first + 1) > end || udp->dest != bpf_htons(settings.udp_port)) return 0;
+    /* A datagram shorter than its packet, and data in which the first nibble is not 6. */
+    if (bpf_ntohs(udp->len) + OUTER_IPV4_SIZE != bpf_ntohs(outer->tot_len)) return 0;
+    if (bpf_ntohs(udp->len) <= sizeof(*udp) || *first >> 4 != 6 || !udp->source) return 0;
+    *peer = ipv4_peer(outer->saddr, bpf_ntohs(udp->source));
+    return OUTER_UDP_SIZE;
 }
 
 #endif

@@ -1,5 +1,5 @@
-/* Layer 1 for tunnels with IPv6 inside, on the same hooks as v4v6: down behind the kernel's IPv6
- * routing, up before its IPv4 input. What is left to the kernel reaches the daemon by the TUN
+/* Tunnels with IPv6 inside on the tc hooks, the same as those of v4v6. Layer 1: down behind the
+ * kernel's IPv6 routing, up before its IPv4 input. Layer 2 passes by both. What is left to the kernel reaches the daemon by the TUN
  * device, the raw socket or the UDP socket: fragments, extension headers, what does not fit,
  * signalling, clients whose way the kernel must find first. RFC 4213, RFC 768. */
 #ifndef DSTM_IPV6_TC_BPF_H
@@ -36,21 +36,16 @@ static __always_inline int wrap_in_ipv4(struct __sk_buff *skb, __u32 at, __u32 t
     }
     if (at == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0)) return drop_packet(DSTM_DROP_NO_HEADROOM);
     make_readable(skb, ETH_HLEN + OUTER_UDP_SIZE + sizeof(struct ipv6hdr));
-    void *data = (void *)(long)skb->data;
+    struct ethhdr *link = (void *)(long)skb->data;
     void *end = (void *)(long)skb->data_end;
-    struct iphdr *outer = data + ETH_HLEN;
-    struct udphdr *udp = (void *)(outer + 1);
-    struct ipv6hdr *ip = peer_port(peer) ? (void *)(udp + 1) : (void *)udp;
-    if ((void *)(ip + 1) > end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    const __u8 tos = (__u8)(bpf_ntohs(*(const __u16 *)ip) >> 4);
-    write_outer_ipv4(outer, peer, tos, overhead_to(peer) - OUTER_IPV4_SIZE + total);
-    /* Each segment of a merged packet would need its own checksum; the kernel leaves it out. */
-    if (peer_port(peer)) write_udp(udp, peer, total, skb->gso_size ? 0 : sum_of_inner(ip, end));
-    ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IP);
+    if (!write_headers(link, end, peer, total, skb->gso_size == 0)) {
+        return drop_packet(DSTM_DROP_NO_HEADROOM);
+    }
+    link->h_proto = bpf_htons(ETH_P_IP);
     count_down(decision->entry, load->packets, load->bytes);
     /* Now and then by the kernel's neighbour table, which so learns whether the neighbour lives. */
     if (route->is_new) return bpf_redirect_neigh(route->interface, NULL, 0, 0);
-    write_link(data, route->addresses, ETH_P_IP);
+    write_link(link, route->addresses, ETH_P_IP);
     return bpf_redirect(route->interface, 0);
 }
 
@@ -78,12 +73,51 @@ static __always_inline int down_ipv6(struct __sk_buff *skb) {
     const __u8 protocol = ip->nexthdr;
     const struct load load = load_with(skb, at, total, sizeof(*ip), protocol);
     __u32 path_mtu = 0;
-    const struct cached_route *route = route_to_peer(skb, peer, decision.entry, &path_mtu);
+    const struct cached_route *route =
+        route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu);
     if (!route || load.largest + overhead_to(peer) > path_mtu) return TC_ACT_OK;
     if (settings.mss_clamp && protocol == IPPROTO_TCP) {
         clamp_mss_ipv6(skb, at, total, path_mtu, peer);
     }
     return wrap_in_ipv4(skb, at, total, &decision, route, &load);
+}
+
+/* Layer 2 where there is no XDP: from an IPv6 interface straight to a client. What is not plain goes
+ * on to the kernel's routing, and so to layer 1, which judges and counts it. */
+static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
+    if (skb->vlan_present || skb->pkt_type != 0) return TC_ACT_UNSPEC; /* not to this host */
+    make_readable(skb, ETH_HLEN + sizeof(struct ipv6hdr) + TCP_HEADER_SIZE);
+    void *end = (void *)(long)skb->data_end;
+    struct ipv6hdr *ip = (void *)(long)skb->data + ETH_HLEN;
+    if ((void *)(ip + 1) > end || !is_plain_ipv6(ip, end)) return TC_ACT_UNSPEC;
+    if (check_inner_ipv6(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
+    const struct decision decision = decide_down_ipv6(ip, end);
+    if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
+
+    const __u64 peer = decision.peer[0];
+    const __u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+    const struct load load = load_with(skb, ETH_HLEN, total, sizeof(*ip), ip->nexthdr);
+    __u32 path_mtu = 0;
+    const struct cached_route *route =
+        route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu);
+    if (!route || load.largest + overhead_to(peer) > path_mtu) return TC_ACT_UNSPEC;
+    --ip->hop_limit;
+    return wrap_in_ipv4(skb, ETH_HLEN, total, &decision, route, &load);
+}
+
+/* How this inner packet goes on without the kernel's routing; null: with it. */
+static __always_inline const struct cached_route *straight_route_ipv6(
+    struct __sk_buff *skb, const struct ipv6hdr *ip, const void *end, const struct load *load,
+    const struct dstm_entry *entry) {
+    __u64 source[2];
+    __u64 destination[2];
+    if (!is_plain_ipv6(ip, end)) return NULL;
+    read_address(source, &ip->saddr);
+    read_address(destination, &ip->daddr);
+    if (stays_here(destination)) return NULL;
+    const struct cached_route *route =
+        route_to_ipv6(skb, skb->ifindex, source, destination, entry->last_seen);
+    return route && route->mtu && load->largest > route->mtu ? NULL : route;
 }
 
 /* Takes `size` bytes of headers of IPv4 away: 0, or what the program says of the packet. */
@@ -104,26 +138,8 @@ static __always_inline int strip_ipv4(struct __sk_buff *skb, __u32 size, int *ve
     return 1;
 }
 
-/* Where the inner packet of an IPv4 packet to this endpoint begins behind the IPv4 header, and
- * whose it is; 0: none of ours, or the kernel's (options, fragments, signalling). */
-static __always_inline __u32 open_ipv4(const struct iphdr *outer, const void *end, __u64 *peer) {
-    if (*(const __u8 *)outer != IPV4_PLAIN || outer->daddr != settings.outer_ipv4) return 0;
-    if (outer->frag_off & bpf_htons(IPV4_OFFSET_MASK | 0x2000)) return 0;
-    *peer = ipv4_peer(outer->saddr, 0);
-    if (outer->protocol == IPPROTO_IPV6) return OUTER_IPV4_SIZE;
-    if (outer->protocol != IPPROTO_UDP || !settings.udp_port) return 0;
-    const struct udphdr *udp = (const void *)(outer + 1);
-    const __u8 *first = (const void *)(udp + 1);
-    if ((const void *)(first + 1) > end || udp->dest != bpf_htons(settings.udp_port)) return 0;
-    /* A datagram shorter than its packet, and data in which the first nibble is not 6. */
-    if (bpf_ntohs(udp->len) + OUTER_IPV4_SIZE != bpf_ntohs(outer->tot_len)) return 0;
-    if (bpf_ntohs(udp->len) <= sizeof(*udp) || *first >> 4 != 6 || !udp->source) return 0;
-    *peer = ipv4_peer(outer->saddr, bpf_ntohs(udp->source));
-    return OUTER_UDP_SIZE;
-}
-
-/* TC_ACT_UNSPEC: not for a program. */
-static __always_inline int up_ipv6(struct __sk_buff *skb) {
+/* TC_ACT_UNSPEC: not for a program. `may`: pass by the kernel's IPv6 routing. */
+static __always_inline int up_ipv6(struct __sk_buff *skb, int may) {
     if (skb->vlan_present && (skb->vlan_tci & 0x0fff)) return TC_ACT_UNSPEC;
     make_readable(skb, ETH_HLEN + OUTER_UDP_SIZE + sizeof(struct ipv6hdr) + 20);
     void *data = (void *)(long)skb->data;
@@ -150,7 +166,7 @@ static __always_inline int up_ipv6(struct __sk_buff *skb) {
     if (has_extension(ip) || (skb->gso_size && total != available)) return TC_ACT_UNSPEC;
     const struct decision decision = decide_up_ipv6(peer, outer->tos, ip, end);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
-    if (!decision.entry) return TC_ACT_UNSPEC;
+    if (!decision.entry || is_said_of_path_ipv6(ip, end)) return TC_ACT_UNSPEC;
 
     const __u8 protocol = ip->nexthdr;
     const int is_at_end = ip->hop_limit <= 1;
@@ -159,10 +175,13 @@ static __always_inline int up_ipv6(struct __sk_buff *skb) {
     __u32 path_mtu = 0;
     const __u8 *tcp_flags = (void *)(ip + 1) + TCP_FLAGS;
     if (settings.mss_clamp && protocol == IPPROTO_TCP && (void *)(tcp_flags + 1) <= end &&
-        (*tcp_flags & TCP_SYN) && !route_to_peer(skb, peer, decision.entry, &path_mtu)) {
+        (*tcp_flags & TCP_SYN) && !route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu)) {
         return TC_ACT_UNSPEC; /* for how large the MSS may be */
     }
+    const struct cached_route *onward =
+        may ? straight_route_ipv6(skb, ip, end, &load, decision.entry) : NULL;
     set_ecn_ipv6(ip, decision.ecn);
+    if (onward) --ip->hop_limit;
     /* Bytes behind the inner packet are not carried. */
     if (skb->len > ip_offset + total && bpf_skb_change_tail(skb, ip_offset + total, 0)) {
         return drop_packet(DSTM_DROP_NO_HEADROOM);
@@ -174,6 +193,10 @@ static __always_inline int up_ipv6(struct __sk_buff *skb) {
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     link->h_proto = bpf_htons(ETH_P_IPV6);
     count_up(decision.entry, load.packets, load.bytes);
+    if (onward) {
+        write_link(link, onward->addresses, ETH_P_IPV6);
+        return bpf_redirect(onward->interface, 0);
+    }
     /* The kernel's "time exceeded" comes from the inner address of the endpoint, not the outer. */
     if (is_at_end && tunnel_device) return bpf_redirect(tunnel_device, BPF_F_INGRESS);
     return TC_ACT_OK;

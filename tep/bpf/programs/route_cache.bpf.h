@@ -1,5 +1,5 @@
-/* The IPv4 next hop of what leaves a tunnel, when a program forwards it itself: the kernel's answer
- * is kept per destination for a moment, since asking costs more than all the rest. */
+/* The next hop of what leaves a tunnel, when a program forwards it itself: the kernel's answer is
+ * kept per destination for a moment, since asking costs more than all the rest. */
 #ifndef DSTM_ROUTE_CACHE_BPF_H
 #define DSTM_ROUTE_CACHE_BPF_H
 
@@ -8,6 +8,7 @@
 #include "tep/bpf/programs/tables.bpf.h"
 
 #define AF_INET 2
+#define AF_INET6 10
 #define ROUTE_CACHE_SLOTS 4096
 #define ROUTE_CACHE_TICKS 8 /* half a second: how long a change of routes may go unseen */
 
@@ -27,6 +28,16 @@ struct {
     __type(key, __u32);
     __type(value, struct cached_route);
 } route_cache SEC(".maps");
+
+static __always_inline void write_route(struct cached_route *route,
+                                        const struct bpf_fib_lookup *answer, __u32 tick) {
+    route->is_new = 1;
+    route->interface = answer->ifindex;
+    route->mtu = answer->mtu_result;
+    __builtin_memcpy(route->addresses, answer->dmac, ETH_ALEN);
+    __builtin_memcpy(route->addresses + ETH_ALEN, answer->smac, ETH_ALEN);
+    route->until = tick + ROUTE_CACHE_TICKS;
+}
 
 /* `context` is that of a tc or XDP program. Null: the kernel must forward this one. */
 static __always_inline const struct cached_route *route_to(void *context, __u32 interface,
@@ -50,13 +61,52 @@ static __always_inline const struct cached_route *route_to(void *context, __u32 
     if (bpf_fib_lookup(context, &question, sizeof(question), 0) != BPF_FIB_LKUP_RET_SUCCESS) {
         return NULL;
     }
-    route->is_new = 1;
-    route->interface = question.ifindex;
-    route->mtu = question.mtu_result;
-    __builtin_memcpy(route->addresses, question.dmac, ETH_ALEN);
-    __builtin_memcpy(route->addresses + ETH_ALEN, question.smac, ETH_ALEN);
-    route->until = tick + ROUTE_CACHE_TICKS;
+    write_route(route, &question, tick);
     route->destination = destination;
+    return route;
+}
+
+struct cached_ipv6_route {
+    __u64 destination[2]; /* zeros = none */
+    struct cached_route route;
+};
+
+struct {
+    __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+    __uint(max_entries, ROUTE_CACHE_SLOTS);
+    __type(key, __u32);
+    __type(value, struct cached_ipv6_route);
+} route_cache_v6 SEC(".maps");
+
+/* As route_to(). A way back into the tunnels is the kernel's too. */
+static __always_inline const struct cached_route *route_to_ipv6(void *context, __u32 interface,
+                                                                const __u64 *source,
+                                                                const __u64 *destination,
+                                                                __u32 tick) {
+    __u32 slot = (__u32)((destination[0] ^ destination[1]) * 0x9e3779b97f4a7c15ULL >> 52);
+    struct cached_ipv6_route *cached = bpf_map_lookup_elem(&route_cache_v6, &slot);
+    if (!cached) return NULL;
+    struct cached_route *route = &cached->route;
+    if (cached->destination[0] == destination[0] && cached->destination[1] == destination[1] &&
+        tick < route->until) {
+        route->is_new = 0;
+        return route;
+    }
+
+    struct bpf_fib_lookup question = {};
+    question.family = AF_INET6;
+    question.ifindex = interface;
+    __builtin_memcpy(question.ipv6_src, source, sizeof(question.ipv6_src));
+    __builtin_memcpy(question.ipv6_dst, destination, sizeof(question.ipv6_dst));
+    question.tot_len = 1;
+    cached->destination[0] = cached->destination[1] = 0;
+    if (bpf_fib_lookup(context, &question, sizeof(question), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
+        question.ifindex == tunnel_device) {
+        return NULL;
+    }
+    write_route(route, &question, tick);
+    cached->destination[0] = destination[0];
+    cached->destination[1] = destination[1];
     return route;
 }
 

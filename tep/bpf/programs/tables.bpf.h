@@ -15,7 +15,8 @@ const volatile struct dstm_settings settings = {};
 /* Set by the daemon at any time: how many tunnels are in `outside`. */
 volatile __u32 outside_count = 0;
 
-/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing. */
+/* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing; a set
+ * of DSTM_STRAIGHT_*. */
 volatile __u32 straight = 0;
 
 /* Set by the daemon: where packets that leave a tunnel appear; 0 = where they came in. */
@@ -56,28 +57,23 @@ struct {
     __type(value, struct dstm_entry);
 } outside SEC(".maps");
 
-/* Tunnels with IPv6 inside, each under its address and once more under its prefix, each of the two
- * with its own counters. */
+/* Tunnels with IPv6 inside: to its address and to its prefix belongs the slot of a tunnel, and to
+ * the slot an entry, in the daemon's memory too as those of a pool. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 2 * DSTM_IPV6_TUNNELS_MAX);
     __type(key, struct dstm_ipv6_key);
-    __type(value, struct dstm_entry);
-} ipv6_tunnels SEC(".maps");
+    __type(value, __u32);
+} ipv6_slots SEC(".maps");
+
+DSTM_ARRAY(ipv6_entries, dstm_entry);
+DSTM_ARRAY(ipv6_records, dstm_ipv6_record); /* the daemon's */
 
 /* Set by the daemon at any time: the lengths of the prefixes in there, the longest first. */
 volatile struct dstm_prefix_mask prefix_masks[DSTM_PREFIX_LENGTHS_MAX] = {};
 
-/* The daemon's, as records_ are; no program reads the next four. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, DSTM_IPV6_TUNNELS_MAX);
-    __type(key, struct dstm_ipv6_key);
-    __type(value, struct dstm_ipv6_record);
-} ipv6_records SEC(".maps");
-
+/* The daemon's, as records_ are; no program reads the next three. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);

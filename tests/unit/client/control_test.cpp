@@ -24,7 +24,11 @@ struct QuietSignalling final : Signalling {
     void connect(const Target&) override { ++connects; }
     void send(const tsp::TunnelMessage& message) override { last = message.action; }
     void close() override {}
-    std::optional<IpAddress> source_towards(const IpEndpoint&) override { return source; }
+    std::optional<IpAddress> source_towards(const IpEndpoint& peer) override {
+        asked_for = peer;
+        return source;
+    }
+    std::optional<IpEndpoint> asked_for;
     unsigned connects = 0;
     std::optional<tsp::Action> last;
     std::optional<IpAddress> source = home;
@@ -167,6 +171,21 @@ TEST_F(ClientControl, HostChangeMovesOnlyWhenTheKernelsSourceChanged) {
     signalling.source = elsewhere;
     driver.host_changed();
     EXPECT_EQ(signalling.connects, 2U);
+}
+
+TEST_F(ClientControl, HostChangeCountsWhileNoServerIsKnownYet) {
+    driver.handle(StartRequested{});
+    driver.host_changed();
+    EXPECT_EQ(signalling.connects, 1U);
+    signalling.source = elsewhere;
+    driver.host_changed();
+    EXPECT_EQ(signalling.connects, 2U);
+    EXPECT_EQ(signalling.asked_for, (IpEndpoint{*Ipv6Address::parse("2000::"), 0}));
+    const IpEndpoint server{*Ipv6Address::parse("2001:db8:3::1"), 3653};
+    driver.handle(SessionOpened{{elsewhere, 0}, server});
+    driver.host_changed();
+    EXPECT_EQ(signalling.connects, 2U);
+    EXPECT_EQ(signalling.asked_for, server);
 }
 
 // --- the socket ----------------------------------------------------------------------------------

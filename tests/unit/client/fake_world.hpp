@@ -178,6 +178,7 @@ private:
     }
 
     void carry_out(const FindServers&) {
+        events.push_back(AttemptBegan{source});
         if (is_finding_slow) return;
         events.push_back(ServersFound{found, found.empty() ? "the DNS names none" : ""});
     }
@@ -185,6 +186,7 @@ private:
     void carry_out(const Connect& action) {
         connects.push_back(action);
         connected_at.push_back(now.at);
+        events.push_back(AttemptBegan{source});
         if (on_connect) {
             on_connect(action);
             return;

@@ -271,11 +271,7 @@ TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6AddressAndOfALink) {
     in_namespace([] {
         asio::io_context context;
         unsigned told = 0;
-        auto last = Monitor::What::links;
-        auto monitor = Monitor::start(context, [&](Monitor::What what) {
-            ++told;
-            last = what;
-        });
+        auto monitor = Monitor::start(context, [&told] { ++told; });
         ASSERT_TRUE(monitor) << monitor.error().context;
         auto netlink = dataplane::Netlink::open();
         const int loopback = *netlink->interface_index("lo");
@@ -287,13 +283,11 @@ TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6AddressAndOfALink) {
             return std::exchange(told, 0U) > 0;
         };
         EXPECT_TRUE(is_told());
-        EXPECT_EQ(last, Monitor::What::all);
         context.poll();
         told = 0;
         // The kernel reports no IPv4 route that goes with its link.
         ASSERT_TRUE(netlink->set_interface_mtu(loopback, 40000));
-        EXPECT_TRUE(is_told());
-        EXPECT_EQ(last, Monitor::What::links);
+        EXPECT_TRUE(is_told()) << "of a link";
     });
 }
 

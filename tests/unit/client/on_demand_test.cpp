@@ -299,6 +299,12 @@ TEST_F(ClientDemandWatch, ConnectionsOfTheLastLeaseAreHeardAndThoseOfAnotherForg
     });
 }
 
+struct NoSignalling final : Signalling {
+    void connect(const Target&) override {}
+    void send(const tsp::TunnelMessage&) override {}
+    void close() override {}
+    std::optional<IpAddress> source_towards(const IpEndpoint&) override { return std::nullopt; }
+};
 class HostWithMtu final : public HostNetwork {
     Result<void> install(const TunnelSpec&) override { return {}; }
     Result<void> set_routes() override { return {}; }
@@ -319,8 +325,10 @@ TEST_F(ClientDemandWatch, EchoesOfTheClientsOwnAreCountedBySenderAndWatchAlike) 
         ASSERT_TRUE(netlink.set_interface_mtu(tunnel.index(), 1240));
         ASSERT_TRUE(netlink.add_address(tunnel.index(), leased, 32));
         HostWithMtu host;
-        PathWatch path(context, config.tunnel_device, host, clock);
+        NoSignalling signalling;
         auto keepalive = make_icmp_probe(context, config.tunnel_device, [](const Event&) {});
+        Driver driver(Engine(on_demand()), {signalling, host, *keepalive, clock, [](auto) {}});
+        PathWatch path(context, config.tunnel_device, driver);
         Binding binding;
         binding.offer.inner = leased;
         binding.offer.keepalive_to = *Ipv4Address::parse("192.0.2.1");

@@ -6,6 +6,7 @@
 
 #include "client/net/signalling.hpp"
 #include "common/io/real_clock.hpp"
+#include "common/io/timer.hpp"
 #include "udp_script.hpp"
 
 namespace dstm::client {
@@ -38,15 +39,18 @@ protected:
         events.clear();
         signalling->connect({"127.0.0.1", server.port()});
     }
-    // Authenticated, created, accepted.
-    void complete_dialogue() {
-        ask();
-        ASSERT_TRUE(reached([&] { return first<SessionOpened>() != nullptr; }));
+    void send_create() {
         tsp::TunnelMessage create;
         create.type = tsp::RequestType::v6anyv4;
         create.client.emplace();
         create.client->addresses = {{tsp::AddressType::ipv4, "127.0.0.1", std::nullopt}};
         signalling->send(create);
+    }
+    // Authenticated, created, accepted.
+    void complete_dialogue() {
+        ask();
+        ASSERT_TRUE(reached([&] { return first<SessionOpened>() != nullptr; }));
+        send_create();
         ASSERT_TRUE(reached([&] { return first<Answered>() != nullptr; }));
         tsp::TunnelMessage accept;
         accept.action = tsp::Action::accept;
@@ -153,6 +157,25 @@ TEST_F(ClientTunnelPort, SocketIsReadHereAgainWhenTheTunnelIsGone) {
     signalling->data_plane_reads(false);
     complete_dialogue();
     EXPECT_EQ(first<SessionOpened>()->local, local);
+}
+
+// The accept of the first dialogue is lost and repeated; the second runs through the same port.
+TEST_F(ClientTunnelPort, DialogueThatStillRepeatsItsAcceptDoesNotSilenceTheNext) {
+    server.silent_to = "\"accept\"";
+    server.losses = 1000;
+    complete_dialogue();
+    const auto local = first<SessionOpened>()->local;
+    install_and_end_dialogue();
+    ask();
+    ASSERT_TRUE(reached([&] { return first<SessionOpened>() != nullptr; }));
+    EXPECT_EQ(first<SessionOpened>()->local, local);
+    bool has_given_up = false;  // the first, after udp_flush_timeout
+    io::Timer timer(context);
+    timer.after(600ms, [&] { has_given_up = true; });
+    ASSERT_TRUE(reached([&] { return has_given_up; }));
+    send_create();
+    ASSERT_TRUE(reached([&] { return events.size() > 1; }));
+    EXPECT_NE(first<Answered>(), nullptr) << "the port is still heard";
 }
 
 TEST_F(ClientTunnelPort, DatagramOfAStrangerIsNotHeard) {

@@ -226,6 +226,75 @@ TEST_F(EndpointCarrier, PacketTooBigLowersThePathForTenMinutes) {
         << "the path to another far end is another path";
 }
 
+// RFC 1191 s4: from the client's inner address, about a packet of the endpoint's own.
+Packet said_of_path(const char* by, const char* to, const char* quoted_to, std::uint16_t mtu,
+                    const char* quoted_from = "192.0.2.1") {
+    auto about = sized(quoted_from, quoted_to, 1460, true);
+    about.resize(28);
+    auto said = fields(by, to);
+    said.protocol = 1;
+    said.payload = {3, 4, 0, 0, 0, 0, 0, 0};
+    store16(said.payload, 6, mtu);
+    said.payload.insert(said.payload.end(), about.begin(), about.end());
+    return make_ipv4(said);
+}
+
+TEST_F(EndpointCarrier, WhatAClientSaysOfItsPathLowersItForTenMinutes) {
+    const auto big = sized("203.0.113.80", "192.0.2.7", 1400, true);
+    const auto said = said_of_path("192.0.2.7", "192.0.2.1", "192.0.2.7", 1240);
+    const auto outer = make_ipv6(first_outer, endpoint_outer, 0, 4, said);
+    auto payload = said;
+    const auto verdict =
+        world.carrier().up({TunnelType::v4v6, {first_outer, 0}}, 0, payload, start);
+    EXPECT_TRUE(verdict.path_mtu_changed);
+    EXPECT_EQ(verdict.path_mtu, 1280u);
+    EXPECT_EQ(world.up(outer).verdict.packet, said) << "the kernel hears of it too";
+    const auto refused = world.down(big);
+    EXPECT_EQ(refused.verdict.counter, "too_big");
+    EXPECT_EQ(load16(refused.verdict.answer, 26), 1240);
+    const auto later = Now{start.instant + std::chrono::minutes(10), start.wall};
+    EXPECT_EQ(world.down(big, later).verdict.counter, "");
+    EXPECT_EQ(world.down(sized("203.0.113.80", "192.0.2.8", 1400, true)).verdict.counter, "");
+}
+
+TEST_F(EndpointCarrier, WhatMayBeFragmentedIsToTheSizeThatTheClientSaid) {
+    const auto said = said_of_path("192.0.2.7", "192.0.2.1", "192.0.2.7", 1240);
+    static_cast<void>(world.up(make_ipv6(first_outer, endpoint_outer, 0, 4, said)));
+    auto large = sized("203.0.113.80", "192.0.2.7", 1400, false);
+    EXPECT_EQ(world.carrier().down(large, start).path_mtu, 1280u);
+    auto small = sized("203.0.113.80", "192.0.2.7", 1240, false);
+    EXPECT_EQ(world.carrier().down(small, start).path_mtu, 0u);
+}
+
+TEST_F(EndpointCarrier, AClientSpeaksForItsOwnPathOnly) {
+    const auto big = sized("203.0.113.80", "192.0.2.7", 1400, true);
+    for (const auto& said :
+         {said_of_path("192.0.2.7", "203.0.113.80", "192.0.2.7", 1240),
+          said_of_path("192.0.2.7", "192.0.2.1", "192.0.2.8", 1240),
+          said_of_path("192.0.2.7", "192.0.2.1", "192.0.2.7", 1240, "203.0.113.80"),
+          said_of_path("192.0.2.7", "192.0.2.1", "192.0.2.7", 1239)}) {
+        EXPECT_EQ(world.up(make_ipv6(first_outer, endpoint_outer, 0, 4, said)).verdict.counter, "");
+        EXPECT_EQ(world.down(big).verdict.counter, "");
+    }
+    const auto other = said_of_path("192.0.2.8", "192.0.2.1", "192.0.2.7", 1240);
+    static_cast<void>(world.up(make_ipv6(second_outer, endpoint_outer, 0, 4, other)));
+    EXPECT_EQ(world.down(big).verdict.counter, "");
+    EXPECT_EQ(world.down(sized("203.0.113.80", "192.0.2.8", 1400, true)).verdict.counter, "");
+}
+
+TEST_F(EndpointCarrier, WhatAClientSaysOfItsPathMayBeCutShort) {
+    const auto whole = said_of_path("192.0.2.7", "192.0.2.1", "192.0.2.7", 1240);
+    for (std::size_t size = 20; size < whole.size() - 8; ++size) {
+        auto cut = whole;
+        cut.resize(size);
+        store16(cut, 2, static_cast<std::uint16_t>(size));
+        packets::fix_header_checksum(cut);
+        const auto verdict =
+            world.carrier().up({TunnelType::v4v6, {first_outer, 0}}, 0, cut, start);
+        EXPECT_FALSE(verdict.path_mtu_changed) << size;
+    }
+}
+
 TEST_F(EndpointCarrier, ErrorsFromThePathReachTheInnerSource) {
     const auto sent = world.down(plain("203.0.113.80", "192.0.2.7")).verdict.packet;
     struct Case {

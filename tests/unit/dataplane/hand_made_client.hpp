@@ -1,4 +1,4 @@
-// Packets made by a test itself, for the campus of tun_campus.hpp.
+// Packets made by a test itself, for the campus of tun_campus.hpp and tun_ipv6_campus.hpp.
 #pragma once
 
 #include <array>
@@ -31,16 +31,32 @@ inline std::vector<std::uint8_t> echo_request(const std::string& source,
     return packet;
 }
 
-// A client made by hand: what it sends is what the test says.
+// An ICMPv6 message without content. Its checksum is looked at by nobody whom it shall reach.
+inline std::vector<std::uint8_t> icmpv6(const std::string& source, const std::string& destination,
+                                        std::uint8_t type) {
+    std::vector<std::uint8_t> packet(48);
+    const MutableBytes bytes(packet);
+    store8(bytes, 0, 0x60);
+    store16(bytes, 4, 8);
+    store8(bytes, 6, 58);
+    store8(bytes, 7, 64);
+    store_ipv6(bytes, 8, v6(source));
+    store_ipv6(bytes, 24, v6(destination));
+    store8(bytes, 40, type);
+    return packet;
+}
+
+// A client made by hand: what it sends is what the test says. Its outer address says whether it is
+// of v4v6 or has IPv6 inside, a port that this goes in UDP.
 class HandMadeClient {
 public:
-    HandMadeClient(const Namespace& host, const std::string& outer)
-        : socket_(host.in([&] {
-              return OuterSocket::open(TunnelType::v4v6, {v6(outer), 0});
+    HandMadeClient(const Namespace& host, const std::string& outer, std::uint16_t port = 0)
+        : type_(type_of(outer, port)), socket_(host.in([&] {
+              return OuterSocket::open(type_, {parse_ip_address(outer).value(), port});
           })) {}
     void send(const std::vector<std::uint8_t>& inner, std::uint8_t traffic_class = 0) {
         DropTable drops;
-        const OutgoingPacket packet{{v6("2001:db8:2::1"), 0}, traffic_class, inner};
+        const OutgoingPacket packet{endpoint(), traffic_class, inner};
         socket_.value().send({&packet, 1}, drops);
     }
     // One packet; an empty one when none comes.
@@ -61,6 +77,17 @@ public:
     }
 
 private:
+    static TunnelType type_of(const std::string& outer, std::uint16_t port) {
+        if (outer.find(':') != std::string::npos) return TunnelType::v4v6;
+        return port == 0 ? TunnelType::v6v4 : TunnelType::v6udpv4;
+    }
+    [[nodiscard]] IpEndpoint endpoint() const {
+        if (type_ == TunnelType::v4v6) return {v6("2001:db8:2::1"), 0};
+        constexpr std::uint16_t udp_port = 3653;
+        return {v4("198.51.100.1"), type_ == TunnelType::v6udpv4 ? udp_port : std::uint16_t{0}};
+    }
+
+    TunnelType type_;
     Result<OuterSocket> socket_;
     BatchBuffer buffer_;
 };

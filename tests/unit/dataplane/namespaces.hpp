@@ -11,7 +11,13 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <linux/ethtool.h>
+#include <linux/if_addr.h>
+#include <linux/sockios.h>
+#include <net/if.h>
 #include <sched.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <gmock/gmock.h>
@@ -63,9 +69,12 @@ public:
     }
     // Several of them, in one process: each of many starts is dear in a guest.
     void ip_batch(const std::vector<std::string>& lines) const {
+        FILE* pipe = ::popen(("ip -n " + name_ + " -batch - >/dev/null 2>&1").c_str(), "w");
+        ASSERT_NE(pipe, nullptr);
         std::string all;
-        for (const auto& line : lines) all += line + "\\n";
-        ASSERT_TRUE(run("printf '" + all + "' | ip -n " + name_ + " -batch -")) << name_ << all;
+        for (const auto& line : lines) all += line + "\n";
+        std::fputs(all.c_str(), pipe);
+        ASSERT_EQ(::pclose(pipe), 0) << name_ << ": ip\n" << all;
     }
     void sysctl(const std::string& path, const std::string& value) const {
         // What stands there belongs to the namespace of the thread that opens it.
@@ -80,6 +89,28 @@ public:
     auto in(Action action) const {
         const Inside inside(name_);
         return action();
+    }
+
+    // The interface has been noticed to be up at both ends, and no IPv6 address is still tried for
+    // duplicates: from now on nothing is dropped.
+    [[nodiscard]] bool is_ready(const std::string& interface) const {
+        return in([&] {
+            const Descriptor socket(::socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+            ifreq request{};
+            interface.copy(request.ifr_name, IFNAMSIZ - 1);
+            // To be asked makes newer kernels look at once, others do within a second.
+            ethtool_value carrier{ETHTOOL_GLINK, 0};
+            request.ifr_data = reinterpret_cast<char*>(&carrier);
+            if (::ioctl(socket.number(), SIOCETHTOOL, &request) != 0) return false;
+            if (::ioctl(socket.number(), SIOCGIFFLAGS, &request) != 0) return false;
+            if ((request.ifr_flags & IFF_RUNNING) == 0) return false;
+            std::ifstream addresses("/proc/thread-self/net/if_inet6");
+            std::string address, number, length, scope, flags, name;
+            while (addresses >> address >> number >> length >> scope >> flags >> name) {
+                if ((std::stoul(flags, nullptr, 16) & IFA_F_TENTATIVE) != 0) return false;
+            }
+            return true;
+        });
     }
 
 private:

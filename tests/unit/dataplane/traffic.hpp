@@ -83,8 +83,11 @@ inline std::size_t transfer(const Namespace& listening, const std::string& addre
     };
     const auto listener = listening.in(tcp);
     limit_waiting(listener);
-    ::bind(listener.number(), &local.any, sizeof local);
-    ::listen(listener.number(), 1);
+    // The port may still wait for the end of an earlier connection (TIME-WAIT, RFC 9293 s3.3.2).
+    const int reuse = 1;
+    ::setsockopt(listener.number(), SOL_SOCKET, SO_REUSEADDR, &reuse, sizeof reuse);
+    EXPECT_EQ(::bind(listener.number(), &local.any, sizeof local), 0) << address;
+    EXPECT_EQ(::listen(listener.number(), 1), 0);
     std::size_t upwards = 0;
     std::thread peer([&] {
         const Descriptor accepted(::accept(listener.number(), nullptr, nullptr));

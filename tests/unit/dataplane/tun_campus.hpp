@@ -47,6 +47,8 @@ inline TunnelSpec make_spec(const std::string& inner, const std::string& outer_c
 using MakePlane = Result<std::unique_ptr<DataPlane>> (*)(const TunPlaneConfig&, const Clock&);
 inline MakePlane make_endpoint_plane = make_tun_plane;
 inline MakePlane make_client_plane = make_tun_plane;
+// What such a plane needs of each end of a link.
+inline void (*prepare_interface)(const Namespace& host, const std::string& name) = nullptr;
 
 // A plane that is made, used and destroyed inside its namespace.
 class HostedPlane {
@@ -108,16 +110,12 @@ protected:
                        "link set eth0 up", "addr add " + left_address + " dev eth0"});
         right.ip_batch(
             {"link set " + right_name + " up", "addr add " + right_address + " dev " + right_name});
-        // Asking for the carrier makes the kernel notice it now; otherwise that takes a second, in
-        // which it drops what is sent.
-        EXPECT_EQ(left.exec("cat /sys/class/net/eth0/carrier"), "1\n");
-        EXPECT_EQ(right.exec("cat /sys/class/net/" + right_name + "/carrier"), "1\n");
-        // Even an address that is not tried for duplicates is tentative for a moment.
-        for (const auto* host : {&left, &right}) {
-            EXPECT_TRUE(wait_until([&] {
-                return host->show("-6 addr show tentative").find("inet6") == std::string::npos;
-            }));
+        if (prepare_interface != nullptr) {
+            prepare_interface(left, "eth0");
+            prepare_interface(right, right_name);
         }
+        EXPECT_TRUE(
+            wait_until([&] { return left.is_ready("eth0") && right.is_ready(right_name); }));
     }
 
     [[nodiscard]] static TunPlaneConfig endpoint_config() {

@@ -101,22 +101,20 @@ protected:
     void SetUp() override {
         TunCampus::SetUp();
         if (IsSkipped()) return;
-        first->ip("addr add 10.0.1.5/24 dev eth0");
-        router->ip("addr add 10.0.1.1/24 dev a0");
-        second->ip("addr add 10.0.4.5/24 dev eth0");
-        router->ip("addr add 10.0.4.1/24 dev b0");
-        endpoint->ip("addr add 198.51.100.1/24 dev eth0");
-        router->ip("addr add 198.51.100.254/24 dev e0");
-        server->ip("addr add 2001:db8:3::80/64 dev eth0 nodad");
-        endpoint->ip("addr add 2001:db8:3::1/64 dev s0 nodad");
-        first->ip("route add default via 10.0.1.1");
-        second->ip("route add default via 10.0.4.1");
-        endpoint->ip("route add default via 198.51.100.254");
-        server->ip("-6 route add default via 2001:db8:3::1");
+        first->ip_batch({"addr add 10.0.1.5/24 dev eth0", "route add default via 10.0.1.1"});
+        second->ip_batch({"addr add 10.0.4.5/24 dev eth0", "route add default via 10.0.4.1"});
+        router->ip_batch({"addr add 10.0.1.1/24 dev a0", "addr add 10.0.4.1/24 dev b0",
+                          "addr add 198.51.100.254/24 dev e0"});
+        endpoint->ip_batch({"addr add 198.51.100.1/24 dev eth0",
+                            "addr add 2001:db8:3::1/64 dev s0 nodad",
+                            "route add default via 198.51.100.254"});
+        server->ip_batch(
+            {"addr add 2001:db8:3::80/64 dev eth0 nodad", "route add default via 2001:db8:3::1"});
         router->sysctl("net/ipv4/ip_forward", "1");
         endpoint->sysctl("net/ipv6/conf/all/forwarding", "1");
-        signalling = std::make_unique<Signalling>(*first, "10.0.1.5");
+        open_signalling();
     }
+    void open_signalling() { signalling = std::make_unique<Signalling>(*first, "10.0.1.5"); }
 
     // Port 0: v6v4.
     [[nodiscard]] static TunnelSpec v6_spec(const std::string& inner, const std::string& outer,

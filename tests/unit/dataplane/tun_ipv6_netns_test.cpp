@@ -4,6 +4,7 @@
 
 #include <sys/wait.h>
 
+#include "tests/unit/dataplane/hand_made_client.hpp"
 #include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -14,40 +15,6 @@ using ::testing::Not;
 
 constexpr auto inner = "2001:db8:100::7";
 const std::string tsp = "\xf0 signalling";
-
-std::vector<std::uint8_t> icmpv6(const std::string& source, const std::string& destination,
-                                 std::uint8_t type) {
-    std::vector<std::uint8_t> packet(48);
-    const MutableBytes bytes(packet);
-    store8(bytes, 0, 0x60);
-    store16(bytes, 4, 8);
-    store8(bytes, 6, 58);
-    store8(bytes, 7, 64);
-    store_ipv6(bytes, 8, v6(source));
-    store_ipv6(bytes, 24, v6(destination));
-    store8(bytes, 40, type);
-    return packet;  // its checksum is looked at by nobody whom it shall reach
-}
-
-// A client made by hand: what it sends is what the test says.
-class HandMadeClient {
-public:
-    HandMadeClient(const Namespace& host, const std::string& outer, std::uint16_t port = 0)
-        : type_(port == 0 ? TunnelType::v6v4 : TunnelType::v6udpv4), socket_(host.in([&] {
-              return OuterSocket::open(type_, {v4(outer), port});
-          })) {}
-    void send(const std::vector<std::uint8_t>& packet) {
-        DropTable drops;
-        const bool udp = type_ == TunnelType::v6udpv4;
-        const OutgoingPacket outgoing{
-            {v4("198.51.100.1"), udp ? std::uint16_t{3653} : std::uint16_t{0}}, 0, packet};
-        socket_.value().send({&outgoing, 1}, drops);
-    }
-
-private:
-    TunnelType type_;
-    Result<OuterSocket> socket_;
-};
 
 class TunIpv6CampusBehindNat : public TunIpv6Campus {
 protected:

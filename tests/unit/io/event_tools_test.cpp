@@ -1,16 +1,22 @@
 // The small tools around the event loop: timers, signals, lines, sd_notify.
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
 #include <cstring>
+#include <ctime>
 #include <filesystem>
+#include <fstream>
+#include <set>
 
 #include "common/io/asio.hpp"
 #include "common/io/line_server.hpp"
+#include "common/io/real_clock.hpp"
 #include "common/io/sd_notify.hpp"
 #include "common/io/signals.hpp"
 #include "common/io/timer.hpp"
@@ -74,6 +80,93 @@ TEST(IoTimer, MayBeRearmedAndDestroyedFromItsOwnFunction) {
     timer->after(milliseconds(0), again);
     ASSERT_TRUE(run_until(context, [&] { return timer == nullptr; }));
     EXPECT_EQ(runs, 3);
+}
+
+TEST(IoTimer, TimersRunInTheOrderOfTheirTimes) {
+    asio::io_context context;
+    Timer late(context);
+    Timer middle(context);
+    Timer early(context);
+    Timer never(context);
+    std::string ran;
+    late.after(milliseconds(3), [&] { ran += "c"; });
+    never.after(milliseconds(2), [&] { ran += "x"; });
+    early.after(milliseconds(1), [&] {
+        ran += "a";
+        never.cancel();
+    });
+    middle.after(milliseconds(2), [&] { ran += "b"; });
+    ASSERT_TRUE(run_until(context, [&] { return ran.size() == 3; }));
+    EXPECT_EQ(ran, "abc");
+}
+
+TEST(IoTimer, ContextIsBusyOnlyWhileATimerIsArmed) {
+    asio::io_context context;
+    Timer timer(context);
+    Timer other(context);
+    timer.after(std::chrono::hours(1), [] {});
+    other.after(std::chrono::hours(2), [] {});
+    EXPECT_EQ(context.poll(), 0u);
+    EXPECT_FALSE(context.stopped());
+    timer.cancel();
+    context.poll();
+    EXPECT_FALSE(context.stopped());
+    other.cancel();
+    context.poll();
+    EXPECT_TRUE(context.stopped());
+}
+
+TEST(IoTimer, MayGoWithItsContext) {
+    auto context = std::make_unique<asio::io_context>();
+    auto timer = std::make_shared<Timer>(*context);
+    timer->after(std::chrono::hours(1), [] {});
+    const std::weak_ptr<Timer> watched = timer;
+    asio::post(*context, [timer = std::move(timer)] {});
+    context.reset();
+    EXPECT_TRUE(watched.expired());
+}
+
+// A timer of CLOCK_MONOTONIC would be late by as long as the host sleeps.
+TEST(IoTimer, KernelWakesItByTheClockThatCountsSleep) {
+    asio::io_context context;
+    Timer timer(context);
+    timer.after(std::chrono::hours(1), [] {});
+    std::set<std::string> clocks;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/fdinfo")) {
+        std::ifstream file(entry.path());
+        std::string text(std::istreambuf_iterator<char>(file), {});
+        // Asio has one of its own, which nothing here arms.
+        const bool is_armed = text.find("clockid:") != std::string::npos &&
+                              text.find("it_value: (0, 0)") == std::string::npos;
+        if (is_armed) clocks.insert(text.substr(text.find("clockid:"), 10));
+    }
+    EXPECT_EQ(clocks, std::set<std::string>{"clockid: " + std::to_string(CLOCK_BOOTTIME)});
+}
+
+// A namespace whose CLOCK_BOOTTIME is a day ahead, as that of a host that has slept for one.
+TEST(RealClock, CountsTheTimeThatAHostSleeps) {
+    enum { counts, stands_still, no_namespace };
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+        if (::unshare(CLONE_NEWTIME) != 0) ::_exit(no_namespace);
+        std::ofstream offsets("/proc/self/timens_offsets");
+        offsets << "boottime 86400 0" << std::endl;
+        if (!offsets) ::_exit(no_namespace);
+        const auto before = RealClock().now();
+        const pid_t inside = ::fork();  // only children are in the namespace
+        if (inside == 0) {
+            const bool is_later = RealClock().now() - before >= std::chrono::hours(24);
+            ::_exit(is_later ? counts : stands_still);
+        }
+        int status = 0;
+        ::waitpid(inside, &status, 0);
+        ::_exit(WEXITSTATUS(status));
+    }
+    int status = 0;
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    if (WEXITSTATUS(status) == no_namespace) GTEST_SKIP() << "no right to make a time namespace";
+    EXPECT_EQ(WEXITSTATUS(status), counts);
 }
 
 TEST(IoSignals, EachSignalIsACallOnTheEventThread) {

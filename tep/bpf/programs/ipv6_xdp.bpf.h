@@ -1,0 +1,81 @@
+/* Layer 2 in the driver for tunnels with IPv6 inside: as xdp.bpf.h, with the headers of RFC 4213 and
+ * RFC 768. Besides what is not plain there, extension headers, signalling, and packets of one link
+ * only go up to layer 1, untouched. */
+#ifndef DSTM_IPV6_XDP_BPF_H
+#define DSTM_IPV6_XDP_BPF_H
+
+#include "tep/bpf/programs/ipv6_inside.bpf.h"
+#include "tep/bpf/programs/xdp.bpf.h"
+
+static __always_inline int send_frame(const struct xdp_md *context,
+                                      const struct cached_route *route, __u16 protocol) {
+    struct ethhdr *link = (void *)(long)context->data;
+    if ((void *)(link + 1) > (void *)(long)context->data_end) {
+        return drop_frame(DSTM_DROP_NO_HEADROOM);
+    }
+    write_link(link, route->addresses, protocol);
+    if (route->interface == context->ingress_ifindex) return XDP_TX;
+    return bpf_redirect(route->interface, 0);
+}
+
+static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
+    void *end = (void *)(long)context->data_end;
+    struct ipv6hdr *ip = (void *)(long)context->data + ETH_HLEN;
+    if ((void *)(ip + 1) > end || !is_plain_ipv6(ip, end)) return XDP_PASS;
+    const __u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+    if (total != end - (void *)ip) return XDP_PASS;
+    const struct decision decision = decide_down_ipv6(ip, end);
+    /* The rest of what layer 1 would drop is the host's own: its neighbours, its link. */
+    if (decision.drop == DSTM_DROP_EXPIRED || decision.drop == DSTM_DROP_HAIRPIN_OFF) {
+        return drop_frame(decision.drop);
+    }
+    if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
+    const __u64 peer = decision.peer[0];
+    __u32 path_mtu = 0;
+    const struct cached_route *route =
+        route_to_peer(context, context->ingress_ifindex, peer, decision.entry, &path_mtu);
+    if (!route || total + overhead_to(peer) > path_mtu) return XDP_PASS;
+
+    --ip->hop_limit;
+    if (bpf_xdp_adjust_head(context, -(int)overhead_to(peer))) {
+        return drop_frame(DSTM_DROP_NO_HEADROOM);
+    }
+    if (!write_headers((void *)(long)context->data, (void *)(long)context->data_end, peer, total,
+                       1)) {
+        return drop_frame(DSTM_DROP_NO_HEADROOM);
+    }
+    count_down(decision.entry, 1, total);
+    return send_frame(context, route, ETH_P_IP);
+}
+
+static __always_inline int xdp_up_ipv6(struct xdp_md *context) {
+    void *end = (void *)(long)context->data_end;
+    struct iphdr *outer = (void *)(long)context->data + ETH_HLEN;
+    __u64 peer = 0;
+    if ((void *)(outer + 1) > end) return XDP_PASS;
+    const __u32 size = open_ipv4(outer, end, &peer);
+    if (size == 0) return XDP_PASS;
+    struct ipv6hdr *ip = (void *)outer + size;
+    if ((void *)(ip + 1) > end || !is_plain_ipv6(ip, end)) return XDP_PASS;
+    const __u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
+    if (total != end - (void *)ip || bpf_ntohs(outer->tot_len) != size + total) return XDP_PASS;
+    __u64 source[2];
+    __u64 destination[2];
+    read_address(source, &ip->saddr);
+    read_address(destination, &ip->daddr);
+    if (stays_here(destination)) return XDP_PASS;
+    const struct decision decision = decide_up_ipv6(peer, outer->tos, ip, end);
+    if (decision.fate == FATE_DROP) return drop_frame(decision.drop);
+    if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
+    const struct cached_route *route = route_to_ipv6(
+        context, context->ingress_ifindex, source, destination, decision.entry->last_seen);
+    if (!route || (route->mtu && total > route->mtu)) return XDP_PASS;
+
+    set_ecn_ipv6(ip, decision.ecn);
+    --ip->hop_limit;
+    count_up(decision.entry, 1, total);
+    if (bpf_xdp_adjust_head(context, (int)size)) return drop_frame(DSTM_DROP_NO_HEADROOM);
+    return send_frame(context, route, ETH_P_IPV6);
+}
+
+#endif

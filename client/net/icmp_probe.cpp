@@ -128,9 +128,9 @@ public:
         peer_ = echo.to;
         sent_sequence_ = echo.sequence;
         sent_at_ = std::chrono::steady_clock::now();
-        const bool has_left = send_to(
-            echo.to, is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request));
-        if (has_left) ++sent_;
+        const auto packet =
+            is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request);
+        if (send_to(echo.to, packet)) ++sent_;
     }
 
     void say_too_big(const IpAddress& from, const IpAddress& to, std::uint32_t mtu) override {

@@ -54,8 +54,8 @@ int run_daemon(const Config& config) {
     });
     control.start();
     log_info("TEP_STARTED", "name={} data-plane={} why={} device={} outer={} inner={} tunnels={}",
-             config.name, plane.name(), choice->why, config.device, config.outer_ipv6.to_string(),
-             config.inner_ipv4.to_string(), table.size());
+             config.name, plane.name(), log::quoted(choice->why), config.device,
+             config.outer_ipv6.to_string(), config.inner_ipv4.to_string(), table.size());
     io::sd_notify("READY=1");
     context.run();
     log_info("TEP_STOPPED", "name={}", config.name);

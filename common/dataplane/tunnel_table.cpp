@@ -51,17 +51,15 @@ Result<void> TunnelTable::check_put(const TunnelSpec& spec) const {
     return {};
 }
 
-void TunnelTable::put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu,
-                      Instant now) {
-    auto* const entered = hold(peer, path_mtu, now);
-    const auto [at, is_new] = tunnels_.try_emplace(spec.inner, Tunnel{spec, {}, entered});
+void TunnelTable::put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu) {
+    const auto [at, is_new] = tunnels_.try_emplace(spec.inner);
     auto& tunnel = at->second;
-    if (!is_new) {
-        give_up_prefix(tunnel);
-        tunnel.spec = spec;
-        release(std::exchange(tunnel.far_end, entered));
-    }
+    give_up_prefix(tunnel);
+    tunnel.spec = spec;
     claim_prefix(tunnel);
+    if (!is_new && tunnel.far_end->peer == peer) return;
+    auto* const left = std::exchange(tunnel.far_end, hold(peer, path_mtu));
+    if (left != nullptr) release(left);
 }
 
 Result<void> TunnelTable::remove(const IpAddress& inner, Generation up_to) {
@@ -111,8 +109,8 @@ std::vector<InstalledTunnel> TunnelTable::list() const {
     return out;
 }
 
-FarEnd* TunnelTable::hold(const Peer& peer, const PathMtu& path_mtu, Instant now) {
-    auto& far_end = far_ends_.try_emplace(peer, FarEnd{peer, path_mtu, now, 0}).first->second;
+FarEnd* TunnelTable::hold(const Peer& peer, const PathMtu& path_mtu) {
+    auto& far_end = far_ends_.try_emplace(peer, FarEnd{peer, path_mtu, {}, 0}).first->second;
     ++far_end.tunnels;
     return &far_end;
 }

@@ -90,6 +90,7 @@ private:
     [[nodiscard]] Result<void> attach();
     void leave_word();
     [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
+    [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
     [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
     void choose_path();
@@ -346,23 +347,22 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
 std::vector<InstalledTunnel> BpfPlane::list() const {
     const std::lock_guard lock(mutex_);
     auto out = slow_path_->list();  // with what it carried itself
-    std::unordered_map<IpAddress, InstalledTunnel*> by_inner;
-    by_inner.reserve(out.size());
-    for (auto& tunnel : out) by_inner.emplace(tunnel.spec.inner, &tunnel);
-    const auto count = [&](const IpAddress& inner, const dstm_entry& entry) {
-        const auto found = by_inner.find(inner);
-        if (found == by_inner.end()) return;
-        auto& counters = found->second->counters;
-        counters.packets_up += entry.packets_up;
-        counters.bytes_up += entry.bytes_up;
-        counters.packets_down += entry.packets_down;
-        counters.bytes_down += entry.bytes_down;
+    for (auto& [spec, counters] : out) {
+        const auto entry = find(spec.inner);
+        if (!entry) continue;
+        counters.packets_up += entry->packets_up;
+        counters.bytes_up += entry->bytes_up;
+        counters.packets_down += entry->packets_down;
+        counters.bytes_down += entry->bytes_down;
         counters.last_seen_up =
-            std::max(counters.last_seen_up, wall_of_tick(entry.last_seen, clock_));
-    };
-    table_->for_each([&](const TunnelView& view) { count(view.inner, view.entry); });
-    ipv6_table_->for_each([&](const Ipv6TunnelView& view) { count(view.inner, view.entry); });
+            std::max(counters.last_seen_up, wall_of_tick(entry->last_seen, clock_));
+    }
     return out;
+}
+
+std::optional<dstm_entry> BpfPlane::find(const IpAddress& inner) const {
+    if (const auto* ipv4 = std::get_if<Ipv4Address>(&inner)) return table_->find(*ipv4);
+    return ipv6_table_->find(std::get<Ipv6Address>(inner));
 }
 
 DropCounters BpfPlane::drops() const {
@@ -475,8 +475,8 @@ ProgramSettings settings_of(const BpfPlaneConfig& config) {
     settings.outer_ipv4 = config.outer_ipv4;
     settings.inner_ipv6 = config.inner_ipv6;
     settings.udp_port = config.udp_port;
-    settings.ipv6_tunnels_max =
-        static_cast<std::uint32_t>(std::min<std::size_t>(config.tunnels_max, DSTM_IPV6_TUNNELS_MAX));
+    const auto most = std::min<std::size_t>(config.tunnels_max, DSTM_IPV6_TUNNELS_MAX);
+    settings.ipv6_tunnels_max = static_cast<std::uint32_t>(most);
     settings.hairpin = config.hairpin;
     settings.mss_clamp = config.mss_clamp;
     return settings;
@@ -525,7 +525,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
     const bool is_first = left->maps.empty();
-    if (!left->is_usable_for(settings)) left->maps.clear();
+    if (!left->is_usable_for(settings)) left->keep_hooks_only();
     auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();

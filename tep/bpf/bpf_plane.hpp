@@ -62,7 +62,8 @@ struct BpfPlaneConfig {
 };
 
 // Loads the programs, creates the device and starts carrying. All of it is undone by the
-// destructor, or by detach() when it is to last. Needs CAP_BPF, CAP_NET_ADMIN and CAP_NET_RAW.
+// destructor, or by detach() when it is to last. Needs CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and
+// CAP_NET_RAW.
 // `clock` must outlive the plane.
 //
 // Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;

@@ -97,13 +97,14 @@ Result<void> Entrances::enter(int index) {
     auto hook = TcHook::attach(index, TcDirection::ingress, program_of(*interface),
                                earlier.made_clsact != 0);
     if (!hook) return tl::unexpected(hook.error());
-    auto xdp = try_xdp(index, *interface);
-    if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index);
+    auto xdp = try_xdp(index, *interface, earlier.xdp_program);
+    if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index, earlier.xdp_program);
     auto filter = earlier.has_rp_filter != 0 ? SourceFilterOff(*interface, earlier.rp_filter)
                                              : SourceFilterOff(*interface);
     dstm_hook record{};
     record.made_clsact = hook->made_qdisc();
     record.has_xdp = xdp.has_value();
+    record.xdp_program = xdp ? xdp->program_number() : 0;
     record.has_rp_filter = filter.before().has_value();
     record.rp_filter = static_cast<__u8>(filter.before().value_or(0));
     records_.write(index, record);
@@ -137,9 +138,10 @@ int Entrances::program_of(const std::string& interface) const {
     return programs_.up();
 }
 
-std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface) {
+std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface,
+                                          std::uint32_t earlier) {
     if (shortcut_of(interface) != Shortcut::xdp) return std::nullopt;
-    auto hook = XdpHook::attach(index, programs_.xdp());
+    auto hook = XdpHook::attach(index, programs_.xdp(), earlier);
     if (hook) return std::move(*hook);
     log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
     return std::nullopt;
@@ -147,7 +149,7 @@ std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interfac
 
 void take_back(int interface, const dstm_hook& record) {
     const auto hook = TcHook::adopt(interface, TcDirection::ingress, record.made_clsact != 0);
-    if (record.has_xdp != 0) XdpHook::detach_ours(interface);
+    if (record.has_xdp != 0) XdpHook::detach_ours(interface, record.xdp_program);
     char name[IF_NAMESIZE] = {};
     if (record.has_rp_filter == 0) return;
     if (if_indextoname(static_cast<unsigned>(interface), name) == nullptr) return;

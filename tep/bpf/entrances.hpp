@@ -49,7 +49,8 @@ private:
     [[nodiscard]] Result<std::set<int>> wanted();
     [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;
     [[nodiscard]] int program_of(const std::string& interface) const;
-    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
+    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface,
+                                                 std::uint32_t earlier);
 
     const BpfPlaneConfig& config_;
     const Programs& programs_;

@@ -229,6 +229,15 @@ bool EntryTable::holds(Ipv4Address inner) const {
     return place.entry != nullptr ? place.record->generation != 0 : outside_.contains(inner);
 }
 
+std::optional<dstm_entry> EntryTable::find(Ipv4Address inner) const {
+    if (!holds(inner)) return std::nullopt;
+    if (const auto place = slot(inner); place.entry != nullptr) return *place.entry;
+    const __u32 key = inner.host_order();
+    dstm_entry entry{};
+    if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) return std::nullopt;
+    return entry;
+}
+
 void EntryTable::for_each(const std::function<void(const TunnelView&)>& visit) const {
     for (const auto& pool : pools_) {
         const auto records = pool.records.elements();

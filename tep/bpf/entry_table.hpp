@@ -7,6 +7,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -46,6 +47,8 @@ public:
 
     [[nodiscard]] std::size_t size() const { return size_; }
     [[nodiscard]] bool holds(Ipv4Address inner) const;
+    // As it is now; none where nothing is installed.
+    [[nodiscard]] std::optional<dstm_entry> find(Ipv4Address inner) const;
     // Some tunnel leads to this outer address.
     [[nodiscard]] bool leads_to(const Ipv6Address& peer) const { return peers_.contains(peer); }
     // Of what is installed; a copy, counters as they are now.

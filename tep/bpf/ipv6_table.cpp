@@ -292,6 +292,12 @@ void Ipv6Table::set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu) 
     }
 }
 
+std::optional<dstm_entry> Ipv6Table::find(const Ipv6Address& inner) const {
+    const auto found = slots_.find(inner);
+    if (found == slots_.end()) return std::nullopt;
+    return entries_.elements()[found->second];
+}
+
 bool Ipv6Table::holds(const Ipv6Address& inner) const {
     if (slots_.contains(inner)) return true;
     return std::ranges::any_of(lengths_, [&](const auto& length) {

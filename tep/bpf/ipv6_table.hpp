@@ -45,6 +45,8 @@ public:
     void set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu);
 
     [[nodiscard]] std::size_t size() const { return slots_.size(); }
+    // As it is now; none where nothing is installed.
+    [[nodiscard]] std::optional<dstm_entry> find(const Ipv6Address& inner) const;
     // An address of some tunnel, or behind one.
     [[nodiscard]] bool holds(const Ipv6Address& inner) const;
     // Some tunnel leads to this client, written as dstm_entry::peer.

@@ -108,7 +108,7 @@ struct dstm_hook {
     __u8 has_xdp;
     __u8 has_rp_filter; /* it was `rp_filter`, and is off */
     __u8 rp_filter;
-    __u32 unused;
+    __u32 xdp_program; /* its number in the kernel, with has_xdp */
 };
 
 /* Fixed when the programs are loaded. */

@@ -106,6 +106,10 @@ bool LeftBehind::is_usable_for(const ProgramSettings& settings) const {
     return std::memcmp(&meta, &wanted, sizeof meta) == 0;
 }
 
+void LeftBehind::keep_hooks_only() {
+    std::erase_if(maps, [](const auto& map) { return map.first != "hooks"; });
+}
+
 Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
     if (meta.version >= 1 && meta.version <= 3) return MapReader<Layout1>(maps, meta).tunnels();
     return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));

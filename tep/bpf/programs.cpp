@@ -117,7 +117,8 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
 // Those whose content is worth more than the process: not the route cache and not the globals.
 bool outlives(const bpf_map* map) {
     const std::string_view name = bpf_map__name(map);
-    return bpf_map__autocreate(map) && !name.starts_with("route_cache") && !bpf_map__is_internal(map);
+    return bpf_map__autocreate(map) && !bpf_map__is_internal(map) &&
+           !name.starts_with("route_cache");
 }
 
 Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
@@ -148,7 +149,7 @@ Error load_error(int code, const std::string& log) {
     auto error = error_from_errno(code, "loading the BPF programs");
     if (code == EPERM && log.empty()) {
         error.code = ErrorCode::unavailable;
-        error.context += " (needs CAP_BPF and CAP_NET_ADMIN)";
+        error.context += " (needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)";
         return error;
     }
     if (log.empty()) return error;

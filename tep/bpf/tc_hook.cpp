@@ -1,6 +1,7 @@
 // clsact by libbpf: our filter has a fixed place, so that it can be found again.
 #include "tep/bpf/tc_hook.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <string_view>
 #include <utility>
@@ -33,6 +34,23 @@ bpf_tc_opts our_place() {
     return place;
 }
 
+bool is_in_our_place(const TcFilter& filter) {
+    return filter.priority == our_priority && filter.handle == our_handle;
+}
+
+// The name that libbpf gave it, which needs no more rights to read than the filter itself.
+bool is_ours(const TcFilter& filter) {
+    return is_in_our_place(filter) && filter.name.starts_with(our_names);
+}
+
+bool has_filters(int interface) {
+    for (const auto direction : {TcDirection::ingress, TcDirection::egress}) {
+        const auto filters = filters_on(interface, direction);
+        if (!filters || !filters->empty()) return true;
+    }
+    return false;
+}
+
 std::string name_of(int interface) {
     char name[IF_NAMESIZE] = {};
     if (if_indextoname(static_cast<unsigned>(interface), name) != nullptr) return name;
@@ -49,6 +67,15 @@ Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program,
         return tl::unexpected(error_from_errno(-made, "making clsact on " + name_of(interface)));
     }
     TcHook out(interface, direction, made == 0 || made_qdisc);
+    const auto there = filters_on(interface, direction);
+    if (!there) return tl::unexpected(there.error());
+    const auto other = std::ranges::find_if(*there, is_in_our_place);
+    if (other != there->end() && !is_ours(*other)) {
+        return fail(ErrorCode::conflict,
+                    "on " + name_of(interface) + " the tc filter of priority " +
+                        std::to_string(our_priority) + " and handle " +
+                        std::to_string(our_handle) + " is not ours; remove it, then start again");
+    }
     auto place = our_place();
     place.prog_fd = program;
     place.flags = BPF_TC_F_REPLACE;
@@ -89,8 +116,12 @@ TcHook::~TcHook() {
     // An interface that is gone has taken its hook with it: what fails here is done already.
     auto hook = hook_of(interface_, direction_);
     const auto place = our_place();
-    static_cast<void>(bpf_tc_detach(&hook, &place));
-    if (!made_qdisc_) return;
+    const auto there = filters_on(interface_, direction_);
+    if (there && std::ranges::any_of(*there, is_ours)) {
+        static_cast<void>(bpf_tc_detach(&hook, &place));
+    }
+    // Filters of others would go with the qdisc.
+    if (!made_qdisc_ || has_filters(interface_)) return;
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
     static_cast<void>(bpf_tc_hook_destroy(&hook));
 }

@@ -6,16 +6,15 @@
 
 #include "common/base/result.hpp"
 #include "common/dataplane/descriptor.hpp"
+#include "tep/bpf/tc_filters.hpp"
 
 namespace dstm::tep::bpf {
-
-enum class TcDirection { ingress, egress };
 
 class TcHook {
 public:
     // Takes the place of a program that an earlier process of ours left there. Other filters on
-    // the same hook stay. not_found: no such interface.
-    // `made_qdisc`: clsact is there because of us.
+    // the same hook stay. not_found: no such interface. conflict: another's filter is in the place.
+    // `made_qdisc`: clsact is there because of us, and goes when it has no filters any more.
     [[nodiscard]] static Result<TcHook> attach(int interface, TcDirection direction, int program,
                                                bool made_qdisc = false);
     // What an earlier process attached, to be taken back by the destructor.

@@ -16,36 +16,30 @@ namespace {
 
 using dataplane::Descriptor;
 
-// Of a program of ours in the driver; closed when there is none.
-Descriptor ours_on(int interface) {
-    __u32 id = 0;
-    if (bpf_xdp_query_id(interface, XDP_FLAGS_DRV_MODE, &id) != 0 || id == 0) return Descriptor();
-    Descriptor program(bpf_prog_get_fd_by_id(id));
-    bpf_prog_info info{};
-    __u32 size = sizeof info;
-    const bool is_ours = program.is_open() &&
-                         bpf_obj_get_info_by_fd(program.number(), &info, &size) == 0 &&
-                         std::string_view(info.name) == "dstm_xdp";
-    return is_ours ? std::move(program) : Descriptor();
+// 0: none.
+std::uint32_t number_on(int interface) {
+    __u32 number = 0;
+    if (bpf_xdp_query_id(interface, XDP_FLAGS_DRV_MODE, &number) != 0) return 0;
+    return number;
 }
 
-void detach(int interface, int program) {
-    LIBBPF_OPTS(bpf_xdp_attach_opts, options);
-    options.old_prog_fd = program;  // only this one
-    static_cast<void>(bpf_xdp_detach(interface, XDP_FLAGS_DRV_MODE | XDP_FLAGS_REPLACE, &options));
+bool is_ours(std::uint32_t number, std::uint32_t earlier) {
+    if (number == 0) return false;
+    if (number == earlier) return true;
+    const Descriptor program(bpf_prog_get_fd_by_id(number));
+    bpf_prog_info info{};
+    __u32 size = sizeof info;
+    return program.is_open() && bpf_obj_get_info_by_fd(program.number(), &info, &size) == 0 &&
+           std::string_view(info.name) == "dstm_xdp";
 }
 
 }  // namespace
 
-Result<XdpHook> XdpHook::attach(int interface, int program) {
+Result<XdpHook> XdpHook::attach(int interface, int program, std::uint32_t earlier) {
     // Not the generic mode: it is slower than tc and takes the merged packets away.
-    const auto earlier = ours_on(interface);
-    LIBBPF_OPTS(bpf_xdp_attach_opts, options);
-    options.old_prog_fd = earlier.number();
-    const auto how = earlier.is_open() ? XDP_FLAGS_REPLACE : XDP_FLAGS_UPDATE_IF_NOEXIST;
-    const int failed = bpf_xdp_attach(interface, program, XDP_FLAGS_DRV_MODE | how,
-                                      earlier.is_open() ? &options : nullptr);
-    if (failed == 0) return XdpHook(interface, program);
+    const auto how = is_ours(number_on(interface), earlier) ? 0 : XDP_FLAGS_UPDATE_IF_NOEXIST;
+    const int failed = bpf_xdp_attach(interface, program, XDP_FLAGS_DRV_MODE | how, nullptr);
+    if (failed == 0) return XdpHook(interface);
     auto error = error_from_errno(
         -failed, "attaching an XDP program to interface " + std::to_string(interface));
     if (failed == -EBUSY || failed == -EEXIST) error.code = ErrorCode::conflict;
@@ -53,22 +47,21 @@ Result<XdpHook> XdpHook::attach(int interface, int program) {
     return tl::unexpected(error);
 }
 
-XdpHook::XdpHook(XdpHook&& other) noexcept
-    : interface_(std::exchange(other.interface_, 0)), program_(other.program_) {}
+XdpHook::XdpHook(XdpHook&& other) noexcept : interface_(std::exchange(other.interface_, 0)) {}
 
 XdpHook& XdpHook::operator=(XdpHook&& other) noexcept {
     std::swap(interface_, other.interface_);
-    std::swap(program_, other.program_);
     return *this;
 }
 
 XdpHook::~XdpHook() {
-    if (interface_ != 0) detach(interface_, program_);
+    if (interface_ != 0) bpf_xdp_detach(interface_, XDP_FLAGS_DRV_MODE, nullptr);
 }
 
-void XdpHook::detach_ours(int interface) {
-    const auto program = ours_on(interface);
-    if (program.is_open()) detach(interface, program.number());
+std::uint32_t XdpHook::program_number() const { return number_on(interface_); }
+
+void XdpHook::detach_ours(int interface, std::uint32_t program) {
+    if (is_ours(number_on(interface), program)) XdpHook{interface};
 }
 
 }  // namespace dstm::tep::bpf

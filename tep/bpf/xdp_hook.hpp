@@ -1,7 +1,7 @@
 // Our XDP program on one interface, in its driver, for as long as the object lives or longer.
 #pragma once
 
-#include <string>
+#include <cstdint>
 
 #include "common/base/result.hpp"
 
@@ -9,23 +9,25 @@ namespace dstm::tep::bpf {
 
 class XdpHook {
 public:
-    // Takes the place of a program of ours. refused: the driver has no XDP. conflict: another's
-    // program is there.
-    [[nodiscard]] static Result<XdpHook> attach(int interface, int program);
+    // Takes the place of a program of ours, known by its number in the kernel or by its name, which
+    // needs more rights to read. refused: the driver has no XDP. conflict: another's program is
+    // there.
+    [[nodiscard]] static Result<XdpHook> attach(int interface, int program, std::uint32_t earlier);
     XdpHook(XdpHook&& other) noexcept;
     XdpHook& operator=(XdpHook&& other) noexcept;
     ~XdpHook();
 
     // Takes a program back that an earlier process attached; no other.
-    static void detach_ours(int interface);
+    static void detach_ours(int interface, std::uint32_t program);
+    // The number in the kernel of what stands there.
+    [[nodiscard]] std::uint32_t program_number() const;
     // It stays when the object goes.
     void leave() { interface_ = 0; }
 
 private:
-    XdpHook(int interface, int program) : interface_(interface), program_(program) {}
+    explicit XdpHook(int interface) : interface_(interface) {}
 
     int interface_ = 0;  // 0: nothing to take back
-    int program_ = -1;
 };
 
 }  // namespace dstm::tep::bpf

@@ -1,6 +1,7 @@
 // What only the BPF data plane does, on real interfaces: tun_campus.hpp shows the network.
 #include <thread>
 
+#include "tests/bpf/frame_sender.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -37,6 +38,33 @@ TEST_F(BpfCampus, FiltersOfOthersStay) {
     bring_up();
     tep->stop();
     EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("pref 9"));
+}
+
+TEST_F(BpfCampus, QdiscThatWeMadeStaysWithFiltersThatOthersAddedLater) {
+    const auto tc = [&](const std::string& more) { return endpoint->exec("tc " + more); };
+    for (const auto* const direction : {"ingress", "egress"}) {
+        bring_up();
+        const auto added = std::string("filter add dev eth0 ") + direction + " prio 9 ";
+        EXPECT_EQ(tc(added + "bpf bytecode '1,6 0 0 0,'"), "");
+        client->stop();
+        tep->stop();
+        EXPECT_THAT(tc(std::string("filter show dev eth0 ") + direction), HasSubstr("pref 9"));
+        EXPECT_THAT(tc("filter show dev eth0 ingress"), Not(HasSubstr("dstm")));
+        EXPECT_EQ(tc("qdisc del dev eth0 clsact"), "");
+    }
+}
+
+TEST_F(BpfCampus, PlaceOfOursThatAnotherFilterHasIsAConflict) {
+    EXPECT_EQ(endpoint->exec("tc qdisc add dev eth0 clsact"), "");
+    EXPECT_EQ(endpoint->exec("tc filter add dev eth0 ingress prio 3415 handle 0xd5 "
+                             "bpf bytecode '1,6 0 0 0,'"),
+              "");
+    HostedPlane plane(*endpoint, endpoint_config(), clock);
+    ASSERT_FALSE(plane.is_up());
+    EXPECT_THAT(plane.why(), HasSubstr("on eth0 the tc filter"));
+    EXPECT_THAT(plane.why(), HasSubstr("not ours"));
+    EXPECT_THAT(endpoint->exec("tc filter show dev eth0 ingress"), HasSubstr("bytecode"));
+    EXPECT_THAT(endpoint->show("link show"), Not(HasSubstr("dstm0")));
 }
 
 TEST_F(BpfCampus, InterfaceThatVanishesAndComesBackIsTakenAgain) {
@@ -154,11 +182,31 @@ TEST_F(BpfCampus, TcpBetweenTwoClientsWithOffloads) {
     EXPECT_EQ(tep->dropped("too_big"), 0u);
 }
 
-// A VLAN's packets belong to the VLAN's own interface.
-TEST_F(BpfCampus, VlanTaggedInputIsCarried) {
-    if (!run("ip -n " + endpoint->name() + " link add link eth0 name eth0.7 type vlan id 7")) {
-        GTEST_SKIP() << "this kernel has no VLANs (8021q)";
+// Priority tags (identifier 0) mark packets of the interface itself (IEEE 802.1Q s6.9).
+TEST_F(BpfCampus, TaggedFramesAreCarriedOnlyIfTheyBelongToNoVlan) {
+    bring_up();
+    ASSERT_TRUE(answers(*first, "203.0.113.80"));
+    const auto before = tep->plane().list().at(0).counters.packets_up;
+    const auto received = [&] {
+        return endpoint->exec("cat /sys/class/net/eth0/statistics/rx_packets");
+    };
+    const FrameSender sender(*router, "e0", link_address(*endpoint, "eth0"));
+    const auto packet = echo_in_ipv6();
+    for (const auto vlan : std::vector<std::uint16_t>{7, 0}) {
+        const auto frames = received();
+        sender.send(vlan, packet);
+        EXPECT_TRUE(wait_until([&] { return received() != frames; }));
     }
+    EXPECT_TRUE(wait_until(
+        [&] { return tep->plane().list().at(0).counters.packets_up != before; }));
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, before + 1) << "not that of VLAN 7";
+    for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
+}
+
+// A VLAN's packets belong to the VLAN's own interface; where the kernel has them (8021q).
+TEST_F(BpfCampus, InterfaceOfAVlanIsCarriedFrom) {
+    const auto tag = "link add link eth0 name eth0.7 type vlan id 7";
+    if (!run("ip -n " + endpoint->name() + " " + tag)) return;
     endpoint->ip("addr del 2001:db8:2::1/64 dev eth0");
     router->ip("addr del 2001:db8:2::ffff/64 dev e0");
     router->ip("link add link e0 name e0.7 type vlan id 7");

@@ -1,5 +1,7 @@
 // From the tunnel into the host, packet by packet: RFC 2473 s5.3, RFC 6040 s4.2, and the source
 // check.
+#include <chrono>
+
 #include <linux/pkt_cls.h>
 
 #include "bpf/test_run.hpp"
@@ -273,6 +275,17 @@ TEST_F(ProgramUp, LastSeenIsNow) {
     const auto seen = endpoint->entry("192.0.2.7").last_seen;
     EXPECT_GE(seen, before);
     EXPECT_LE(seen, tep::bpf::tick_now());
+}
+
+TEST_F(ProgramUp, LastSeenMovesWithTheClock) {
+    static_cast<void>(endpoint->up(wrapped()));
+    const auto first = endpoint->entry("192.0.2.7").last_seen;
+    const auto give_up = std::chrono::steady_clock::now() + std::chrono::seconds(5);
+    while (endpoint->entry("192.0.2.7").last_seen == first &&
+           std::chrono::steady_clock::now() < give_up) {
+        static_cast<void>(endpoint->up(wrapped()));
+    }
+    EXPECT_GT(endpoint->entry("192.0.2.7").last_seen, first);
 }
 
 TEST_F(ProgramUp, BetweenTwoClientsTheOuterHeaderIsRewrittenInPlace) {

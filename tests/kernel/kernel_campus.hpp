@@ -74,9 +74,7 @@ protected:
         if (this->tep) detach();
         if constexpr (has_ipv6) this->signalling.reset();
         if (is_changed || this->HasFailure()) return;
-        for (const auto* version : {"-4", "-6"}) {  // what it learned of sizes
-            this->server->ip(std::string(version) + " route flush cache");
-        }
+        this->server->ip(has_ipv6 ? "-6 route flush cache" : "route flush cache");  // sizes learned
         spare_.emplace(std::move(this->first), std::move(this->second), std::move(this->router),
                        std::move(this->endpoint), std::move(this->server));
     }

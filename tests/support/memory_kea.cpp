@@ -56,8 +56,12 @@ Result<Lease> MemoryKea::allocate(const LeaseRequest& request) {
             if (!leases.contains(address_at(i))) free.push_back(address_at(i));
         }
         if (free.empty()) return fail(ErrorCode::exhausted, "pool-exhausted");
-        const bool is_wished = request.requested && std::ranges::count(free, *request.requested);
-        lease.address = is_wished ? *request.requested : free.front();
+        const auto is_free = [&](const auto& one) { return one && std::ranges::count(free, *one); };
+        const auto former = former_.find(request.client_id);
+        const auto own = former == former_.end() ? std::nullopt : std::optional(former->second);
+        lease.address = is_free(request.requested) ? *request.requested
+                        : is_free(own)             ? *own
+                                                   : free.front();
     }
     const auto length = request.prefix_length;
     if (!length) {
@@ -70,6 +74,7 @@ Result<Lease> MemoryKea::allocate(const LeaseRequest& request) {
     if (!request.hostname.empty()) lease.hostname = request.hostname;
     grant(lease, request);
     leases[lease.address] = lease;
+    former_[request.client_id] = lease.address;
     return lease;
 }
 

@@ -56,6 +56,8 @@ private:
     Scheduler& scheduler_;
     const server::Family family_;
     std::size_t size_;
+    // Kea remembers whose an ended lease was, and gives it to the same client if it is still free.
+    std::map<server::ClientId, IpAddress> former_;
     bool is_running_ = true;
     std::vector<MemoryLeaseStore*> connections_;
 };

@@ -65,8 +65,10 @@ static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void 
 }
 
 /* Tells the daemon whom the source check refused; it finds out whether the outer or the inner
- * address is unknown or another's, and counts. */
+ * address is unknown or another's, and counts. What is no client's address by itself has no tunnel,
+ * so that it is enough to ask for it here. */
 static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32 inner) {
+    if (!is_usable_unicast(inner) || inner == settings.inner) return dropped(DSTM_DROP_BAD_SOURCE);
     struct dstm_refused *note = bpf_ringbuf_reserve(&refused, sizeof(*note), 0);
     if (!note) return dropped(DSTM_DROP_SOURCE_CHECK);
     const __u64 *source = (const __u64 *)&outer->saddr;
@@ -84,16 +86,13 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
 static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
                                                  const struct iphdr *ip) {
     const __u32 source = bpf_ntohl(ip->saddr);
-    if (!is_usable_unicast(source) || source == settings.inner) {
-        return dropped(DSTM_DROP_BAD_SOURCE);
-    }
     struct dstm_entry *entry = find_entry(source);
     if (!entry) return refuse(outer, source);
     const struct peer peer = read_peer(entry);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
-    if (!(peer.state & DSTM_ENTRY_CARRIED)) return refuse(outer, source);
     const __u64 *outer_source = (const __u64 *)&outer->saddr;
-    if (peer.address[0] != outer_source[0] || peer.address[1] != outer_source[1]) {
+    if (!(peer.state & DSTM_ENTRY_CARRIED) || peer.address[0] != outer_source[0] ||
+        peer.address[1] != outer_source[1]) {
         return refuse(outer, source);
     }
     const __u32 tick = current_tick();
@@ -101,8 +100,7 @@ static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
     if (!is_usable_unicast(bpf_ntohl(ip->daddr))) return dropped(DSTM_DROP_BAD_DESTINATION);
     const int ecn = ecn_leaving(ip->tos, bpf_ntohs(*(const __u16 *)outer) >> 4);
     if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
-    /* Two packets on two CPUs write the same value: no lock. */
-    if (entry->last_seen != tick) entry->last_seen = tick;
+    entry->last_seen = tick; /* two packets on two CPUs write the same value: no lock */
     struct decision decision = {.fate = FATE_CARRY, .entry = entry, .ecn = ecn};
     decision.peer[0] = peer.address[0];
     decision.peer[1] = peer.address[1];

@@ -39,18 +39,26 @@ static __always_inline void write_route(struct cached_route *route,
     route->until = tick + ROUTE_CACHE_TICKS;
 }
 
+static __always_inline struct cached_route *route_slot(__be32 destination) {
+    __u32 slot = (destination * 0x9e3779b1u) >> 20; /* 12 bits: ROUTE_CACHE_SLOTS */
+    return bpf_map_lookup_elem(&route_cache, &slot);
+}
+
+/* Null: ask_for_route(). Apart from it, so that what only the question needs is not read for every
+ * packet. */
+static __always_inline const struct cached_route *known_route(__be32 destination, __u32 tick) {
+    struct cached_route *route = route_slot(destination);
+    if (!route || route->destination != destination || tick >= route->until) return NULL;
+    route->is_new = 0;
+    return route;
+}
+
 /* `context` is that of a tc or XDP program. Null: the kernel must forward this one. */
-static __always_inline const struct cached_route *route_to(void *context, __u32 interface,
+static __noinline const struct cached_route *ask_for_route(void *context, __u32 interface,
                                                            __be32 source, __be32 destination,
                                                            __u32 tick) {
-    __u32 slot = (destination * 0x9e3779b1u) >> 20; /* 12 bits: ROUTE_CACHE_SLOTS */
-    struct cached_route *route = bpf_map_lookup_elem(&route_cache, &slot);
+    struct cached_route *route = route_slot(destination);
     if (!route) return NULL;
-    if (route->destination == destination && tick < route->until) {
-        route->is_new = 0;
-        return route;
-    }
-
     struct bpf_fib_lookup question = {};
     question.family = AF_INET;
     question.ifindex = interface;
@@ -64,6 +72,13 @@ static __always_inline const struct cached_route *route_to(void *context, __u32 
     write_route(route, &question, tick);
     route->destination = destination;
     return route;
+}
+
+static __always_inline const struct cached_route *route_to(void *context, __u32 interface,
+                                                           __be32 source, __be32 destination,
+                                                           __u32 tick) {
+    const struct cached_route *route = known_route(destination, tick);
+    return route ? route : ask_for_route(context, interface, source, destination, tick);
 }
 
 struct cached_ipv6_route {

@@ -132,13 +132,14 @@ static __always_inline void count_drop(__u32 reason) {
     })
 
 #define DSTM_IN_POOL(n)                                                            \
-    if (settings.pool_count > n) {                                                 \
+    if (pool_count > n) {                                                          \
         __u32 index = address - settings.pools[n].first;                           \
         if (index < settings.pools[n].size) return DSTM_LOOK_UP(pool_##n, &index); \
     }
 
 /* `address` in host order. */
 static __always_inline struct dstm_entry *find_entry(__u32 address) {
+    const __u32 pool_count = settings.pool_count;
     DSTM_IN_POOL(0)
     DSTM_IN_POOL(1)
     DSTM_IN_POOL(2)
@@ -151,8 +152,18 @@ static __always_inline struct dstm_entry *find_entry(__u32 address) {
     return DSTM_LOOK_UP(outside, &address);
 }
 
+/* The tick, below the jiffy in which the kernel was last asked for it. */
+volatile __u64 tick_of_jiffy = 0;
+
+/* The kernel's clock moves once a jiffy, and the number of the jiffy costs one load where the clock
+ * costs two calls. */
 static __always_inline __u32 current_tick(void) {
-    return (__u32)(bpf_ktime_get_coarse_ns() >> DSTM_TICK_SHIFT);
+    const __u32 jiffy = (__u32)bpf_jiffies64();
+    const __u64 known = tick_of_jiffy;
+    if ((__u32)(known >> 32) == jiffy) return (__u32)known;
+    const __u32 tick = (__u32)(bpf_ktime_get_coarse_ns() >> DSTM_TICK_SHIFT);
+    tick_of_jiffy = (__u64)jiffy << 32 | tick;
+    return tick;
 }
 
 /* A copy of the peer of an entry. The three reads keep their order: volatile for the compiler,

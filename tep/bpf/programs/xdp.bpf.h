@@ -78,8 +78,11 @@ static __always_inline int xdp_up(struct xdp_md *context) {
     const struct decision decision = decide_up(outer, ip);
     if (decision.fate == FATE_DROP) return drop_frame(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
-    const struct cached_route *route = route_to(context, context->ingress_ifindex, ip->saddr,
-                                                ip->daddr, decision.entry->last_seen);
+    const __u32 tick = decision.entry->last_seen;
+    const struct cached_route *route = known_route(ip->daddr, tick);
+    if (!route) {
+        route = ask_for_route(context, context->ingress_ifindex, ip->saddr, ip->daddr, tick);
+    }
     if (!route || (route->mtu && total > route->mtu)) return XDP_PASS;
 
     set_ecn(ip, decision.ecn);

@@ -21,7 +21,7 @@ inline bool answers(const std::string& ping_output) {
 
 inline std::string ping(const Namespace& from, const std::string& target,
                         const std::string& more = "") {
-    return from.exec("ping -n -c 1 -W 2 " + more + " " + target);
+    return from.in([&] { return output_of("ping -n -c 1 -W 2 " + more + " " + target); });
 }
 
 union SocketAddress {

@@ -34,6 +34,7 @@ namespace dstm::client {
 namespace {
 
 constexpr Duration first_request_timeout = std::chrono::seconds(30);
+constexpr Duration rest_after_restore = std::chrono::seconds(1);
 
 // Everything of one run. Members are torn down in the reverse of this order.
 class Daemon {
@@ -52,6 +53,7 @@ public:
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
           wake_(context_),
+          rest_(context_),
           give_up_(context_),
           watchdog_(context_),
           driver_(Engine(with_memory(engine_config(settings, options, host_id))),
@@ -63,7 +65,8 @@ public:
           look_ups_(context_) {
         if (!settings.idle_timeout) return;
         const DemandConfig config{settings.device, settings.routes, settings.route_metric};
-        demand_.emplace(context_, config, *settings.idle_timeout, driver_, host_, clock_);
+        demand_.emplace(context_, config, *settings.idle_timeout, driver_, clock_,
+                        [this] { return probe_->sent() + path_watch_.sent(); });
     }
 
     Result<void> start() {
@@ -79,9 +82,8 @@ public:
         }
         if (auto routes = dataplane::Netlink::open()) routes_.emplace(std::move(*routes));
         look_for_native_way();
-        if (demand_) {
-            if (!routes_) return fail(ErrorCode::unavailable, "no netlink");
-            if (const auto watching = demand_->start(*routes_); !watching) return watching;
+        if (demand_ && !native_way_) {
+            if (const auto watching = demand_->start(); !watching) return watching;
         }
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
@@ -165,7 +167,21 @@ private:
 
     void host_changed() {
         look_for_native_way();
+        restore_host();
         driver_.host_changed();
+    }
+
+    // Not again at once: whoever takes things away may insist, and our own changes are reported to
+    // us as well.
+    void restore_host() {
+        is_restore_due_ = rest_.is_armed();
+        if (is_restore_due_) return;
+        const bool tunnel_lacked = host_.restore();
+        const bool demand_lacked = demand_ && demand_->restore();
+        if (!tunnel_lacked && !demand_lacked) return;
+        rest_.after(rest_after_restore, [this] {
+            if (is_restore_due_) restore_host();
+        });
     }
 
     // Told when it changes; what cannot be read is as it was.
@@ -207,7 +223,6 @@ private:
         if (announcement.what == What::down) path_watch_.stop();
         if (announcement.what == What::up) {
             has_been_up_ = true;
-            if (demand_) demand_->tunnel_is_up();
             failure_.clear();
             if (!options_.waits_for_request) give_up_.cancel();
             io::sd_notify("READY=1");
@@ -217,7 +232,7 @@ private:
         const bool is_ready =
             announcement.what == What::aside || announcement.what == What::dormant;
         if (is_ready) io::sd_notify("READY=1");
-        if (announcement.what == What::down && demand_) demand_->tunnel_is_down();
+        if (demand_) demand_->observe(announcement);
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {
@@ -274,6 +289,7 @@ private:
         wake_.cancel();
         give_up_.cancel();
         watchdog_.cancel();
+        rest_.cancel();
         demand_.reset();
         signalling_->close();
         probe_->close();
@@ -290,6 +306,7 @@ private:
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
     io::Timer wake_;
+    io::Timer rest_;
     io::Timer give_up_;
     io::Timer watchdog_;
     Driver driver_;
@@ -302,6 +319,7 @@ private:
 
     std::optional<dataplane::Netlink> routes_;
     std::optional<Demand> demand_;
+    bool is_restore_due_ = false;
     bool native_way_ = false;
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;

@@ -122,7 +122,7 @@ void Engine::on(const DemandSeen&) {
 }
 
 void Engine::on(const DemandGone&) {
-    if (!config_.on_demand || state_ != State::up) return;
+    if (!config_.on_demand || (state_ != State::up && state_ != State::renewing)) return;
     may_come_back_ = true;
     tear_down();
 }

@@ -2,6 +2,7 @@
 // in-memory twin in the tests.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -65,6 +66,8 @@ class EchoProbe {
 public:
     virtual ~EchoProbe() = default;
     virtual void send(const SendKeepalive& echo) = 0;
+    // Echoes that have left so far.
+    [[nodiscard]] virtual std::uint64_t sent() const = 0;
     // Tells `to` that what it sends to `from` must not be larger than `mtu`: an ICMP error, as if a
     // router on the way had said so.
     virtual void say_too_big(const IpAddress& from, const IpAddress& to, std::uint32_t mtu) {

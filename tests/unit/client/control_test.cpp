@@ -45,6 +45,7 @@ struct QuietHost final : HostNetwork {
 };
 struct QuietEcho final : EchoProbe {
     void send(const SendKeepalive&) override {}
+    std::uint64_t sent() const override { return 0; }
     std::optional<std::chrono::microseconds> round_trip() const override { return 1500us; }
     void close() override {}
 };

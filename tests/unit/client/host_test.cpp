@@ -235,6 +235,30 @@ TEST_F(ClientTunnelHost, RoutesComeAndGoAndTheDeviceWithThem) {
     });
 }
 
+TEST_F(ClientTunnelHost, WhatOthersTakeAwayIsSetAgainWhileTheTunnelStands) {
+    in_namespace([this] {
+        auto state = StateDirectory::open(directory_.path());
+        auto netlink = std::move(*dataplane::Netlink::open());
+        auto host = make_host(*state);
+        EXPECT_FALSE(host.restore()) << "there is no tunnel";
+        ASSERT_TRUE(host.install(spec()));
+        ASSERT_TRUE(host.set_routes());
+        EXPECT_FALSE(host.restore());
+        ASSERT_TRUE(netlink.remove_route(netlink.routes_v4()->at(0)));
+        EXPECT_TRUE(host.restore());
+        EXPECT_EQ(routes(), 2U);
+        const int device = *netlink.interface_index(changes.device);
+        ASSERT_TRUE(netlink.remove_address(device, changes.inner, 32));
+        ASSERT_EQ(routes(), 0U) << "the kernel takes the routes with their source";
+        EXPECT_TRUE(host.restore());
+        EXPECT_EQ(routes(), 2U);
+        EXPECT_FALSE(host.restore());
+        ASSERT_TRUE(host.clear_routes());
+        EXPECT_FALSE(host.restore()) << "on its way down";
+        EXPECT_EQ(routes(), 0U);
+    });
+}
+
 TEST_F(ClientTunnelHost, FailedInstallLeavesNothingAfterRemove) {
     in_namespace([this] {
         auto state = StateDirectory::open(directory_.path());
@@ -276,7 +300,7 @@ TEST_F(ClientTunnelHost, NextStartRemovesWhatAKilledClientLeft) {
     });
 }
 
-TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6Address) {
+TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6AddressAndOfALink) {
     in_namespace([] {
         asio::io_context context;
         unsigned told = 0;
@@ -286,9 +310,17 @@ TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6Address) {
         const int loopback = *netlink->interface_index("lo");
         ASSERT_TRUE(netlink->set_interface_up(loopback, true));
         ASSERT_TRUE(netlink->add_address(loopback, *Ipv6Address::parse("2001:db8::5"), 128));
-        const auto end = std::chrono::steady_clock::now() + 5s;
-        while (told == 0 && std::chrono::steady_clock::now() < end) context.run_one_for(100ms);
-        EXPECT_GT(told, 0U);
+        const auto is_told = [&] {
+            const auto end = std::chrono::steady_clock::now() + 5s;
+            while (told == 0 && std::chrono::steady_clock::now() < end) context.run_one_for(100ms);
+            return std::exchange(told, 0U) > 0;
+        };
+        EXPECT_TRUE(is_told());
+        context.poll();
+        told = 0;
+        // The kernel reports no IPv4 route that goes with its link.
+        ASSERT_TRUE(netlink->set_interface_mtu(loopback, 40000));
+        EXPECT_TRUE(is_told()) << "of a link";
     });
 }
 

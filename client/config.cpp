@@ -34,6 +34,11 @@ void check_path(config::Reader& reader, const char* key) {
     if (path.empty() || path.front() != '/') reader.mistake(key, "is not an absolute path");
 }
 
+void check_file(config::Reader& reader, const char* key, Settings& settings) {
+    check_path(reader, key);
+    if (reader.has(key)) settings.files.push_back({reader.string(key, ""), reader.place_of(key)});
+}
+
 void read_server(config::Reader& reader, Settings& settings) {
     settings.server = reader.string("server", "");
     // Brackets are how people write an IPv6 address; the number stands in `port`.
@@ -41,19 +46,19 @@ void read_server(config::Reader& reader, Settings& settings) {
         settings.server.back() == ']') {
         settings.server = settings.server.substr(1, settings.server.size() - 2);
     }
-    const bool is_name_or_address =
+    const bool is_name =
         settings.server.size() <= 253 &&
         std::all_of(settings.server.begin(), settings.server.end(), [](unsigned char c) {
-            return std::isalnum(c) || c == '.' || c == '-' || c == '_' || c == ':';
+            return std::isalnum(c) || c == '.' || c == '-' || c == '_';
         });
+    const auto address = parse_ip_address(settings.server);
     // RFC 5572 Figure 4: a tunnel is asked for over what it runs over.
     const auto family = outer_family(settings.tunnel_type);
     const std::string family_name = family == Family::ipv4 ? "IPv4" : "IPv6";
-    if (reader.has("server") && (settings.server.empty() || !is_name_or_address)) {
+    if (reader.has("server") && (settings.server.empty() || !(is_name || address))) {
         reader.mistake("server", log::quoted(settings.server) + " is not a host name or an " +
-                                     family_name + " address");
+                                     family_name + " address; a port stands in \"port\"");
     }
-    const auto address = parse_ip_address(settings.server);
     if (address && !is_of(family, *address)) {
         reader.mistake("server", "this type of tunnel is asked for over " + family_name +
                                      ": give a name or an " + family_name + " address");
@@ -70,7 +75,7 @@ void read_tls(config::Reader& root, Settings& settings) {
     tls.certificate = reader.string("certificate", "");
     tls.key = reader.string("key", "");
     tls.server_name = reader.string("server-name", "");
-    for (const char* key : {"ca", "certificate", "key"}) check_path(reader, key);
+    for (const char* key : {"ca", "certificate", "key"}) check_file(reader, key, settings);
     if (tls.certificate.empty() != tls.key.empty()) {
         reader.mistake(tls.key.empty() ? "certificate" : "key",
                        "certificate and key come together");
@@ -93,7 +98,13 @@ std::vector<std::string> default_mechanisms(const Settings& settings) {
 void read_identity(config::Reader& reader, Settings& settings) {
     settings.user = reader.string("user", "");
     if (settings.user.size() > 255) reader.mistake("user", "is longer than 255 characters");
+    if (reader.has("user")) settings.user_place = reader.place_of("user");
     settings.password_file = reader.string("password-file", "");
+    check_file(reader, "password-file", settings);
+    if (reader.has("password-file")) {
+        settings.files.back().is_password = true;
+        if (settings.user.empty()) reader.mistake("password-file", "needs \"user\"");
+    }
     // PLAIN sends the password readable, and ANONYMOUS gets a user somebody else's address: both
     // are used only by whoever wrote them down.
     const bool has_certificate = settings.tls && !settings.tls->certificate.empty();
@@ -203,9 +214,7 @@ void read_host(config::Reader& reader, Settings& settings) {
         reader.mistake("control-socket", "is longer than " + std::to_string(path_size_max) +
                                              " characters");
     }
-    for (const char* key : {"state-directory", "control-socket", "password-file"}) {
-        check_path(reader, key);
-    }
+    for (const char* key : {"state-directory", "control-socket"}) check_path(reader, key);
     read_router(reader, settings);
 }
 

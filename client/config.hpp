@@ -26,6 +26,13 @@ struct RouterSettings {
     std::string script;  // empty: none
 };
 
+// A file that the configuration names, and where it does: file, line and path.
+struct NamedFile {
+    std::string path;
+    std::string place;
+    bool is_password = false;
+};
+
 struct Settings {
     tsp::RequestType tunnel_type = tsp::RequestType::v4v6;
     std::string server;         // empty: by DNS
@@ -46,6 +53,8 @@ struct Settings {
     bool yields_to_native = false;  // no tunnel at all while there is native IPv4
     std::string state_directory;
     std::string control_socket;
+    std::vector<NamedFile> files;  // to be read
+    std::string user_place;        // of `user`, if it is there
 };
 
 // A user's password, that is; certificates and tickets prove the others.

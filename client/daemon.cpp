@@ -16,6 +16,7 @@
 #include "client/host/plane_choice.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
+#include "client/net/errands.hpp"
 #include "client/net/icmp_probe.hpp"
 #include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
@@ -44,20 +45,22 @@ public:
           state_(std::move(state)),
           host_(host_config(settings), state_, std::move(netlink),
                 [this] { return make_plane(); }),
+          last_good_(recall()),
           signalling_(make_signalling(
-              context_, clock_, signalling_config(settings, std::move(identity)),
+              context_, clock_, with_memory(signalling_config(settings, std::move(identity))),
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
           wake_(context_),
           give_up_(context_),
           watchdog_(context_),
-          driver_(Engine(engine_config(settings, options, host_id)),
+          driver_(Engine(with_memory(engine_config(settings, options, host_id))),
                   {*signalling_, host_, *probe_, clock_,
                    [this](std::optional<Instant> at) { set_timer(at); },
                    [this] { look_for_servers(); }}),
           path_watch_(context_, settings.device, driver_),
-          control_(driver_) {
+          control_(driver_),
+          look_ups_(context_) {
         if (!settings.idle_timeout) return;
         const DemandConfig config{settings.device, settings.routes, settings.route_metric};
         demand_.emplace(context_, config, *settings.idle_timeout, driver_, host_, clock_);
@@ -121,6 +124,32 @@ private:
         return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
     }
 
+    // --- who served last -------------------------------------------------------------------------
+
+    std::optional<GoodServer> recall() {
+        const auto good = state_.last_good();
+        if (good) return *good;
+        if (good.error().code != ErrorCode::not_found) {
+            log_warning("CLIENT_RECORD_IGNORED", "{}", to_string(good.error()));
+        }
+        return std::nullopt;
+    }
+
+    SignallingConfig with_memory(SignallingConfig config) {
+        config.last_good = last_good_;
+        config.remember = [this](const GoodServer& good) {
+            if (const auto kept = state_.keep_last_good(good); !kept) {
+                log_warning("CLIENT_RECORD_FAILED", "{}", to_string(kept.error()));
+            }
+        };
+        return config;
+    }
+
+    [[nodiscard]] EngineConfig with_memory(EngineConfig config) const {
+        if (last_good_) config.last_good = last_good_->server;
+        return config;
+    }
+
     void look_at_path() {
         const auto& engine = driver_.engine();
         if (engine.binding() && engine.state() == State::up) path_watch_.look(*engine.binding());
@@ -157,12 +186,14 @@ private:
     }
 
     void look_for_servers() {
-        asio::post(lookup_, [this, services = services_of(settings_)] {
-            auto found = find_servers(services);
-            asio::post(context_, [this, found = std::move(found)] {
-                driver_.handle(found ? ServersFound{*found, {}}
-                                     : ServersFound{{}, found.error().context});
-            });
+        const auto work = [services = services_of(settings_)] { return find_servers(services); };
+        const auto done = [this](const Result<std::vector<Target>>& found) {
+            driver_.handle(found ? ServersFound{*found, {}}
+                                 : ServersFound{{}, found.error().context});
+        };
+        if (look_ups_.run(work, done)) return;
+        asio::post(context_, [this] {
+            driver_.handle(ServersFound{{}, "too many look-ups wait for the DNS"});
         });
     }
 
@@ -255,6 +286,7 @@ private:
     asio::io_context context_{1};
     StateDirectory state_;
     TunnelHost host_;
+    std::optional<GoodServer> last_good_;  // of an earlier life
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
     io::Timer wake_;
@@ -266,7 +298,7 @@ private:
     std::optional<ControlSocket> control_socket_;
     std::optional<Monitor> monitor_;
     std::optional<io::Signals> signals_;
-    asio::thread_pool lookup_{1};  // the DNS may take its time
+    Errands look_ups_;
 
     std::optional<dataplane::Netlink> routes_;
     std::optional<Demand> demand_;

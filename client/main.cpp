@@ -13,6 +13,7 @@
 #include "client/config.hpp"
 #include "client/control_socket.hpp"
 #include "client/daemon.hpp"
+#include "client/parts.hpp"
 #include "client/report.hpp"
 
 namespace dstm::client {
@@ -126,14 +127,22 @@ int status(const Settings& settings, bool as_json) {
                });
 }
 
+int refuse(const Mistakes& mistakes) {
+    for (const auto& mistake : mistakes) std::fprintf(stderr, "%s\n", mistake.c_str());
+    return to_int(ExitCode::usage);
+}
+
 int execute(const CLI::App& app, const CommandLine& line) {
     const auto settings = load_settings(line.configuration);
-    if (!settings) {
-        for (const auto& mistake : settings.error()) std::fprintf(stderr, "%s\n", mistake.c_str());
-        return to_int(ExitCode::usage);
+    if (!settings) return refuse(settings.error());
+    const auto wants = [&app](const char* name) { return app.got_subcommand(name); };
+    // Who only talks to the running client may not be allowed to read them.
+    if (line.checks_only || wants("run") || wants("up")) {
+        if (const auto unusable = unusable_files(*settings); !unusable.empty()) {
+            return refuse(unusable);
+        }
     }
     if (line.checks_only) return to_int(ExitCode::success);
-    const auto wants = [&app](const char* name) { return app.got_subcommand(name); };
     if (wants("run")) return run(*settings, false, std::nullopt);
     if (wants("up")) return up(*settings, line);
     if (wants("down")) {
@@ -155,6 +164,7 @@ int main(int argc, char** argv) {
     CommandLine line;
     CLI::App app{"Temporary IPv4 on an IPv6-only host, from a DSTM server."};
     app.footer(exit_codes);
+    app.set_version_flag("--version", DSTM_VERSION, "Say which version this is");
     app.require_subcommand(1);
 
     const auto add = [&app, &line](const char* name, const char* what) {

@@ -2,6 +2,8 @@
 #include "client/parts.hpp"
 
 #include <algorithm>
+#include <cerrno>
+#include <fstream>
 #include <random>
 #include <utility>
 
@@ -9,13 +11,29 @@
 
 namespace dstm::client {
 
+Mistakes unusable_files(const Settings& settings) {
+    Mistakes mistakes;
+    for (const auto& file : settings.files) {
+        if (file.is_password) {
+            const auto password = find_password(file.path);
+            if (!password) mistakes.push_back(file.place + ": " + password.error().context);
+        } else if (!std::ifstream(file.path).is_open()) {
+            mistakes.push_back(file.place + ": " + error_from_errno(errno, file.path).context);
+        }
+    }
+    return mistakes;
+}
+
 Result<Identity> identity_of(const Settings& settings) {
     Identity identity{settings.user, {}};
     const bool is_asked =
         std::any_of(settings.mechanisms.begin(), settings.mechanisms.end(), needs_password);
     if (!is_asked) return identity;
     auto password = find_password(settings.password_file);
-    if (!password) return tl::unexpected(password.error());
+    if (!password) {
+        return fail(password.error().code,
+                    settings.user_place + ": " + password.error().context);
+    }
     identity.password = std::move(*password);
     return identity;
 }

@@ -12,6 +12,8 @@
 
 namespace dstm::client {
 
+// What is wrong with the files that the configuration names, each with file, line and path.
+[[nodiscard]] Mistakes unusable_files(const Settings& settings);
 // With the password, if a mechanism asks for one; fails as find_password() does.
 [[nodiscard]] Result<Identity> identity_of(const Settings& settings);
 // With a seed of its own.

@@ -88,8 +88,8 @@ void PathWatch::conclude(PathProbe::Verdict verdict) {
     tell_endpoint(mtu_);
 }
 
-// Which of the two ways is narrow the echoes do not say. The endpoint learns of its own no other way:
-// no router told, and its packets end here.
+// Which of the two ways is narrow the echoes do not say. The endpoint learns of its own no other
+// way: no router tells it.
 void PathWatch::tell_endpoint(std::uint32_t mtu) {
     driver_.count_keepalive();
     echo_->say_too_big(from_, to_, mtu);

@@ -1,6 +1,7 @@
-// Looks whether the tunnel's path carries large packets, and makes do with the smallest when it does
-// not: a PathProbe with an echo, a timer and the host around it. When the path is new, and again and
-// again while packets pass: a path may shrink without any address, link or router telling.
+// Looks whether the tunnel's path carries large packets, and makes do with the smallest when it
+// does not: a PathProbe with an echo, a timer and the host around it. When the path is new, and
+// again and again while packets pass: it may shrink without any address, link or router telling
+// (docs/decisions/path-mtu.md).
 #pragma once
 
 #include <cstdint>

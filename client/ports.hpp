@@ -21,6 +21,9 @@ class Signalling {
 public:
     virtual ~Signalling() = default;
     virtual void connect(const Target& server) = 0;
+    // With the addresses of that server that were not tried yet: for SessionFailed, or after
+    // SessionOpened, said that there are others.
+    virtual void connect_elsewhere() = 0;
     virtual void send(const tsp::TunnelMessage& message) = 0;
     // Sends what is still to be sent; tells nothing any more.
     virtual void close() = 0;

@@ -2,17 +2,29 @@
 // here: '#' comments as Kea has them, and where a value stood.
 #include <algorithm>
 #include <fstream>
-#include <sstream>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
+#include "common/base/utf8.hpp"
 #include "common/config/node.hpp"
+#include "common/config/syntax_error.hpp"
+#include "common/config/unknown_key.hpp"
 
 namespace dstm::config {
 namespace {
 
 constexpr std::size_t file_size_max = 1 << 20;
 constexpr std::size_t depth_max = 32;
+
+std::optional<std::size_t> line_that_is_not_utf8(std::string_view text) {
+    for (std::size_t line = 1; !is_utf8(text); ++line) {
+        const auto end = text.find('\n');
+        if (!is_utf8(text.substr(0, end))) return line;
+        text.remove_prefix(end + 1);
+    }
+    return std::nullopt;
+}
 
 // Blanks comments in place, so that every other character keeps its line and column.
 std::string without_comments(std::string_view text) {
@@ -109,15 +121,18 @@ public:
     bool end_array() { return close(); }
 
     bool key(std::string& name) {
-        if (open_.back()->find(name) != nullptr) {
-            state_.mistakes.push_back({position_.value_line, name + ": given twice"});
+        if (const auto* before = open_.back()->find(name); before != nullptr) {
+            state_.mistakes.push_back({position_.value_line,
+                                       path_to(name) + ": given twice; it stands in line " +
+                                           std::to_string(before->line) + " already"});
+            is_repeated_ = true;
         }
         key_ = std::move(name);
         return true;
     }
 
-    bool parse_error(std::size_t, const std::string& last_token, const json::exception&) {
-        error_ = "not valid JSON near \"" + last_token.substr(0, 40) + '"';
+    bool parse_error(std::size_t, const std::string&, const json::exception& error) {
+        error_ = syntax_error_in_words(error.what());
         return false;
     }
 
@@ -134,19 +149,35 @@ private:
             error_ = "nested deeper than " + std::to_string(depth_max);
             return false;
         }
+        auto name = open_.empty() ? std::string() : name_of_next();
         open_.push_back(add(std::move(container)));
+        names_.push_back(std::move(name));
         return true;
     }
 
     bool close() {
         open_.pop_back();
+        names_.pop_back();
         return true;
+    }
+
+    // As Reader calls it: a.b[0].c
+    [[nodiscard]] std::string path_to(const std::string& last) const {
+        std::string path;
+        for (const auto& name : names_) path = joined(path, name);
+        return joined(path, last);
+    }
+
+    [[nodiscard]] std::string name_of_next() const {
+        const auto* elements = std::get_if<Elements>(&open_.back()->value);
+        return elements == nullptr ? key_ : '[' + std::to_string(elements->size()) + ']';
     }
 
     // The address stays good while the node is open: its parent gets no other child meanwhile.
     template <class Value>
     Node* add(Value value) {
         Node node{std::move(value), position_.value_line};
+        node.is_repeated = std::exchange(is_repeated_, false);
         if (open_.empty()) {
             state_.root = std::move(node);
             return &state_.root;
@@ -160,26 +191,11 @@ private:
     const CountingIterator::Position& position_;
     Document::State& state_;
     std::vector<Node*> open_;
+    std::vector<std::string> names_;  // of what is open
     std::string key_;
+    bool is_repeated_ = false;
     std::string error_;
 };
-
-// Only what is inside objects that were read: an unknown object is one mistake, not many.
-void find_unknown(const Node& node, const std::string& path, std::vector<Mistake>& mistakes) {
-    if (const auto* members = std::get_if<Members>(&node.value)) {
-        for (const auto& [key, child] : *members) {
-            const auto child_path = path.empty() ? key : path + '.' + key;
-            if (child.wanted)
-                find_unknown(child, child_path, mistakes);
-            else
-                mistakes.push_back({child.line, child_path + ": unknown key"});
-        }
-    } else if (const auto* elements = std::get_if<Elements>(&node.value)) {
-        for (std::size_t i = 0; i < elements->size(); ++i) {
-            find_unknown((*elements)[i], path + '[' + std::to_string(i) + ']', mistakes);
-        }
-    }
-}
 
 }  // namespace
 
@@ -210,6 +226,10 @@ Result<Document> Document::load(const std::string& path) {
 Result<Document> Document::parse(std::string_view text, std::string name) {
     auto state = std::make_unique<State>();
     state->name = std::move(name);
+    if (const auto line = line_that_is_not_utf8(text)) {
+        return fail(ErrorCode::invalid,
+                    state->name + ':' + std::to_string(*line) + ": is not UTF-8 text");
+    }
     const auto plain = without_comments(text);
     CountingIterator::Position position;
     TreeBuilder builder(position, *state);
@@ -229,7 +249,7 @@ Reader Document::root() { return Reader(state_.get(), &state_->root, ""); }
 
 std::vector<std::string> Document::finish() {
     auto mistakes = state_->mistakes;
-    find_unknown(state_->root, "", mistakes);
+    find_unknown(state_->root, mistakes);
     std::stable_sort(mistakes.begin(), mistakes.end(),
                      [](const Mistake& a, const Mistake& b) { return a.line < b.line; });
     std::vector<std::string> lines;

@@ -11,6 +11,11 @@ const Node empty_object{Members{}, 1};
 
 const Node& as_node(const void* node) { return *static_cast<const Node*>(node); }
 
+const Node* look_up(const void* node, std::string_view key) {
+    if (node != &empty_object) as_node(node).known.emplace(key);
+    return as_node(node).find(key);
+}
+
 }  // namespace
 
 const char* type_name(const Node& node) {
@@ -22,20 +27,27 @@ const char* type_name(const Node& node) {
 Reader::Reader(Document::State* state, const void* node, std::string path)
     : state_(state), node_(node), path_(std::move(path)) {}
 
-bool Reader::has(std::string_view key) const { return as_node(node_).find(key) != nullptr; }
+std::string joined(const std::string& path, const std::string& name) {
+    return path.empty() || name.empty() || name.front() == '[' ? path + name : path + '.' + name;
+}
+
+bool Reader::has(std::string_view key) const { return look_up(node_, key) != nullptr; }
+
+std::string Reader::place_of(std::string_view key) const {
+    const auto* child = as_node(node_).find(key);
+    const auto line = child != nullptr ? child->line : as_node(node_).line;
+    return state_->name + ':' + std::to_string(line) + ": " + joined(path_, std::string(key));
+}
 
 void Reader::mistake(std::string_view key, std::string what) {
     const auto* child = as_node(node_).find(key);
     const auto line = child != nullptr ? child->line : as_node(node_).line;
-    std::string path = path_;
-    if (!path.empty() && !key.empty()) path += '.';
-    path += key;
-    state_->mistakes.push_back({line, path + ": " + std::move(what)});
+    state_->mistakes.push_back({line, joined(path_, std::string(key)) + ": " + std::move(what)});
 }
 
 template <class Value>
 const Value* Reader::find(std::string_view key, const char* expected, bool required) {
-    const auto* child = as_node(node_).find(key);
+    const auto* child = look_up(node_, key);
     if (child == nullptr) {
         if (required) mistake(key, std::string("missing; it must be ") + expected);
         return nullptr;
@@ -128,7 +140,7 @@ Ipv6Address Reader::ipv6(std::string_view key) {
 }
 
 Reader Reader::object(std::string_view key) {
-    const auto path = path_.empty() ? std::string(key) : path_ + '.' + std::string(key);
+    const auto path = joined(path_, std::string(key));
     if (find<Members>(key, "an object", false) == nullptr) return {state_, &empty_object, path};
     return {state_, as_node(node_).find(key), path};
 }
@@ -137,10 +149,10 @@ std::vector<Reader> Reader::objects(std::string_view key) {
     std::vector<Reader> readers;
     const auto* elements = find<Elements>(key, "a list of objects", false);
     if (elements == nullptr) return readers;
-    const auto path = path_.empty() ? std::string(key) : path_ + '.' + std::string(key);
+    const auto path = joined(path_, std::string(key));
     for (std::size_t i = 0; i < elements->size(); ++i) {
         const auto& element = (*elements)[i];
-        const auto element_path = path + '[' + std::to_string(i) + ']';
+        const auto element_path = joined(path, '[' + std::to_string(i) + ']');
         if (std::holds_alternative<Members>(element.value)) {
             readers.push_back(Reader(state_, &element, element_path));
         } else {

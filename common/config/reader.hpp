@@ -70,6 +70,8 @@ public:
 
     // A mistake that only the caller can see, at the line of `key` (or of this object).
     void mistake(std::string_view key, std::string what);
+    // File, line and path of `key`, as in a mistake: for what is found out later.
+    [[nodiscard]] std::string place_of(std::string_view key) const;
 
 private:
     friend class Document;

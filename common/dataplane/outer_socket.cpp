@@ -280,8 +280,9 @@ void OuterSocket::send(std::span<const OutgoingPacket> packets, DropTable& drops
     }
 }
 
-// RFC 3542 s11.4. Of all that the socket sends meanwhile: what another thread sends may be fragmented
-// without need, which it survives. Over IPv4 no path is narrower than what IPv6 needs inside.
+// RFC 3542 s11.4. Of all that the socket sends meanwhile: what another thread sends may be
+// fragmented without need, which it survives. Over IPv4 no path is narrower than what IPv6 needs
+// inside.
 void OuterSocket::fragment_to(std::uint32_t path_mtu) {
     if (type_ != TunnelType::v4v6) return;
     set_option(socket_.number(), IPPROTO_IPV6, IPV6_MTU, static_cast<int>(path_mtu));

@@ -20,7 +20,8 @@ from transfer import Transfer
 
 PATH = os.environ.get("PATH", "") + ":/usr/sbin"
 RENUMBERED = "2001:db8:1:1::/64"
-ROUTERS = {"lan": "router", "lan2": "router2"}  # the client's link to who is on it, by its own `lan`
+# The client's link to who is on it, by its own `lan`.
+ROUTERS = {"lan": "router", "lan2": "router2"}
 PREFIXES = {"lan": c.CLIENT_LAN, "lan2": LAN2}
 
 

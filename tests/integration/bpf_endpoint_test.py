@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""dstm-tep with the BPF data plane: the rights that it needs, what is in its way, and the way back."""
+"""dstm-tep with the BPF data plane: what rights it needs, what is in its way, and the way back."""
 
 import json
 import os

@@ -151,6 +151,15 @@ class SmallLink(unittest.TestCase):
         self.shrink()
         flow.must_progress("over the path that has shrunk")
 
+    def test_looking_at_the_path_is_no_use_of_the_tunnel(self):
+        # Longer than until the first look after the last packet, shorter than two of them.
+        client = self.campus.start_client(
+            self.campus.client_configuration(**{"on-demand": {"idle-timeout": 18}}))
+        client.wait_for_log("CLIENT_DORMANT")
+        self.campus.client.run("ping", "-c", "1", "-W", "10", c.WEB)
+        client.wait_for_log("CLIENT_UP")
+        client.wait_for_log("CLIENT_DORMANT", timeout=30, count=2)
+
 
 if __name__ == "__main__":
     support.main()

@@ -7,12 +7,26 @@ import subprocess
 import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-COMPLETION = os.path.join(ROOT, "docs", "completions", "dstm-client")
+COMPLETIONS = os.path.join(ROOT, "docs", "completions")
+COMPLETION = os.path.join(COMPLETIONS, "dstm-client")
 
 
 def read(*path):
     with open(os.path.join(ROOT, *path), encoding="utf-8") as file:
         return file.read()
+
+
+def commands_and_options():
+    """Of the program: a command to what its --help names."""
+    source = read("client", "main.cpp")
+    commands = set(re.findall(r'add\("(\w+)", "', source))
+    common = {"-c", "--config", "--check-config", "-h", "--help"}
+    own = {"up": {"--foreground", "--timeout"}, "renew": {"--timeout"}, "status": {"--json"}}
+    written = set(re.findall(r'(?<![\w-])(--?[a-z][\w-]*)(?=[",])', source)) | {"-h", "--help"}
+    known = common.union({"--version"}, *own.values())
+    assert written == known, f"main.cpp has {written ^ known} more or less than this test"
+    return {"": {"-h", "--help", "--version"},
+            **{command: common | own.get(command, set()) for command in commands}}
 
 
 def complete(*words):
@@ -50,6 +64,15 @@ class Manual(unittest.TestCase):
         for code in re.findall(r" = (\d),", read("client", "exit_code.hpp")):
             self.assertRegex(page, rf"(?m)^\.It {code}$")
 
+    def test_the_page_names_every_field_of_the_status(self):
+        page = read("docs", "man", "dstm-client.8")
+        fields = set(re.findall(r'status\["([\w-]+)"\]', read("client", "report.cpp"))) | \
+            {"state"} | set(re.findall(r'status\["([\w-]+)"\]', read("client", "control.cpp")))
+        self.assertGreaterEqual(len(fields), 15)
+        named = set(re.findall(r"[\w-]+", "".join(
+            line for line in page.splitlines() if line.startswith(".Va "))))
+        self.assertEqual(fields - named, set())
+
     def test_the_page_names_every_key(self):
         page = read("docs", "man", "dstm-client.conf.5")
         section = read("docs", "configuration.md").split("\n## dstm-client\n")[1].split("\n## ")[0]
@@ -62,16 +85,53 @@ class Manual(unittest.TestCase):
 class Completion(unittest.TestCase):
     def test_commands_options_and_files_are_offered(self):
         self.assertEqual(complete("dstm-client", ""),
-                         {"run", "up", "down", "renew", "status", "--help"})
+                         {"run", "up", "down", "renew", "status", "-h", "--help", "--version"})
         self.assertEqual(complete("dstm-client", "st"), {"status"})
         self.assertEqual(complete("dstm-client", "status", "--j"), {"--json"})
         self.assertIn("--foreground", complete("dstm-client", "up", "--"))
-        self.assertEqual(complete("dstm-client", "-c", COMPLETION[:-1]), {COMPLETION})
+        self.assertEqual(complete("dstm-client", "-c", os.path.join(ROOT, "READ")),
+                         {os.path.join(ROOT, "README.md")})
 
-    def test_every_option_of_the_program_is_offered_somewhere(self):
-        options = re.findall(r'"(?:-\w,)?(--[\w-]+)"', read("client", "main.cpp"))
-        text = read("docs", "completions", "dstm-client")
-        self.assertEqual({option for option in options if option not in text}, set())
+    def test_bash_offers_what_each_command_has(self):
+        for command, options in commands_and_options().items():
+            words = complete("dstm-client", command, "-") if command else \
+                complete("dstm-client", "-")
+            self.assertEqual(words, options, command)
+
+    def test_fish_offers_what_each_command_has(self):
+        if shutil.which("fish") is None:
+            self.skipTest("fish is not installed")
+        meant = commands_and_options()
+        self.assertEqual(self.fish(""), set(meant) - {""})
+        for command, options in meant.items():
+            self.assertEqual(self.fish(f"{command} -".lstrip()), options, command)
+
+    def fish(self, words):
+        script = f"source {COMPLETIONS}/dstm-client.fish; complete -C 'dstm-client {words}'"
+        done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True,
+                              check=True, env={**os.environ, "HOME": "/nonexistent"})
+        return {line.split("\t")[0] for line in done.stdout.splitlines()}
+
+    def test_zsh_offers_what_each_command_has(self):
+        if shutil.which("zsh") is None:
+            self.skipTest("zsh is not installed")
+        meant = commands_and_options()
+        self.assertEqual(set(re.findall(r"^(\w+):", self.zsh(""), re.M)), set(meant) - {""})
+        for command, options in meant.items():
+            said = self.zsh(*command.split(), "-")
+            self.assertEqual(said.splitlines()[-1], "of " + (command or "dstm-client"))
+            self.assertEqual(set(re.findall(r"^(?:\([^)]*\))?(--?[a-z-]+)\[", said, re.M)), options,
+                             command)
+
+    def zsh(self, *words):
+        """What the completion hands to zsh's own functions, and of which command."""
+        script = ('_arguments() { print -rl -- "$@" "of $words[1]" }; '
+                  '_describe() { print -rl -- ${(P)2} }; '
+                  'offer() { local words=("$@") CURRENT=$#; source $completion }; offer "$@"')
+        return subprocess.run(["zsh", "-f", "-c", script, "zsh", "dstm-client", *words],
+                              capture_output=True, text=True, check=True,
+                              env={**os.environ,
+                                   "completion": f"{COMPLETIONS}/_dstm-client"}).stdout
 
 
 if __name__ == "__main__":

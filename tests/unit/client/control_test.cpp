@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 // Ports that do nothing by themselves: the test says what happens.
 struct QuietSignalling final : Signalling {
     void connect(const Target&) override { ++connects; }
+    void connect_elsewhere() override { ++connects; }
     void send(const tsp::TunnelMessage& message) override { last = message.action; }
     void close() override {}
     std::optional<IpAddress> source_towards(const IpEndpoint& peer) override {

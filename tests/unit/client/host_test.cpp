@@ -87,6 +87,38 @@ TEST(ClientState, RecordOfAnIpv6TunnelWithAPrefixIsReadBack) {
     EXPECT_EQ(state->recorded(), v6);
 }
 
+TEST(ClientState, LastGoodServerIsKeptAndADamagedRecordIsNone) {
+    TemporaryDirectory directory;
+    auto state = StateDirectory::open(directory.path());
+    ASSERT_TRUE(state);
+    EXPECT_EQ(state->last_good().error().code, ErrorCode::not_found);
+    for (const auto& good : {GoodServer{{"dstm.example", 3653}, Ipv6Address::parse("2001:db8::1")},
+                             GoodServer{{"192.0.2.1", 65535}, Ipv4Address::parse("192.0.2.1")},
+                             GoodServer{{"dstm.example", 1}, std::nullopt}}) {
+        ASSERT_TRUE(state->keep_last_good(good));
+        EXPECT_EQ(state->last_good(), good);
+    }
+    const auto path = directory.path() + "/last-good.json";
+    std::string whole;
+    ASSERT_TRUE(state->keep_last_good({{"dstm.example", 3653}, Ipv6Address::parse("2001:db8::1")}));
+    std::getline(std::ifstream(path), whole, '\0');
+    std::vector<std::string> damaged{
+        R"({"server":"","port":3653})", R"({"server":"a b","port":3653})",
+        R"({"server":"a\n","port":3653})", R"({"server":"a","port":0})",
+        R"({"server":"a","port":65536})", R"({"server":"a","port":"1"})", R"({"port":3653})",
+        R"({"server":"a","port":1,"address":"2001:db8::g"})", R"({"server":"a","port":1,"address":7})",
+        R"([])", R"(null)", std::string(100, '[')};
+    for (std::size_t size = 0; size + 2 < whole.size(); ++size) {
+        damaged.push_back(whole.substr(0, size));
+    }
+    for (const auto& text : damaged) {
+        std::ofstream(path, std::ios::trunc) << text;
+        const auto good = state->last_good();
+        ASSERT_FALSE(good) << text;
+        EXPECT_EQ(good.error().code, ErrorCode::invalid) << text;
+    }
+}
+
 TEST(ClientState, RecordCutAtAnyByteIsNoRecordAndDoesNoHarm) {
     TemporaryDirectory directory;
     auto state = StateDirectory::open(directory.path());

@@ -65,13 +65,33 @@ TEST(ConfigReader, ReportsEveryMistakeWithItsLineAndPath) {
     EXPECT_THAT(document.finish(),
                 ElementsAre("x.conf:1: key: missing; it must be a text",
                             "x.conf:3: tsp.port: 70000 is not an integer from 1 to 65535",
-                            "x.conf:4: tsp.wrong: unknown key",
+                            "x.conf:4: tsp.wrong: unknown key; known are port",
                             "x.conf:6: mode: \"fast\" is not one of bpf tun",
                             "x.conf:7: name: is an integer; it must be a text",
                             "x.conf:8: listen: holds an integer; it must be a list of objects",
                             "x.conf:8: listen[0].at: \"192.0.2.256\" is not an IPv4 address such "
                             "as 192.0.2.1",
-                            "x.conf:9: name: given twice", "x.conf:9: name: unknown key"));
+                            "x.conf:9: name: given twice; it stands in line 7 already"));
+}
+
+TEST(ConfigReader, AnUnknownKeyThatIsNearlyAKnownOneNamesIt) {
+    auto document = parsed(R"({"prot": 1, "user-name": 2, "list": [{"adress": "::"}], "x": 3})");
+    auto root = document.root();
+    root.integer("port", 0, 9, 0);
+    static_cast<void>(root.has("user_name"));
+    root.objects("list").at(0).string("address", "");
+    EXPECT_THAT(document.finish(),
+                ElementsAre("x.conf:1: prot: unknown key; it must be \"port\"",
+                            "x.conf:1: user-name: unknown key; it must be \"user_name\"",
+                            "x.conf:1: list[0].adress: unknown key; it must be \"address\"",
+                            "x.conf:1: x: unknown key; known are list, port, user_name"));
+}
+
+TEST(ConfigReader, ARepeatedKeyIsNamedWithItsPath) {
+    auto document = parsed("{\"a\": [{\"b\": 1,\n\"b\": {\"c\": 2}}]}");
+    document.root().objects("a").at(0).integer("b", 0, 9);
+    EXPECT_THAT(document.finish(),
+                ElementsAre("x.conf:2: a[0].b: given twice; it stands in line 1 already"));
 }
 
 TEST(ConfigReader, AnIntegerBeyondTheRangeOfTheTypeIsRefused) {

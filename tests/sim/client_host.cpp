@@ -36,6 +36,8 @@ public:
             if (round == round_) reach_server();
         });
     }
+    // The world's server has one address.
+    void connect_elsewhere() override { connect({}); }
     void send(const tsp::TunnelMessage& message) override {
         if (conversation_) conversation_->command(message);
     }

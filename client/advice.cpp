@@ -5,6 +5,7 @@
 #include <array>
 
 #include "common/log/log.hpp"
+#include "common/tsp/status.hpp"
 
 namespace dstm::client {
 namespace {
@@ -56,6 +57,11 @@ const Advice* find_advice(std::uint16_t code) {
 bool is_permanent(std::uint16_t code) {
     const auto* advice = find_advice(code);
     return advice != nullptr && advice->permanent;
+}
+
+bool may_differ_elsewhere(std::uint16_t code) {
+    return tsp::is_temporary(code) ||
+           code == static_cast<std::uint16_t>(tsp::Status::server_error);
 }
 
 std::string explain(std::uint16_t code, std::string_view broker_text) {

@@ -23,6 +23,9 @@ struct Advice {
 // Unknown numbers count as passing: the broker may know a reason that ends.
 [[nodiscard]] bool is_permanent(std::uint16_t code);
 
+// Another machine of the same name might answer otherwise: this one is busy, or broken.
+[[nodiscard]] bool may_differ_elsewhere(std::uint16_t code);
+
 // One sentence: number, the broker's own text (quoted, it is not ours), meaning and remedy.
 [[nodiscard]] std::string explain(std::uint16_t code, std::string_view broker_text);
 

@@ -13,6 +13,10 @@ namespace dstm::client {
 namespace {
 
 constexpr std::int64_t route_metric_max = 0xffffffff;
+// A native route wins whoever set it: ifupdown 0, NetworkManager 100 or 600, systemd-networkd 512
+// to 2048, the kernel 1024, dhcpcd 1000 or 3000 and the interface's number. Not one of which
+// NetworkManager has found that it leads nowhere: it adds 20000.
+constexpr std::int64_t route_metric_default = 4096;
 constexpr std::int64_t keepalive_max_s = 86400;
 constexpr std::size_t routes_max = 64;
 constexpr std::int64_t idle_timeout_max_s = 86400;
@@ -189,9 +193,8 @@ void read_host(config::Reader& reader, Settings& settings) {
                                          " (host bits zero)");
         }
     }
-    // Below a native default route in either family; the kernel gives its own IPv6 ones 1024.
     settings.route_metric = static_cast<std::uint32_t>(
-        reader.integer("route-metric", 0, route_metric_max, carries_ipv4 ? 1024 : 2048));
+        reader.integer("route-metric", 0, route_metric_max, route_metric_default));
     settings.yields_to_native =
         reader.choice("native-ipv4", {"prefer", "exclusive"}, 0) == 1;
     if (reader.has("native-ipv4") && !carries_ipv4) {
@@ -202,6 +205,10 @@ void read_host(config::Reader& reader, Settings& settings) {
         settings.idle_timeout = std::chrono::seconds(
             on_demand.integer("idle-timeout", 1, idle_timeout_max_s, 300));
         if (!carries_ipv4) reader.mistake("on-demand", "is for v4v6");
+        if (settings.route_metric == route_metric_max) {
+            reader.mistake("route-metric", "is too high for \"on-demand\", whose own routes are "
+                                           "one above it");
+        }
         if (settings.device.size() + demand_suffix_size > device_size_max) {
             reader.mistake("device", "is too long for \"on-demand\", which needs a second device "
                                      "with \"-w\" behind this name");

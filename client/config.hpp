@@ -46,7 +46,7 @@ struct Settings {
     std::string device = "dstm0";
     PlaneWish data_plane = PlaneWish::automatic;
     std::vector<dataplane::IpPrefix> routes;
-    std::uint32_t route_metric = 1024;
+    std::uint32_t route_metric = 4096;
     std::optional<RouterSettings> router;
     std::uint32_t keepalive_s = 30;
     std::optional<Duration> idle_timeout;  // set: on demand

@@ -16,6 +16,7 @@
 #include "client/host/plane_choice.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/host/tunnel_host.hpp"
+#include "client/net/errands.hpp"
 #include "client/net/icmp_probe.hpp"
 #include "client/net/server_finder.hpp"
 #include "client/net/signalling.hpp"
@@ -33,6 +34,7 @@ namespace dstm::client {
 namespace {
 
 constexpr Duration first_request_timeout = std::chrono::seconds(30);
+constexpr Duration rest_after_restore = std::chrono::seconds(1);
 
 // Everything of one run. Members are torn down in the reverse of this order.
 class Daemon {
@@ -44,23 +46,27 @@ public:
           state_(std::move(state)),
           host_(host_config(settings), state_, std::move(netlink),
                 [this] { return make_plane(); }),
+          last_good_(recall()),
           signalling_(make_signalling(
-              context_, clock_, signalling_config(settings, std::move(identity)),
+              context_, clock_, with_memory(signalling_config(settings, std::move(identity))),
               [this](const Event& event) { driver_.handle(event); })),
           probe_(make_icmp_probe(context_, settings.device,
                                  [this](const Event& event) { driver_.handle(event); })),
           wake_(context_),
+          rest_(context_),
           give_up_(context_),
           watchdog_(context_),
-          driver_(Engine(engine_config(settings, options, host_id)),
+          driver_(Engine(with_memory(engine_config(settings, options, host_id))),
                   {*signalling_, host_, *probe_, clock_,
                    [this](std::optional<Instant> at) { set_timer(at); },
                    [this] { look_for_servers(); }}),
           path_watch_(context_, settings.device, driver_),
-          control_(driver_) {
+          control_(driver_),
+          look_ups_(context_) {
         if (!settings.idle_timeout) return;
         const DemandConfig config{settings.device, settings.routes, settings.route_metric};
-        demand_.emplace(context_, config, *settings.idle_timeout, driver_, host_, clock_);
+        demand_.emplace(context_, config, *settings.idle_timeout, driver_, clock_,
+                        [this] { return probe_->sent() + path_watch_.sent(); });
     }
 
     Result<void> start() {
@@ -76,9 +82,8 @@ public:
         }
         if (auto routes = dataplane::Netlink::open()) routes_.emplace(std::move(*routes));
         look_for_native_way();
-        if (demand_) {
-            if (!routes_) return fail(ErrorCode::unavailable, "no netlink");
-            if (const auto watching = demand_->start(*routes_); !watching) return watching;
+        if (demand_ && !native_way_) {
+            if (const auto watching = demand_->start(); !watching) return watching;
         }
         driver_.observe([this](const Announce& announcement) { observe(announcement); });
         driver_.on_stopped([this] { asio::post(context_, [this] { wind_up(); }); });
@@ -121,6 +126,32 @@ private:
         return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
     }
 
+    // --- who served last -------------------------------------------------------------------------
+
+    std::optional<GoodServer> recall() {
+        const auto good = state_.last_good();
+        if (good) return *good;
+        if (good.error().code != ErrorCode::not_found) {
+            log_warning("CLIENT_RECORD_IGNORED", "{}", to_string(good.error()));
+        }
+        return std::nullopt;
+    }
+
+    SignallingConfig with_memory(SignallingConfig config) {
+        config.last_good = last_good_;
+        config.remember = [this](const GoodServer& good) {
+            if (const auto kept = state_.keep_last_good(good); !kept) {
+                log_warning("CLIENT_RECORD_FAILED", "{}", to_string(kept.error()));
+            }
+        };
+        return config;
+    }
+
+    [[nodiscard]] EngineConfig with_memory(EngineConfig config) const {
+        if (last_good_) config.last_good = last_good_->server;
+        return config;
+    }
+
     void look_at_path() {
         const auto& engine = driver_.engine();
         if (engine.binding() && engine.state() == State::up) path_watch_.look(*engine.binding());
@@ -136,7 +167,21 @@ private:
 
     void host_changed() {
         look_for_native_way();
+        restore_host();
         driver_.host_changed();
+    }
+
+    // Not again at once: whoever takes things away may insist, and our own changes are reported to
+    // us as well.
+    void restore_host() {
+        is_restore_due_ = rest_.is_armed();
+        if (is_restore_due_) return;
+        const bool tunnel_lacked = host_.restore();
+        const bool demand_lacked = demand_ && demand_->restore();
+        if (!tunnel_lacked && !demand_lacked) return;
+        rest_.after(rest_after_restore, [this] {
+            if (is_restore_due_) restore_host();
+        });
     }
 
     // Told when it changes; what cannot be read is as it was.
@@ -157,12 +202,14 @@ private:
     }
 
     void look_for_servers() {
-        asio::post(lookup_, [this, services = services_of(settings_)] {
-            auto found = find_servers(services);
-            asio::post(context_, [this, found = std::move(found)] {
-                driver_.handle(found ? ServersFound{*found, {}}
-                                     : ServersFound{{}, found.error().context});
-            });
+        const auto work = [services = services_of(settings_)] { return find_servers(services); };
+        const auto done = [this](const Result<std::vector<Target>>& found) {
+            driver_.handle(found ? ServersFound{*found, {}}
+                                 : ServersFound{{}, found.error().context});
+        };
+        if (look_ups_.run(work, done)) return;
+        asio::post(context_, [this] {
+            driver_.handle(ServersFound{{}, "too many look-ups wait for the DNS"});
         });
     }
 
@@ -176,7 +223,6 @@ private:
         if (announcement.what == What::down) path_watch_.stop();
         if (announcement.what == What::up) {
             has_been_up_ = true;
-            if (demand_) demand_->tunnel_is_up();
             failure_.clear();
             if (!options_.waits_for_request) give_up_.cancel();
             io::sd_notify("READY=1");
@@ -186,7 +232,7 @@ private:
         const bool is_ready =
             announcement.what == What::aside || announcement.what == What::dormant;
         if (is_ready) io::sd_notify("READY=1");
-        if (announcement.what == What::down && demand_) demand_->tunnel_is_down();
+        if (demand_) demand_->observe(announcement);
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {
@@ -243,6 +289,7 @@ private:
         wake_.cancel();
         give_up_.cancel();
         watchdog_.cancel();
+        rest_.cancel();
         demand_.reset();
         signalling_->close();
         probe_->close();
@@ -255,9 +302,11 @@ private:
     asio::io_context context_{1};
     StateDirectory state_;
     TunnelHost host_;
+    std::optional<GoodServer> last_good_;  // of an earlier life
     std::unique_ptr<Signalling> signalling_;
     std::unique_ptr<EchoProbe> probe_;
     io::Timer wake_;
+    io::Timer rest_;
     io::Timer give_up_;
     io::Timer watchdog_;
     Driver driver_;
@@ -266,10 +315,11 @@ private:
     std::optional<ControlSocket> control_socket_;
     std::optional<Monitor> monitor_;
     std::optional<io::Signals> signals_;
-    asio::thread_pool lookup_{1};  // the DNS may take its time
+    Errands look_ups_;
 
     std::optional<dataplane::Netlink> routes_;
     std::optional<Demand> demand_;
+    bool is_restore_due_ = false;
     bool native_way_ = false;
     bool has_been_up_ = false;
     bool asked_to_stop_ = false;

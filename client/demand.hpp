@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 
 #include "client/driver.hpp"
@@ -14,16 +15,21 @@ namespace dstm::client {
 
 class Demand {
 public:
-    // All of what is referred to outlives it.
+    // All of what is referred to outlives it. `own_packets` tells how many the client itself has
+    // sent into tunnels so far.
     Demand(boost::asio::io_context& context, DemandConfig config, Duration idle_timeout,
-           Driver& driver, const HostNetwork& host, const Clock& clock);
+           Driver& driver, const Clock& clock, std::function<std::uint64_t()> own_packets);
 
     // Fails as DemandWatch::start() does.
-    [[nodiscard]] Result<void> start(dataplane::Netlink& netlink);
-    void tunnel_is_up();
-    void tunnel_is_down();
+    [[nodiscard]] Result<void> start();
+    void observe(const Announce& announcement);
+    // After any change of the host. True: something of the watch was missing and is there again.
+    [[nodiscard]] bool restore();
 
 private:
+    void tunnel_is_up();
+    void tunnel_is_down();
+    void tunnel_is_wanted_again();
     void seen();
     void look_whether_idle();
 
@@ -31,12 +37,12 @@ private:
     DemandConfig config_;
     Duration idle_timeout_;
     Driver& driver_;
-    const HostNetwork& host_;
     const Clock& clock_;
-    std::optional<DemandWatch> watch_;
+    std::function<std::uint64_t()> own_packets_;
+    std::optional<DemandWatch> watch_;  // none while the host has a way of its own
+    std::optional<Ipv4Address> leased_;
     IdleWatch idle_watch_;
     io::Timer idle_check_;
-    std::uint64_t keepalives_before_ = 0;  // of this tunnel
 };
 
 }  // namespace dstm::client

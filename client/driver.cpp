@@ -55,7 +55,11 @@ void Driver::carry_out(const FindServers&) {
     waiting_.push_back(AttemptBegan{source()});
 }
 void Driver::carry_out(const Connect& action) {
-    ports_.signalling.connect(action.server);
+    if (action.is_elsewhere) {
+        ports_.signalling.connect_elsewhere();
+    } else {
+        ports_.signalling.connect(action.server);
+    }
     waiting_.push_back(AttemptBegan{source()});
 }
 void Driver::carry_out(const SendCommand& action) { ports_.signalling.send(action.message); }

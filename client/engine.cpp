@@ -38,6 +38,7 @@ Engine::Engine(EngineConfig config)
     : config_(std::move(config)),
       random_(config_.seed),
       servers_(config_.servers),
+      last_good_(config_.last_good),
       given_type_(config_.wishes.type) {}
 
 Actions Engine::handle(const Event& event, Moment now) {
@@ -121,7 +122,7 @@ void Engine::on(const DemandSeen&) {
 }
 
 void Engine::on(const DemandGone&) {
-    if (!config_.on_demand || state_ != State::up) return;
+    if (!config_.on_demand || (state_ != State::up && state_ != State::renewing)) return;
     may_come_back_ = true;
     tear_down();
 }
@@ -280,7 +281,16 @@ void Engine::begin_attempt() {
     targets_.clear();
     visited_.clear();
     redirects_ = 0;
-    if (!config_.servers.empty()) return try_servers();
+    is_to_find_ = config_.servers.empty();
+    if (!is_to_find_) return try_servers();
+    if (!binding_) return find_servers();
+    // After a move the DNS may be slow or out of reach, and this one knows the lease.
+    targets_ = {binding_->server};
+    connect_next();
+}
+
+void Engine::find_servers() {
+    is_to_find_ = false;
     retry_at_.reset();
     dialogue_ = Dialogue::finding;
     out_.push_back(FindServers{});
@@ -297,11 +307,15 @@ void Engine::on(const ServersFound& event) {
     try_servers();
 }
 
-// The one that gave the last lease knows it.
+// The one that gave the last lease knows it. One that the DNS names no longer does not come first.
 void Engine::try_servers() {
-    if (last_good_) targets_.push_back(*last_good_);
-    std::copy_if(servers_.begin(), servers_.end(), std::back_inserter(targets_),
-                 [this](const Target& server) { return server != last_good_; });
+    const auto is_last_good = [this](const Target& server) { return server == last_good_; };
+    const bool is_listed = std::any_of(servers_.begin(), servers_.end(), is_last_good);
+    if (last_good_ && (is_listed || !good_was_listed_)) targets_.push_back(*last_good_);
+    std::remove_copy_if(servers_.begin(), servers_.end(), std::back_inserter(targets_),
+                        is_last_good);
+    std::erase_if(targets_, [this](const Target& server) { return visited_.contains(server); });
+    if (targets_.empty()) return attempt_failed({last_error_});
     connect_next();
 }
 
@@ -322,6 +336,15 @@ void Engine::connect(const Target& target) {
     session_was_idle_ = false;
     dialogue_ = Dialogue::connecting;
     out_.push_back(Connect{target});
+}
+
+// The server's other addresses may be another machine's.
+void Engine::connect_elsewhere() {
+    dialogue_ = Dialogue::connecting;
+    out_.push_back(Connect{current_, true});
+    if (state_ == State::tearing_down) return;
+    attempt_by_ = now_.at + config_.limits.attempt_timeout;
+    state_ = working_state();
 }
 
 void Engine::disconnect() {
@@ -367,6 +390,7 @@ void Engine::on(const SessionOpened& event) {
     if (dialogue_ != Dialogue::connecting) return;
     local_ = event.local;
     peer_ = event.peer;
+    has_others_ = event.has_others;
     now_at(local_.address);
     if (state_ == State::tearing_down || giving_back_) {
         send_delete();
@@ -384,6 +408,11 @@ void Engine::on(const SessionFailed& event) {
         session_was_idle_ && event.cause == SessionFailed::Cause::lost;
     if (connection_was_stale) {
         connect(Target(current_));
+        return;
+    }
+    if (event.has_others && event.brokers.empty()) {
+        last_error_ = event.text;
+        connect_elsewhere();
         return;
     }
     if (state_ == State::tearing_down) {
@@ -439,6 +468,11 @@ void Engine::on(const Answered& event) {
         follow_redirect(event.brokers);
     } else if (event.status != status_success) {
         disconnect();
+        if (has_others_ && may_differ_elsewhere(event.status)) {
+            last_error_ = explain(event.status, event.text);
+            connect_elsewhere();
+            return;
+        }
         attempt_failed(
             {explain(event.status, event.text), event.status, is_permanent(event.status)});
     } else {
@@ -474,10 +508,8 @@ void Engine::follow_redirect(const std::vector<tsp::Broker>& brokers) {
 void Engine::attempt_failed(Failure failure) {
     last_error_ = failure.text;
     attempt_by_.reset();
-    if (!targets_.empty()) {
-        connect_next();
-        return;
-    }
+    if (!targets_.empty()) return connect_next();
+    if (is_to_find_) return find_servers();
     Announce announcement{};
     announcement.what =
         failure.status != 0 ? Announce::What::refused : Announce::What::failed;

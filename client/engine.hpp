@@ -98,8 +98,10 @@ private:
     [[nodiscard]] std::optional<IpAddress> place() const;
     void now_at(const std::optional<IpAddress>& place);
     void try_servers();
+    void find_servers();
     void connect_next();
     void connect(const Target& target);
+    void connect_elsewhere();
     void disconnect();
     void renew();
     void send_create();
@@ -136,11 +138,14 @@ private:
     Target current_;                 // of the dialogue
     IpEndpoint local_;
     std::optional<IpEndpoint> peer_;  // of the last session
+    bool has_others_ = false;         // current_ has addresses that were not tried
     std::optional<IpAddress> asked_from_;  // the source when the last attempt began
     Moment asked_at_{};                    // the last create: the lease is as old
     bool session_was_idle_ = false;  // the command runs on an old connection, which may be dead
     std::vector<Target> servers_;    // configured, or found last
     std::optional<Target> last_good_;
+    bool good_was_listed_ = true;    // last_good_ was one of servers_, nobody sent us there
+    bool is_to_find_ = false;        // where nothing is configured: not yet in this attempt
     std::deque<Target> targets_;     // still to be tried in this attempt
     std::set<Target> visited_;
     unsigned redirects_ = 0;

@@ -95,6 +95,8 @@ void Engine::become_up() {
                        asked_at_.at + offer.lease,
                        asked_at_.wall + offer.lease};
     last_good_ = pending.server;
+    good_was_listed_ = std::find(servers_.begin(), servers_.end(), pending.server) !=
+                       servers_.end();
     failures_ = 0;
     last_error_.clear();
     targets_.clear();
@@ -114,7 +116,9 @@ void Engine::install_failed(const Error& error) {
     echo_at_.reset();
     echo_answer_by_.reset();
     move_.reset();
-    targets_.clear();  // another server's tunnel would fail on this host in the same way
+    // Another server's tunnel would fail on this host in the same way.
+    targets_.clear();
+    is_to_find_ = false;
     giving_back_ = Failure{"this host cannot build the tunnel: " + to_string(error), 0, true};
     if (dialogue_ == Dialogue::open) {
         session_was_idle_ = true;

@@ -38,6 +38,7 @@ struct EngineLimits {
 
 struct EngineConfig {
     std::vector<Target> servers;  // tried in this order; none: FindServers
+    std::optional<Target> last_good;  // of an earlier life; asked first if it is one of them
     Wishes wishes;
     bool on_demand = false;        // no lease until DemandSeen, none after DemandGone
     bool ends_on_refusal = false;  // a refusal that will stand ends the life (a person waits)
@@ -72,6 +73,7 @@ struct RenewRequested {};
 struct SessionOpened {
     IpEndpoint local;
     IpEndpoint peer;
+    bool has_others = false;  // addresses of this server that were not tried
 };
 // There is no session any more, or there never was one.
 struct SessionFailed {
@@ -85,6 +87,8 @@ struct SessionFailed {
     std::uint16_t status = 0;
     std::string text;
     std::vector<tsp::Broker> brokers;
+    // The server may do better at another address, which was not tried.
+    bool has_others = false;
 };
 struct Answered {
     std::uint16_t status = 0;
@@ -134,6 +138,7 @@ using Event =
 struct FindServers {};  // ServersFound follows
 struct Connect {        // SessionOpened or SessionFailed follows
     Target server;
+    bool is_elsewhere = false;  // at another address than before
 };
 struct SendCommand {  // Answered or SessionFailed follows a create or delete, nothing an accept
     tsp::TunnelMessage message;

@@ -1,5 +1,5 @@
-// Whether a tunnel is still used: from the counts of its packets, less the client's own keepalives.
-// No clock, no device.
+// Whether a tunnel is still used: from the count of the packets this host sends into it, less the
+// client's own. No clock, no device.
 #pragma once
 
 #include <cstdint>
@@ -13,12 +13,14 @@ class IdleWatch {
 public:
     explicit IdleWatch(Duration timeout) : timeout_(timeout) {}
 
-    // `packets` and `keepalives` both ways, since the tunnel came up. True: nothing else has passed
-    // for the timeout; it begins anew then.
-    [[nodiscard]] bool is_idle(std::uint64_t packets, std::uint64_t keepalives, Instant now) {
-        const auto used = packets > keepalives ? packets - keepalives : 0;
-        if (!since_ || used != used_) {
-            used_ = used;
+    // `packets` in all, and those that the client sent itself; both only grow. True: nothing else
+    // was sent for the timeout; it begins anew then.
+    [[nodiscard]] bool is_idle(std::uint64_t packets, std::uint64_t own, Instant now) {
+        const auto used = static_cast<std::int64_t>(packets - own);
+        // Less than before: a packet of the client's own was lost before it was counted.
+        const bool is_used = !since_ || used > used_;
+        used_ = used;
+        if (is_used) {
             since_ = now;
             return false;
         }
@@ -30,7 +32,7 @@ public:
 
 private:
     Duration timeout_;
-    std::uint64_t used_ = 0;
+    std::int64_t used_ = 0;
     std::optional<Instant> since_;
 };
 

@@ -27,6 +27,8 @@ public:
     void look(const Binding& binding);
     // The tunnel is down: nothing is sent any more.
     void stop();
+    // Echoes so far.
+    [[nodiscard]] std::uint64_t sent() const { return echo_->sent(); }
 
 private:
     void begin(std::uint32_t mtu);

@@ -2,6 +2,7 @@
 // in-memory twin in the tests.
 #pragma once
 
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <string_view>
@@ -21,6 +22,9 @@ class Signalling {
 public:
     virtual ~Signalling() = default;
     virtual void connect(const Target& server) = 0;
+    // With the addresses of that server that were not tried yet: for SessionFailed, or after
+    // SessionOpened, said that there are others.
+    virtual void connect_elsewhere() = 0;
     virtual void send(const tsp::TunnelMessage& message) = 0;
     // Sends what is still to be sent; tells nothing any more.
     virtual void close() = 0;
@@ -62,6 +66,8 @@ class EchoProbe {
 public:
     virtual ~EchoProbe() = default;
     virtual void send(const SendKeepalive& echo) = 0;
+    // Echoes that have left so far.
+    [[nodiscard]] virtual std::uint64_t sent() const = 0;
     // Tells `to` that what it sends to `from` must not be larger than `mtu`: an ICMP error, as if a
     // router on the way had said so.
     virtual void say_too_big(const IpAddress& from, const IpAddress& to, std::uint32_t mtu) {

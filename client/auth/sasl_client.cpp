@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
+#include <mutex>
 
 #include <sasl/sasl.h>
 
@@ -51,11 +52,26 @@ Error error_from_sasl(sasl_conn_t* connection, int code, const std::string& doin
     return {category, doing + ": " + (detail != nullptr ? detail : "unknown")};
 }
 
+// An exchange that hangs may stand beside another (a Kerberos server that is away).
+void* make_mutex() { return new std::mutex; }
+int lock_mutex(void* mutex) {
+    static_cast<std::mutex*>(mutex)->lock();
+    return SASL_OK;
+}
+int unlock_mutex(void* mutex) {
+    static_cast<std::mutex*>(mutex)->unlock();
+    return SASL_OK;
+}
+void free_mutex(void* mutex) { delete static_cast<std::mutex*>(mutex); }
+
 Result<void> initialise_library() {
     static const std::array<sasl_callback_t, 2> callbacks{
         sasl_callback_t{SASL_CB_LOG, any_function(&swallow_log), nullptr},
         sasl_callback_t{SASL_CB_LIST_END, nullptr, nullptr}};
-    static const int code = sasl_client_init(callbacks.data());
+    static const int code = [] {
+        sasl_set_mutex(make_mutex, lock_mutex, unlock_mutex, free_mutex);
+        return sasl_client_init(callbacks.data());
+    }();
     if (code == SASL_OK) return {};
     return tl::unexpected(error_from_sasl(nullptr, code, "start Cyrus SASL"));
 }

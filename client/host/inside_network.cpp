@@ -74,6 +74,14 @@ std::optional<InsideChanges> InsideNetwork::plan(const std::optional<Ipv6Prefix>
                          forwarding_plan(config_->interface, device)};
 }
 
+bool InsideNetwork::is_lacking(const InsideChanges& changes) {
+    const auto inside = netlink_.interface_index(changes.interface);
+    const auto table = netlink_.routes_v6();
+    if (!inside || !table) return false;
+    const auto holder = netlink_.interface_of_address(first_host(changes.prefix));
+    return !holder || *holder != *inside || !dataplane::holds(*table, nowhere(changes.prefix));
+}
+
 Result<void> InsideNetwork::apply(const InsideChanges& changes, const std::string& device) {
     const auto inside = netlink_.interface_index(changes.interface);
     if (!inside) return tl::unexpected(inside.error());

@@ -29,6 +29,8 @@ public:
     // What would have to be undone once `prefix` is in use; nothing without a prefix or an inside.
     [[nodiscard]] std::optional<InsideChanges> plan(const std::optional<Ipv6Prefix>& prefix,
                                                     const std::string& device) const;
+    // It could be in force, for the interface is there, and is not.
+    [[nodiscard]] bool is_lacking(const InsideChanges& changes);
     // Of a plan that is on record. Again is no error.
     [[nodiscard]] Result<void> apply(const InsideChanges& changes, const std::string& device);
     // As much as can be; the first failure.

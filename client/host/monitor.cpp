@@ -48,8 +48,9 @@ Result<Monitor> Monitor::start(asio::io_context& context, std::function<void()> 
     if (descriptor < 0) return tl::unexpected(error_from_errno(errno, "rtnetlink socket"));
     sockaddr_nl address{};
     address.nl_family = AF_NETLINK;
-    address.nl_groups = RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE | RTMGRP_IPV4_IFADDR |
-                         RTMGRP_IPV4_ROUTE;
+    // Links as well: the kernel does not tell which IPv4 routes went with one.
+    address.nl_groups = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE |
+                         RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE;
     if (::bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
         const int error = errno;
         ::close(descriptor);

@@ -1,4 +1,4 @@
-// Tells that the host's addresses or routes have changed, as the kernel reports it over
+// Tells that the host's links, addresses or routes have changed, as the kernel reports it over
 // rtnetlink. It does not read what has changed: whoever is told asks the kernel what holds now.
 #pragma once
 

@@ -7,7 +7,8 @@
 
 namespace dstm::client {
 
-// A default route in the main table that leads elsewhere than into `device`.
+// A default route in the main table that leads elsewhere than into `device`, over a link that is
+// up, and further than that link.
 [[nodiscard]] Result<bool> has_native_ipv4(dataplane::Netlink& netlink, const std::string& device);
 
 }  // namespace dstm::client

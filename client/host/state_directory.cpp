@@ -2,6 +2,7 @@
 #include "client/host/state_directory.hpp"
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <random>
 #include <utility>
@@ -17,6 +18,7 @@ namespace {
 
 constexpr std::size_t host_id_size = 32;
 constexpr std::size_t file_size_max = 65536;
+constexpr std::size_t host_size_max = 253;
 
 Result<void> make_directories(const std::string& path) {
     for (auto slash = path.find('/', 1);; slash = path.find('/', slash + 1)) {
@@ -90,6 +92,14 @@ std::optional<InsideChanges> inside_from(const nlohmann::json& document) {
             {sysctl.at("path").get<std::string>(), sysctl.at("was").get<std::string>()});
     }
     return inside;
+}
+
+// As DNS and configuration have them: what is asked for must be a name.
+bool is_host(const std::string& text) {
+    return !text.empty() && text.size() <= host_size_max &&
+           std::all_of(text.begin(), text.end(), [](unsigned char c) {
+               return std::isalnum(c) || c == '.' || c == '-' || c == '_' || c == ':';
+           });
 }
 
 }  // namespace
@@ -184,5 +194,31 @@ std::optional<HostChanges> StateDirectory::recorded() {
 }
 
 void StateDirectory::forget() { unlink((path_ + "/changes.json").c_str()); }
+
+Result<void> StateDirectory::keep_last_good(const GoodServer& good) {
+    nlohmann::json document{{"server", good.server.host}, {"port", good.server.port}};
+    if (good.address) document["address"] = dstm::to_string(*good.address);
+    return write_file(path_ + "/last-good.json", document.dump() + '\n');
+}
+
+Result<GoodServer> StateDirectory::last_good() {
+    const auto path = path_ + "/last-good.json";
+    const auto text = read_file(path);
+    if (!text) return tl::unexpected(text.error());
+    const auto damaged = fail(ErrorCode::invalid, path + " is damaged, and ignored");
+    try {
+        const auto document = nlohmann::json::parse(*text);
+        const auto port = document.at("port").get<std::int64_t>();
+        GoodServer good{{document.at("server").get<std::string>(), 0}, std::nullopt};
+        if (!is_host(good.server.host) || port < 1 || port > 65535) return damaged;
+        good.server.port = static_cast<std::uint16_t>(port);
+        if (!document.contains("address")) return good;
+        good.address = parse_ip_address(document.at("address").get<std::string>());
+        if (!good.address) return damaged;
+        return good;
+    } catch (const nlohmann::json::exception&) {
+        return damaged;
+    }
+}
 
 }  // namespace dstm::client

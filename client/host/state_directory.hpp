@@ -4,6 +4,7 @@
 //   lock          held while a client runs: two clients never share a directory
 //   host-id       128 random bits in hexadecimal, made at the first start, mode 0600
 //   changes.json  written before the host is changed, removed after the change is undone
+//   last-good.json  the server that gave the last tunnel
 #pragma once
 
 #include <optional>
@@ -11,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "client/target.hpp"
 #include "common/base/ip_address.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/netlink.hpp"
@@ -65,6 +67,10 @@ public:
     // counts as nothing and is removed: it was cut off before the host was touched.
     [[nodiscard]] std::optional<HostChanges> recorded();
     void forget();
+
+    [[nodiscard]] Result<void> keep_last_good(const GoodServer& good);
+    // not_found: there is none. invalid: the file is damaged, and counts as none.
+    [[nodiscard]] Result<GoodServer> last_good();
 
 private:
     StateDirectory(std::string path, int lock) : path_(std::move(path)), lock_(lock) {}

@@ -25,6 +25,7 @@ TunnelHost::TunnelHost(TunnelHostConfig config, StateDirectory& state, dataplane
       state_(state),
       netlink_(std::move(netlink)),
       make_plane_(std::move(make_plane)),
+      routes_(netlink_),
       inside_network_(netlink_, config_.inside) {}
 
 TunnelHost::~TunnelHost() {
@@ -91,42 +92,44 @@ dataplane::Route TunnelHost::route_of(const dataplane::IpPrefix& destination, in
 Result<void> TunnelHost::set_routes() {
     const auto device = netlink_.interface_index(config_.device);
     if (!device) return tl::unexpected(device.error());
-    routes_set_.clear();
+    std::vector<dataplane::Route> routes;
     for (const auto& destination : config_.routes) {
-        if (auto set = set_route(destination, *device); !set) return set;
+        routes.push_back(route_of(destination, *device));
     }
-    if (!inside_) return {};
-    // This host's own way works without its inside, which may appear later; a renewal tries again.
-    if (const auto applied = inside_network_.apply(*inside_, config_.device); !applied) {
-        log_warning("CLIENT_PREFIX_FAILED", "{}: {}", inside_->prefix.to_string(),
-                    to_string(applied.error()));
-    }
+    if (auto set = routes_.set(routes); !set) return set;
+    inside_failed_ = false;
+    if (inside_) apply_inside();
     return {};
 }
 
-Result<void> TunnelHost::set_route(const dataplane::IpPrefix& destination, int device) {
-    const auto added = netlink_.add_route(route_of(destination, device));
-    if (added) {
-        routes_set_.push_back(destination);
-        return {};
-    }
-    if (added.error().code != ErrorCode::conflict) return added;
-    // Somebody else's route of the same rank: the tunnel steps aside.
-    log_warning("CLIENT_ROUTE_SKIPPED", "{}: {}", to_string(destination), added.error().context);
-    return {};
+// This host's own way works without its inside, which may appear later.
+void TunnelHost::apply_inside() {
+    const auto applied = inside_network_.apply(*inside_, config_.device);
+    const bool has_failed_before = std::exchange(inside_failed_, !applied);
+    if (applied || has_failed_before) return;
+    log_warning("CLIENT_PREFIX_FAILED", "{}: {}", inside_->prefix.to_string(),
+                to_string(applied.error()));
 }
 
-Result<void> TunnelHost::clear_routes() {
-    const auto routes = std::exchange(routes_set_, {});
+bool TunnelHost::restore() {
+    if (routes_.is_empty()) return false;
+    const bool has_address_again = restore_address();
+    const bool has_routes_again = routes_.restore();
+    const bool lacks_inside = inside_ && inside_network_.is_lacking(*inside_);
+    if (lacks_inside) apply_inside();
+    return has_address_again || has_routes_again || (lacks_inside && !inside_failed_);
+}
+
+// The kernel lets no route have a source that the host does not have.
+bool TunnelHost::restore_address() {
+    const auto holder = netlink_.interface_of_address(inner_);
+    if (holder || holder.error().code != ErrorCode::not_found) return false;
     const auto device = netlink_.interface_index(config_.device);
-    if (!device) return {};  // the routes went with it
-    Result<void> first_failure;
-    for (const auto& destination : routes) {
-        const auto removed = netlink_.remove_route(route_of(destination, *device));
-        if (!removed && first_failure) first_failure = removed;
-    }
-    return first_failure;
+    const std::uint8_t length = std::holds_alternative<Ipv4Address>(inner_) ? 32 : 128;
+    return device && netlink_.add_address(*device, inner_, length);
 }
+
+Result<void> TunnelHost::clear_routes() { return routes_.clear(); }
 
 void TunnelHost::leave_inside() {
     if (!inside_) return;

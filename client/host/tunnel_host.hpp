@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "client/host/inside_network.hpp"
+#include "client/host/kept_routes.hpp"
 #include "client/host/state_directory.hpp"
 #include "client/ports.hpp"
 #include "common/dataplane/data_plane.hpp"
@@ -35,6 +36,10 @@ public:
     // Undoes what an earlier life left behind; to be called once, before the first install.
     void recover();
 
+    // After any change of the host: sets what others have taken away of what stands. True:
+    // something was missing and is there again.
+    [[nodiscard]] bool restore();
+
     [[nodiscard]] Result<void> install(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> set_routes() override;
     [[nodiscard]] Result<void> clear_routes() override;
@@ -46,18 +51,20 @@ public:
 private:
     [[nodiscard]] dataplane::Route route_of(const dataplane::IpPrefix& destination,
                                             int device) const;
-    [[nodiscard]] Result<void> set_route(const dataplane::IpPrefix& destination, int device);
+    [[nodiscard]] bool restore_address();
+    void apply_inside();
     void leave_inside();
 
     TunnelHostConfig config_;
     StateDirectory& state_;
     dataplane::Netlink netlink_;
     MakePlane make_plane_;
+    KeptRoutes routes_;
     InsideNetwork inside_network_;
     std::unique_ptr<dataplane::DataPlane> plane_;
     IpAddress inner_;
     std::optional<InsideChanges> inside_;  // on record, and perhaps made
-    std::vector<dataplane::IpPrefix> routes_set_;
+    bool inside_failed_ = false;  // which is told once
 };
 
 }  // namespace dstm::client

@@ -1,73 +1,41 @@
-// Names, SASL on the other thread, and what the owner is told (RFC 5572 s4.3, s4.4).
+// SASL on the other thread, and what the owner is told (RFC 5572 s4.3, s4.4).
 #include "client/net/dialogue.hpp"
 
-#include <algorithm>
 #include <utility>
 
+#include "client/advice.hpp"
+
 namespace dstm::client {
-namespace {
 
-IpAddress to_address(const asio::ip::address& address) {
-    if (address.is_v4()) return Ipv4Address(address.to_v4().to_uint());
-    return Ipv6Address(address.to_v6().to_bytes());
-}
-
-}  // namespace
-
-Dialogue::Dialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-                   EventHandler handler)
+Dialogue::Dialogue(const Surroundings& around, const SignallingConfig& config,
+                   std::shared_ptr<ServerAddresses> addresses, EventHandler handler)
     : timer_(around.context),
       around_(around),
       config_(config),
-      server_(std::move(server)),
-      handler_(std::move(handler)),
-      resolver_(around.context) {}
+      addresses_(std::move(addresses)),
+      handler_(std::move(handler)) {}
 
-// --- finding and ending --------------------------------------------------------------------------
+// --- beginning and ending ------------------------------------------------------------------------
 
 void Dialogue::start() {
-    resolver_.async_resolve(
-        server_.host, std::to_string(server_.port), asio::ip::tcp::resolver::numeric_service,
-        [self = shared_from_this()](const ErrorCodeOfAsio& error, const auto& found) {
-            if (self->closing_) return;
-            if (error) {
-                self->failed(SessionFailed::Cause::unreachable,
-                             self->server_.host + ": " + error.message());
-            } else {
-                self->resolved(found);
-            }
-        });
+    addresses_->wait([self = weak_from_this()] {
+        const auto dialogue = self.lock();
+        if (dialogue && !dialogue->closing_) dialogue->try_addresses();
+    });
+    // Posted: nothing is told from within a call.
+    asio::post(around_.context, [self = shared_from_this()] {
+        if (!self->closing_) self->try_addresses();
+    });
 }
 
-void Dialogue::resolved(const asio::ip::tcp::resolver::results_type& found) {
-    // In the order of the resolver, which is RFC 6724's. Signalling runs over what the tunnel runs
-    // over (RFC 5572 Figure 4): the server's addresses of the other family are of no use.
-    const auto family = outer_family(config_.type);
-    for (const auto& entry : found) {
-        if (addresses_.size() == config_.addresses_max) break;
-        const auto address = entry.endpoint().address();
-        const bool is_new =
-            std::find(addresses_.begin(), addresses_.end(), address) == addresses_.end();
-        if (is_new && address.is_v4() == (family == Family::ipv4)) addresses_.push_back(address);
-    }
-    last_trouble_ =
-        server_.host + " has no " + (family == Family::ipv4 ? "IPv4" : "IPv6") + " address";
-    connect_next();
+void Dialogue::no_connection() {
+    failed(SessionFailed::Cause::unreachable, addresses_->trouble(), true);
 }
-
-void Dialogue::note_trouble(const asio::ip::address& address, std::uint16_t port,
-                            const std::string& what) {
-    last_trouble_ = server_.host + " [" + address.to_string() + "]:" + std::to_string(port) + ": " +
-                    what;
-}
-
-void Dialogue::no_connection() { failed(SessionFailed::Cause::unreachable, last_trouble_); }
 
 void Dialogue::finish() {
     if (closing_) return;
     closing_ = true;
     handler_ = nullptr;
-    resolver_.cancel();
     if (is_flushed()) {
         shut();
         return;
@@ -106,8 +74,6 @@ void Dialogue::send(const tsp::TunnelMessage& message) {
 void Dialogue::run(const tsp::client::Actions& actions) {
     for (const auto& action : actions) {
         if (closing_) return;
-        const bool is_failure = std::holds_alternative<tsp::client::Failed>(action);
-        if (is_failure && tries_next()) return;
         std::visit([this](const auto& concrete) { run_one(concrete); }, action);
     }
 }
@@ -115,30 +81,34 @@ void Dialogue::run(const tsp::client::Actions& actions) {
 void Dialogue::run_one(const tsp::client::Send& action) { transmit(action.bytes); }
 
 void Dialogue::run_one(const tsp::client::Close&) {
-    failed(SessionFailed::Cause::lost, "the dialogue ended");
+    failed(SessionFailed::Cause::lost, "the dialogue ended", true);
 }
 
 void Dialogue::run_one(const tsp::client::ChooseMechanism& action) {
-    auto& blocking = around_.blocking;
-    asio::post(blocking, [self = shared_from_this(), offered = action.mechanisms]() mutable {
-        // Everything touched here is set once in the constructor, or goes over in the post below.
-        auto client = SaslClient::create(self->config_.identity, self->server_.host);
-        auto start = client ? client->start(self->config_.mechanisms, offered)
-                            : Result<SaslClient::Start>(tl::unexpected(client.error()));
-        auto shared = client ? std::make_shared<SaslClient>(std::move(*client)) : nullptr;
-        auto& context = self->around_.context;
-        asio::post(context, [self = std::move(self), shared = std::move(shared),
-                             start = std::move(start)] {
+    using Begun = std::pair<std::shared_ptr<SaslClient>, Result<SaslClient::Start>>;
+    auto& prepared = around_.prepared;
+    auto ready = prepared.server == server_name() ? std::exchange(prepared.client, nullptr)
+                                                  : nullptr;
+    const auto begin = [identity = config_.identity, accepted = config_.mechanisms,
+                        server = server_name(), offered = action.mechanisms,
+                        client = std::move(ready)]() mutable -> Begun {
+        if (!client) {
+            auto made = SaslClient::create(identity, server);
+            if (!made) return {nullptr, tl::unexpected(made.error())};
+            client = std::make_shared<SaslClient>(std::move(*made));
+        }
+        return {client, client->start(accepted, offered)};
+    };
+    const bool is_begun =
+        around_.blocking.run(begin, [self = shared_from_this()](const Begun& begun) {
+            const auto& [client, start] = begun;
             if (self->closing_) return;
-            if (!start) {
-                self->fail_locally(start.error().context);
-                return;
-            }
-            self->sasl_ = shared;
+            if (!start) return self->fail_locally(start.error().context);
+            self->sasl_ = client;
             self->tell_session(
                 tsp::client::MechanismChosen{start->mechanism, start->initial_response});
         });
-    });
+    if (!is_begun) fail_locally("earlier authentications are still at work");
 }
 
 void Dialogue::run_one(const tsp::client::ContinueAuthentication& action) {
@@ -146,21 +116,22 @@ void Dialogue::run_one(const tsp::client::ContinueAuthentication& action) {
         fail_locally("the server went on with an authentication that had not begun");
         return;
     }
-    asio::post(around_.blocking, [self = shared_from_this(), sasl = sasl_, action]() mutable {
-        auto response = sasl->step(action.challenge);
-        const bool unproven = action.is_final && response && !sasl->is_complete();
-        auto& context = self->around_.context;
-        asio::post(context, [self = std::move(self), unproven, response = std::move(response)] {
+    const auto step = [sasl = sasl_, challenge = action.challenge] {
+        return sasl->step(challenge);
+    };
+    const bool is_begun = around_.blocking.run(
+        step, [self = shared_from_this(),
+               is_final = action.is_final](const Result<std::string>& response) {
             if (self->closing_) return;
             if (!response) {
                 self->fail_locally(response.error().context);
-            } else if (unproven) {
+            } else if (is_final && !self->sasl_->is_complete()) {
                 self->fail_locally("the server did not show that it knows the password");
             } else {
                 self->tell_session(tsp::client::AuthenticationStepDone{false, *response});
             }
         });
-    });
+    if (!is_begun) fail_locally("earlier authentications are still at work");
 }
 
 void Dialogue::run_one(const tsp::client::Authenticated&) {
@@ -171,11 +142,12 @@ void Dialogue::run_one(const tsp::client::Authenticated&) {
     }
     const auto both = ends();
     if (!both) {
-        failed(SessionFailed::Cause::lost, "the connection is gone");
+        failed(SessionFailed::Cause::lost, "the connection is gone", true);
         return;
     }
-    tell(SessionOpened{{to_address(both->local), both->local_port},
-                       {to_address(both->peer), both->peer_port}});
+    tell(SessionOpened{{from_asio(both->local), both->local_port},
+                       {from_asio(both->peer), both->peer_port},
+                       addresses_->has_more()});
 }
 
 void Dialogue::run_one(const tsp::client::CommandAnswered& action) {
@@ -183,28 +155,32 @@ void Dialogue::run_one(const tsp::client::CommandAnswered& action) {
 }
 
 void Dialogue::run_one(const tsp::client::Failed& action) {
-    using Cause = tsp::client::Failed::Cause;
     SessionFailed event;
     event.status = action.status;
     event.brokers = action.brokers;
-    event.text = action.text;
-    switch (action.cause) {
-        case Cause::refused: event.cause = SessionFailed::Cause::refused; break;
-        case Cause::malformed:
-        case Cause::timed_out:
-        case Cause::closed: event.cause = SessionFailed::Cause::lost; break;
+    event.text = action.text.empty() ? "the dialogue with the server failed" : action.text;
+    const bool is_refusal = action.cause == tsp::client::Failed::Cause::refused;
+    if (is_refusal) event.cause = SessionFailed::Cause::refused;
+    if (auto text = silence()) {
+        event.cause = SessionFailed::Cause::unreachable;
+        event.text = std::move(*text);
     }
-    if (event.text.empty()) event.text = "the dialogue with the server failed";
-    tell(event);
-    finish();
+    fail_with(std::move(event), !is_refusal || may_differ_elsewhere(action.status));
 }
 
-void Dialogue::fail_locally(const std::string& text) { failed(SessionFailed::Cause::local, text); }
+void Dialogue::fail_locally(const std::string& text) {
+    failed(SessionFailed::Cause::local, text, false);
+}
 
-void Dialogue::failed(SessionFailed::Cause cause, std::string text) {
+void Dialogue::failed(SessionFailed::Cause cause, std::string text, bool is_here_alone) {
     SessionFailed event;
     event.cause = cause;
     event.text = std::move(text);
+    fail_with(std::move(event), is_here_alone);
+}
+
+void Dialogue::fail_with(SessionFailed event, bool is_here_alone) {
+    event.has_others = is_here_alone && addresses_->has_more();
     tell(event);
     finish();
 }

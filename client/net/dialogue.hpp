@@ -1,14 +1,15 @@
-// One dialogue's life, whatever carries it: the name of a server is resolved, the session's wishes
-// are carried out, SASL runs on another thread, and what comes of it is told. The transports derive
-// from it (tcp_dialogue.hpp, udp_dialogue.hpp).
+// One dialogue's life, whatever carries it: it begins with an address of the server, the session's
+// wishes are carried out, SASL runs on another thread, and what comes of it is told. The transports
+// derive from it (tcp_dialogue.hpp, udp_dialogue.hpp).
 #pragma once
 
-#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <variant>
 
+#include "client/net/errands.hpp"
+#include "client/net/server_addresses.hpp"
 #include "client/net/signalling.hpp"
 #include "common/io/asio.hpp"
 
@@ -16,17 +17,26 @@ namespace dstm::client {
 
 class UdpPort;
 
+// Cyrus SASL asks the DNS for this host's own name when an exchange is made. One that is made in
+// advance keeps no dialogue waiting.
+struct PreparedSasl {
+    std::string server;
+    std::shared_ptr<SaslClient> client;  // of the next exchange with it; nullptr: none yet
+};
+
 class Dialogue : public std::enable_shared_from_this<Dialogue> {
 public:
     // What is around a dialogue. `blocking` runs what may block (Cyrus SASL).
     struct Surroundings {
         asio::io_context& context;
-        asio::thread_pool& blocking;
+        Errands& blocking;
+        PreparedSasl& prepared;
         const Clock& clock;
     };
 
-    Dialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-             EventHandler handler);
+    // Takes addresses from the list, which the dialogues before and after it share.
+    Dialogue(const Surroundings& around, const SignallingConfig& config,
+             std::shared_ptr<ServerAddresses> addresses, EventHandler handler);
     virtual ~Dialogue() = default;
     Dialogue(const Dialogue&) = delete;
     Dialogue& operator=(const Dialogue&) = delete;
@@ -56,8 +66,9 @@ protected:
     // The session, behind whatever the transport puts around it.
     [[nodiscard]] virtual tsp::client::Actions feed(const SessionEvent& event, Instant now) = 0;
     [[nodiscard]] virtual std::optional<Instant> deadline() const = 0;
-    // Begins with the next of addresses_; with none left, failed().
-    virtual void connect_next() = 0;
+    // At the beginning, and when the look-up has ended: takes one of addresses(), unless it is
+    // busy with one; with none left, no_connection().
+    virtual void try_addresses() = 0;
     virtual void transmit(std::string bytes) = 0;
     [[nodiscard]] virtual std::optional<Ends> ends() const = 0;
     // Something is still to be said when the dialogue is finished: flush() says it within
@@ -65,8 +76,8 @@ protected:
     [[nodiscard]] virtual bool is_flushed() const = 0;
     virtual void flush() = 0;
     virtual void close_socket() = 0;
-    // The session failed before the server said anything: tries what else there is.
-    [[nodiscard]] virtual bool tries_next() { return false; }
+    // The session failed before the server said anything: what its owner hears of it.
+    [[nodiscard]] virtual std::optional<std::string> silence() const { return std::nullopt; }
 
     // --- what the transports use -----------------------------------------------------------------
 
@@ -74,23 +85,21 @@ protected:
     void tell_session(const SessionEvent& event);
     void arm_timer();
     void no_connection();
-    void failed(SessionFailed::Cause cause, std::string text);
-    void note_trouble(const asio::ip::address& address, std::uint16_t port,
-                      const std::string& what);
+    // `is_here_alone`: another address of the server may do better.
+    void failed(SessionFailed::Cause cause, std::string text, bool is_here_alone);
     // After finish(), when the last of it was sent.
     void shut();
 
     [[nodiscard]] const Surroundings& around() const { return around_; }
     [[nodiscard]] const SignallingConfig& config() const { return config_; }
     [[nodiscard]] bool is_closing() const { return closing_; }
-    // With the server's port; the transport takes them one by one.
-    std::deque<asio::ip::address> addresses_;
-    [[nodiscard]] std::uint16_t port() const { return server_.port; }
-    [[nodiscard]] const std::string& server_name() const { return server_.host; }
+    [[nodiscard]] ServerAddresses& addresses() { return *addresses_; }
+    [[nodiscard]] const ServerAddresses& addresses() const { return *addresses_; }
+    [[nodiscard]] std::uint16_t port() const { return addresses_->server().port; }
+    [[nodiscard]] const std::string& server_name() const { return addresses_->server().host; }
     asio::steady_timer timer_;
 
 private:
-    void resolved(const asio::ip::tcp::resolver::results_type& found);
     void run(const tsp::client::Actions& actions);
     void run_one(const tsp::client::Send& action);
     void run_one(const tsp::client::Close& action);
@@ -100,14 +109,13 @@ private:
     void run_one(const tsp::client::CommandAnswered& action);
     void run_one(const tsp::client::Failed& action);
     void fail_locally(const std::string& text);
+    void fail_with(SessionFailed event, bool is_here_alone);
     void tell(const Event& event);
 
     Surroundings around_;
     SignallingConfig config_;
-    Target server_;
+    std::shared_ptr<ServerAddresses> addresses_;
     EventHandler handler_;  // empty once the dialogue is over for its owner
-    asio::ip::tcp::resolver resolver_;
-    std::string last_trouble_;
     std::shared_ptr<SaslClient> sasl_;  // shared with the one piece of work on the other thread
     bool closing_ = false;
 };

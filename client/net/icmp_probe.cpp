@@ -128,14 +128,17 @@ public:
         peer_ = echo.to;
         sent_sequence_ = echo.sequence;
         sent_at_ = std::chrono::steady_clock::now();
-        send_to(echo.to,
-                is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request));
+        const auto packet =
+            is_ipv4(echo.to) ? write_echo_request(request) : write_echo_request_v6(request);
+        if (send_to(echo.to, packet)) ++sent_;
     }
 
     void say_too_big(const IpAddress& from, const IpAddress& to, std::uint32_t mtu) override {
         // Whoever cannot be told stays as it was.
-        if (open(from)) send_to(to, write_too_big(from, to, mtu));
+        if (open(from)) static_cast<void>(send_to(to, write_too_big(from, to, mtu)));
     }
+
+    std::uint64_t sent() const override { return sent_; }
 
     std::optional<std::chrono::microseconds> round_trip() const override { return round_trip_; }
 
@@ -150,13 +153,14 @@ private:
     // made here and waited for there.
     using Socket = asio::posix::stream_descriptor;
 
-    void send_to(const IpAddress& address, const std::vector<std::uint8_t>& packet) {
+    [[nodiscard]] bool send_to(const IpAddress& address, const std::vector<std::uint8_t>& packet) {
         NativeAddress to(address);
         const auto count = ::sendto(socket_->native_handle(), packet.data(), packet.size(),
                                     MSG_DONTWAIT, to.get(), to.size);
-        if (count >= 0) return;
+        if (count >= 0) return true;
         const auto error = error_from_errno(errno, "echo to " + to_string(address));
         log_warning("CLIENT_KEEPALIVE_FAILED", "{}", to_string(error));
+        return false;
     }
 
     Result<void> open(const IpAddress& from) {
@@ -220,6 +224,7 @@ private:
     std::uint16_t identifier_;
     IpAddress bound_to_;
     IpAddress peer_;
+    std::uint64_t sent_ = 0;
     std::uint16_t sent_sequence_ = 0;
     SteadyTime sent_at_;
     std::optional<std::chrono::microseconds> round_trip_;

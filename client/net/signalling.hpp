@@ -2,6 +2,7 @@
 // commands (RFC 5572 s4.4.1). Knows neither retries nor tunnels.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,12 +28,15 @@ struct SignallingConfig {
     std::optional<TlsSettings> tls;                          // then by TLS alone
     Duration connect_timeout = std::chrono::seconds(5);      // TCP, each address
     Duration attempt_delay = std::chrono::milliseconds(250);  // RFC 8305 s5
+    Duration greeting_timeout = std::chrono::seconds(5);  // TCP, while other addresses wait
     Duration flush_timeout = std::chrono::seconds(2);        // TCP: what is unsent when it closes
     Duration udp_flush_timeout = std::chrono::seconds(5);    // UDP: two repeats
     std::size_t addresses_max = 16;                          // of one name
-    std::size_t udp_addresses_max = 2;  // each costs the waits of three datagrams
     tsp::ClientSessionConfig session;
     tsp::UdpClientConfig udp;  // but for the session and the first sequence
+    std::optional<GoodServer> last_good;  // its address is tried before the DNS has answered
+    // Called when last_good is another one.
+    std::function<void(const GoodServer&)> remember = [](const GoodServer&) {};
 };
 
 // `handler` is called on the context's thread. `clock` and `context` outlive the result.

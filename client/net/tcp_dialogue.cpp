@@ -1,21 +1,26 @@
 // The stream around tsp::ClientSession.
 #include "client/net/tcp_dialogue.hpp"
 
+#include <algorithm>
 #include <utility>
 
 namespace dstm::client {
 
-TcpDialogue::TcpDialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-                         EventHandler handler)
-    : Dialogue(around, config, std::move(server), std::move(handler)),
-      session_(config.session) {}
+TcpDialogue::TcpDialogue(const Surroundings& around, const SignallingConfig& config,
+                         std::shared_ptr<ServerAddresses> addresses, EventHandler handler)
+    : Dialogue(around, config, std::move(addresses), std::move(handler)) {}
 
 std::shared_ptr<TcpDialogue> TcpDialogue::self() {
     return std::static_pointer_cast<TcpDialogue>(shared_from_this());
 }
 
 tsp::client::Actions TcpDialogue::feed(const SessionEvent& event, Instant now) {
-    return std::visit([&](const auto& one) { return session_.handle(one, now); }, event);
+    if (!session_) return {};
+    return std::visit([&](const auto& one) { return session_->handle(one, now); }, event);
+}
+
+std::optional<Instant> TcpDialogue::deadline() const {
+    return session_ ? session_->deadline() : std::nullopt;
 }
 
 std::optional<Dialogue::Ends> TcpDialogue::ends() const {
@@ -27,25 +32,30 @@ std::optional<Dialogue::Ends> TcpDialogue::ends() const {
     return Ends{local.address(), local.port(), peer.address(), peer.port()};
 }
 
-// Begins with the next address, and arms its successor's start.
+// Begins with the next address, which then has its head start.
 void TcpDialogue::connect_next() {
-    if (addresses_.empty()) {
-        if (attempts_.empty()) no_connection();
+    if (stream_) return;
+    const auto address = addresses().take();
+    if (!address) {
+        if (attempts_.empty() && !addresses().is_looking()) no_connection();
         return;
     }
-    const auto address = addresses_.front();
-    addresses_.pop_front();
-    attempts_.push_back(std::make_shared<Attempt>(around().context));
-    connect(attempts_.back(), address);
-    if (addresses_.empty()) return;
+    attempts_.push_back(std::make_shared<Attempt>(around().context, *address));
+    has_head_start_ = true;
+    connect(attempts_.back());
     timer_.expires_after(config().attempt_delay);
     timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
-        if (!error && !self->is_closing()) self->connect_next();
+        if (error || self->is_closing()) return;
+        self->has_head_start_ = false;
+        self->connect_next();
     });
 }
 
-void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt,
-                          const asio::ip::address& address) {
+void TcpDialogue::try_addresses() {
+    if (!has_head_start_) connect_next();
+}
+
+void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt) {
     attempt->timeout.expires_after(config().connect_timeout);
     attempt->timeout.async_wait([attempt](const ErrorCodeOfAsio& error) {
         if (error) return;
@@ -54,30 +64,32 @@ void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt,
         attempt->socket.close(ignored);
     });
     attempt->socket.async_connect(
-        {address, port()}, [self = self(), attempt, address](ErrorCodeOfAsio error) {
+        {attempt->address, port()}, [self = self(), attempt](ErrorCodeOfAsio error) {
             attempt->timeout.cancel();
             if (self->is_closing() || self->stream_) return;
             if (attempt->is_too_late) error = asio::error::timed_out;
-            if (!error) return self->connected(std::move(attempt->socket));
-            self->note_trouble(address, self->port(), error.message());
+            if (!error) return self->connected(attempt);
+            self->addresses().note_trouble(attempt->address, error.message());
             self->attempts_.remove(attempt);
             self->timer_.cancel();
+            self->has_head_start_ = false;
             self->connect_next();
         });
 }
 
-void TcpDialogue::connected(Tcp::socket socket) {
+void TcpDialogue::connected(const std::shared_ptr<Attempt>& attempt) {
     timer_.cancel();
-    ErrorCodeOfAsio ignored;
-    socket.set_option(Tcp::no_delay(true), ignored);
-    auto stream = make_stream(std::move(socket));
+    attempts_.remove(attempt);
     give_up_attempts();
-    if (!stream) return failed(SessionFailed::Cause::local, stream.error().context);
+    ErrorCodeOfAsio ignored;
+    attempt->socket.set_option(Tcp::no_delay(true), ignored);
+    auto stream = make_stream(std::move(attempt->socket));
+    if (!stream) return failed(SessionFailed::Cause::local, stream.error().context, false);
     stream_ = std::move(*stream);
     timer_.expires_after(config().connect_timeout);
     timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
         ErrorCodeOfAsio unused;
-        if (!error && !self->has_begun_) self->stream_->socket().close(unused);
+        if (!error && !self->session_) self->stream_->socket().close(unused);
     });
     stream_->begin([self = self()](const ErrorCodeOfAsio& error) {
         if (!self->is_closing()) self->begun(error);
@@ -98,16 +110,25 @@ void TcpDialogue::begun(const ErrorCodeOfAsio& error) {
         // A server that is not who it should be will not be so a second later.
         const auto cause = io::is_bad_certificate(error) ? SessionFailed::Cause::local
                                                          : SessionFailed::Cause::lost;
-        return failed(cause, "TLS with " + server_name() + ": " + error.message());
+        return failed(cause, "TLS with " + server_name() + ": " + error.message(), true);
     }
-    has_begun_ = true;
+    auto session = config().session;
+    if (addresses().has_more()) {
+        session.greeting_timeout = std::min(session.answer_timeout, config().greeting_timeout);
+    }
+    session_.emplace(session);
     read_more();
     tell_session(tsp::client::Connected{});
 }
 
+// Those that were too slow may be needed yet, in the order in which they began.
 void TcpDialogue::give_up_attempts() {
     ErrorCodeOfAsio ignored;
-    for (const auto& attempt : std::exchange(attempts_, {})) attempt->socket.close(ignored);
+    while (!attempts_.empty()) {
+        attempts_.back()->socket.close(ignored);
+        addresses().give_back(attempts_.back()->address);
+        attempts_.pop_back();
+    }
 }
 
 void TcpDialogue::read_more() {
@@ -117,7 +138,7 @@ void TcpDialogue::read_more() {
             if (error) {
                 self->tell_session(tsp::client::PeerClosed{});
                 // An idle session has nothing to say about it, its owner wants to know.
-                self->failed(SessionFailed::Cause::lost, "the server closed the connection");
+                self->failed(SessionFailed::Cause::lost, "the server closed the connection", true);
                 return;
             }
             self->tell_session(

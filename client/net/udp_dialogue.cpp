@@ -1,17 +1,16 @@
 // The UDP port around tsp::UdpClient.
 #include "client/net/udp_dialogue.hpp"
 
-#include <algorithm>
 #include <random>
 #include <utility>
 
 namespace dstm::client {
 
-UdpDialogue::UdpDialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-                         EventHandler handler, std::shared_ptr<UdpPort> tunnel_port)
-    : Dialogue(around, config, std::move(server), std::move(handler)),
-      tunnel_port_(std::move(tunnel_port)),
-      addresses_left_(config.udp_addresses_max) {}
+UdpDialogue::UdpDialogue(const Surroundings& around, const SignallingConfig& config,
+                         std::shared_ptr<ServerAddresses> addresses, EventHandler handler,
+                         std::shared_ptr<UdpPort> tunnel_port)
+    : Dialogue(around, config, std::move(addresses), std::move(handler)),
+      tunnel_port_(std::move(tunnel_port)) {}
 
 std::shared_ptr<UdpDialogue> UdpDialogue::self() {
     return std::static_pointer_cast<UdpDialogue>(shared_from_this());
@@ -32,41 +31,43 @@ std::optional<Dialogue::Ends> UdpDialogue::ends() const {
     return Ends{local->address(), local->port(), server_.address(), server_.port()};
 }
 
-// --- one address after another -------------------------------------------------------------------
+// --- one address ---------------------------------------------------------------------------------
 
 void UdpDialogue::connect_next() {
     if (take_tunnel_port()) return begin_session();
-    if (addresses_.empty() || addresses_left_ == 0) return no_connection();
-    --addresses_left_;
-    server_ = {addresses_.front(), port()};
-    addresses_.pop_front();
+    const auto address = addresses().take();
+    if (!address) {
+        if (!addresses().is_looking()) no_connection();
+        return;
+    }
+    server_ = {*address, port()};
     if (const auto error = open_port()) {
-        note_trouble(server_.address(), port(), error.message());
+        addresses().note_trouble(*address, error.message());
         return connect_next();
     }
     begin_session();
 }
 
+void UdpDialogue::try_addresses() {
+    if (!session_) connect_next();
+}
+
 bool UdpDialogue::take_tunnel_port() {
-    const auto candidate = std::exchange(tunnel_port_, nullptr);
-    if (!candidate) return false;
-    const bool is_meant = candidate->server().port() == port() &&
-                          std::find(addresses_.begin(), addresses_.end(),
-                                    candidate->server().address()) != addresses_.end();
-    if (!is_meant || !candidate->still_serves(candidate->server())) return false;
-    port_ = candidate;
-    server_ = candidate->server();
+    if (!tunnel_port_) return false;
+    const auto& server = tunnel_port_->server();
+    const bool is_meant = server.port() == port() && addresses().has(server.address());
+    if (!is_meant || !tunnel_port_->still_serves(server)) return false;
+    port_ = tunnel_port_;
+    server_ = server;
     return true;
 }
 
 ErrorCodeOfAsio UdpDialogue::open_port() {
-    if (port_) port_->stop_listening(this);
     port_ = std::make_shared<UdpPort>(around().context);
     return port_->open(server_, may_share_port(config().type));
 }
 
 void UdpDialogue::begin_session() {
-    is_refused_ = false;
     auto settings = config().udp;
     settings.session = config().session;
     settings.first_sequence = std::random_device{}();
@@ -79,15 +80,10 @@ void UdpDialogue::begin_session() {
 }
 
 // Nobody answered here: three datagrams in vain, or an ICMP error.
-bool UdpDialogue::tries_next() {
-    if (session_->has_been_answered()) return false;
-    note_trouble(server_.address(), port(),
-                 is_refused_ ? "UDP: the port is unreachable" : "UDP: no answer");
-    // Posted: the session that failed is still at work.
-    asio::post(around().context, [self = self()] {
-        if (!self->is_closing()) self->connect_next();
-    });
-    return true;
+std::optional<std::string> UdpDialogue::silence() const {
+    if (session_->has_been_answered()) return std::nullopt;
+    return server_name() + " [" + server_.address().to_string() + "]:" + std::to_string(port()) +
+           (is_refused_ ? ": UDP: the port is unreachable" : ": UDP: no answer");
 }
 
 // --- the socket ----------------------------------------------------------------------------------
@@ -96,10 +92,8 @@ void UdpDialogue::received(const ErrorCodeOfAsio& error, std::string_view datagr
     if (!error) return tell_session(tsp::client::BytesReceived{datagram});
     is_refused_ = true;
     tell_session(tsp::client::PeerClosed{});
-    const bool goes_on = session_ && !session_->has_been_answered();
-    if (!goes_on && !is_closing()) {
-        failed(SessionFailed::Cause::lost, "the server's port is unreachable");
-    }
+    if (is_closing()) return;
+    failed(SessionFailed::Cause::lost, "the server's port is unreachable", true);
 }
 
 // Only what the repeats need is of interest; there is nobody to tell.

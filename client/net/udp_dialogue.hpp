@@ -1,5 +1,5 @@
-// A dialogue over UDP: one port, whose number nobody off the path knows, around a tsp::UdpClient
-// (RFC 5572 s4.4.1.2; D10: over IPv6 as over IPv4).
+// A dialogue over UDP with one address of the server: one port, whose number nobody off the path
+// knows, around a tsp::UdpClient (RFC 5572 s4.4.1.2; D10: over IPv6 as over IPv4).
 #pragma once
 
 #include <memory>
@@ -14,9 +14,11 @@ namespace dstm::client {
 class UdpDialogue final : public Dialogue {
 public:
     // `tunnel_port`: of the tunnel that stands, if it has one. It is used again where it still
-    // leads to the server, so that the NAT mapping stays; when nobody answers there, a new one is.
-    UdpDialogue(const Surroundings& around, const SignallingConfig& config, Target server,
-                EventHandler handler, std::shared_ptr<UdpPort> tunnel_port);
+    // leads to the server, so that the NAT mapping stays. The server's address stays in the list,
+    // for a new port when nobody answers there.
+    UdpDialogue(const Surroundings& around, const SignallingConfig& config,
+                std::shared_ptr<ServerAddresses> addresses, EventHandler handler,
+                std::shared_ptr<UdpPort> tunnel_port);
 
     [[nodiscard]] std::shared_ptr<UdpPort> udp_port() const override { return port_; }
 
@@ -25,15 +27,16 @@ private:
 
     tsp::client::Actions feed(const SessionEvent& event, Instant now) override;
     std::optional<Instant> deadline() const override;
-    void connect_next() override;
+    void try_addresses() override;
     void transmit(std::string bytes) override;
     std::optional<Ends> ends() const override;
     bool is_flushed() const override;
     void flush() override;
     void close_socket() override;
-    bool tries_next() override;
+    std::optional<std::string> silence() const override;
 
     std::shared_ptr<UdpDialogue> self();
+    void connect_next();
     [[nodiscard]] bool take_tunnel_port();
     [[nodiscard]] ErrorCodeOfAsio open_port();
     void begin_session();
@@ -41,11 +44,10 @@ private:
     void received_after_finish(const ErrorCodeOfAsio& error, std::string_view datagram);
     void repeat_when_due();
 
-    std::optional<tsp::UdpClient> session_;  // of the present port
+    std::optional<tsp::UdpClient> session_;
     std::shared_ptr<UdpPort> tunnel_port_;
     std::shared_ptr<UdpPort> port_;
     Udp::endpoint server_;
-    std::size_t addresses_left_;
     bool is_refused_ = false;  // an ICMP error came
     std::optional<Instant> flush_by_;
 };

@@ -126,20 +126,20 @@ Result<void> Carrier::check_at_endpoint(const TunnelSpec& spec) const {
     return {};
 }
 
-Result<void> Carrier::add(const TunnelSpec& spec, Now now) {
+Result<void> Carrier::add(const TunnelSpec& spec) {
     if (auto checked = check_add(spec); !checked) return checked;
     const auto peer = peer_of(spec);
     const auto* before = tunnels_.find(spec.inner);
     const bool moved = before != nullptr && before->spec.outer_client != spec.outer_client;
-    const bool stays = before != nullptr && before->far_end->peer == peer;
-    auto* const known = stays ? before->far_end : tunnels_.find_far_end(peer);
-    // A client that moved has the same far end and another path to it.
-    const bool is_new_path = known == nullptr || (is_client() && moved);
-    // To ask costs more than all the rest, and a whole table is added again when a server is back.
-    const auto path_mtu =
-        is_new_path ? PathMtu(link_mtu_(peer), path_mtu_floor(spec.type)) : known->path_mtu;
-    tunnels_.put(spec, peer, path_mtu, now.instant);
-    if (known != nullptr && is_new_path) tunnels_.find_far_end(peer)->path_mtu = path_mtu;
+    // The kernel is asked when the first packet goes there: it takes longer than all the rest, and
+    // a whole table may come at once.
+    const PathMtu unasked(0, path_mtu_floor(spec.type));
+    tunnels_.put(spec, peer, unasked);
+    if (!is_client() || !moved) return {};
+    // It may have the same far end, and another path to it.
+    auto& far_end = *tunnels_.find_far_end(peer);
+    far_end.path_mtu = unasked;
+    far_end.link_checked_at.reset();
     return {};
 }
 
@@ -351,7 +351,8 @@ Carrier::Checked Carrier::check_down_at_client(const InnerHeader& header) {
 }
 
 std::uint32_t Carrier::path_mtu(FarEnd& far_end, Instant now) {
-    if (now - far_end.link_checked_at >= link_mtu_lifetime) {
+    const auto& asked_at = far_end.link_checked_at;
+    if (!asked_at || now - *asked_at >= link_mtu_lifetime) {
         far_end.path_mtu.set_link(link_mtu_(far_end.peer));
         far_end.link_checked_at = now;
     }
@@ -362,6 +363,7 @@ bool Carrier::lower_path(FarEnd& far_end, std::uint32_t mtu, Instant now) {
     // An IPv4 path may be too narrow for IPv6's minimum, and some routers do not say how narrow.
     const bool is_ipv4 = far_end.peer.type != TunnelType::v4v6;
     const auto lowest = is_ipv4 ? path_mtu_floor(far_end.peer.type) : 0;
+    static_cast<void>(path_mtu(far_end, now));
     return far_end.path_mtu.lower(std::max(mtu, lowest), now);
 }
 

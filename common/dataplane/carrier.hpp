@@ -66,7 +66,7 @@ public:
 
     // What add() would say, without adding.
     [[nodiscard]] Result<void> check_add(const TunnelSpec& spec) const;
-    [[nodiscard]] Result<void> add(const TunnelSpec& spec, Now now);
+    [[nodiscard]] Result<void> add(const TunnelSpec& spec);
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to);
 
     // Both may change the packet in place: ECN, MSS. One verdict holds for all that a packet stands

@@ -100,6 +100,7 @@ void append_routes(rtnl_route* route, std::vector<Route>& out) {
         auto one = common;
         one.interface_index = rtnl_route_nh_get_ifindex(next_hop);
         one.gateway = value_of(rtnl_route_nh_get_gateway(next_hop));
+        one.is_link_down = (rtnl_route_nh_get_flags(next_hop) & RTNH_F_LINKDOWN) != 0;
         out.push_back(one);
     }
 }
@@ -113,6 +114,11 @@ bool is_same(const Route& asked, const Route& there) {
 }
 
 }  // namespace
+
+bool holds(const std::vector<Route>& table, const Route& route) {
+    return std::any_of(table.begin(), table.end(),
+                       [&](const Route& candidate) { return is_same(route, candidate); });
+}
 
 struct Netlink::Impl {
     Socket socket;
@@ -239,8 +245,7 @@ Result<void> Netlink::add_route(const Route& route) {
     // Somebody's route has this destination and metric. Ours: done. Another's: not ours to replace.
     const auto there = impl_->routes(family_of(route.destination));
     if (!there) return tl::unexpected(there.error());
-    const auto same = [&](const Route& candidate) { return is_same(route, candidate); };
-    if (std::any_of(there->begin(), there->end(), same)) return {};
+    if (holds(*there, route)) return {};
     return fail(ErrorCode::conflict,
                 describe(route) + " exists with the same metric and leads elsewhere");
 }

@@ -25,7 +25,11 @@ struct Route {
     std::optional<IpAddress> source;  // preferred source
     std::uint32_t metric = 0;
     std::uint32_t mtu = 0;  // 0 = none
+    bool is_link_down = false;  // read only: the interface has no carrier
 };
+
+// Whether the table that was read holds exactly this route.
+[[nodiscard]] bool holds(const std::vector<Route>& table, const Route& route);
 
 class Netlink {
 public:

@@ -175,7 +175,7 @@ Result<void> TunPlane::add_inside(const std::optional<IpAddress>& inner,
 Result<void> TunPlane::add(const TunnelSpec& spec) {
     if (config_.role == Role::client) return add_at_client(spec);
     const std::lock_guard lock(shared_.mutex);
-    return shared_.carrier.add(spec, now());
+    return shared_.carrier.add(spec);
 }
 
 Result<void> TunPlane::add_at_client(const TunnelSpec& spec) {
@@ -228,7 +228,7 @@ Result<void> TunPlane::swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSock
     OuterSockets sockets;
     sockets[index_of(spec.type)] = std::move(socket);
     if (auto used = use(std::move(sockets)); !used) return used;
-    return shared_.carrier.add(spec, now());
+    return shared_.carrier.add(spec);
 }
 
 Result<void> TunPlane::use(OuterSockets sockets) {

@@ -51,15 +51,14 @@ Result<void> TunnelTable::check_put(const TunnelSpec& spec) const {
     return {};
 }
 
-void TunnelTable::put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu,
-                      Instant now) {
+void TunnelTable::put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu) {
     const auto [at, is_new] = tunnels_.try_emplace(spec.inner);
     auto& tunnel = at->second;
     give_up_prefix(tunnel);
     tunnel.spec = spec;
     claim_prefix(tunnel);
     if (!is_new && tunnel.far_end->peer == peer) return;
-    auto* const left = std::exchange(tunnel.far_end, hold(peer, path_mtu, now));
+    auto* const left = std::exchange(tunnel.far_end, hold(peer, path_mtu));
     if (left != nullptr) release(left);
 }
 
@@ -110,8 +109,8 @@ std::vector<InstalledTunnel> TunnelTable::list() const {
     return out;
 }
 
-FarEnd* TunnelTable::hold(const Peer& peer, const PathMtu& path_mtu, Instant now) {
-    auto& far_end = far_ends_.try_emplace(peer, FarEnd{peer, path_mtu, now, 0}).first->second;
+FarEnd* TunnelTable::hold(const Peer& peer, const PathMtu& path_mtu) {
+    auto& far_end = far_ends_.try_emplace(peer, FarEnd{peer, path_mtu, {}, 0}).first->second;
     ++far_end.tunnels;
     return &far_end;
 }

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -36,7 +37,7 @@ struct PrefixHash {
 struct FarEnd {
     Peer peer;
     PathMtu path_mtu;
-    Instant link_checked_at;
+    std::optional<Instant> link_checked_at;  // none: the link's MTU is not known yet
     std::size_t tunnels = 0;
 };
 
@@ -57,7 +58,7 @@ public:
     // Adds or replaces what check_put() allows. `path_mtu` is taken when the far end is not known
     // yet. A prefix belongs to the tunnel that was put with it last: it is delegated to one client
     // at a time, and one that had it before will lose its tunnel soon.
-    void put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu, Instant now);
+    void put(const TunnelSpec& spec, const Peer& peer, const PathMtu& path_mtu);
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to);
 
     // Null when there is none. Valid until the next put or remove.
@@ -73,7 +74,7 @@ public:
     [[nodiscard]] std::vector<InstalledTunnel> list() const;
 
 private:
-    FarEnd* hold(const Peer& peer, const PathMtu& path_mtu, Instant now);
+    FarEnd* hold(const Peer& peer, const PathMtu& path_mtu);
     void release(FarEnd* far_end);
     void claim_prefix(Tunnel& tunnel);
     void give_up_prefix(const Tunnel& tunnel);

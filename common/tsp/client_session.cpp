@@ -166,6 +166,7 @@ Actions ClientSession::handle(const client::TimePassed&, Instant now) {
 std::optional<Instant> ClientSession::deadline() const {
     switch (phase_) {
         case Phase::capability:
+            return phase_started_ + config_.greeting_timeout.value_or(config_.answer_timeout);
         case Phase::authentication:
         case Phase::answer:
         case Phase::broker_list: return phase_started_ + config_.answer_timeout;

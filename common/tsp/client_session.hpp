@@ -25,6 +25,7 @@ namespace dstm::tsp {
 
 struct ClientSessionConfig {
     Duration answer_timeout = std::chrono::seconds(10);  // from each request to its reply
+    std::optional<Duration> greeting_timeout;            // the same of the first one
     std::size_t line_size_max = 8192;
     std::size_t body_size_max = 16384;
     std::string version = "2.0.0";

@@ -475,8 +475,8 @@ ProgramSettings settings_of(const BpfPlaneConfig& config) {
     settings.outer_ipv4 = config.outer_ipv4;
     settings.inner_ipv6 = config.inner_ipv6;
     settings.udp_port = config.udp_port;
-    settings.ipv6_tunnels_max =
-        static_cast<std::uint32_t>(std::min<std::size_t>(config.tunnels_max, DSTM_IPV6_TUNNELS_MAX));
+    const auto most = std::min<std::size_t>(config.tunnels_max, DSTM_IPV6_TUNNELS_MAX);
+    settings.ipv6_tunnels_max = static_cast<std::uint32_t>(most);
     settings.hairpin = config.hairpin;
     settings.mss_clamp = config.mss_clamp;
     return settings;

@@ -117,7 +117,8 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
 // Those whose content is worth more than the process: not the route cache and not the globals.
 bool outlives(const bpf_map* map) {
     const std::string_view name = bpf_map__name(map);
-    return bpf_map__autocreate(map) && !name.starts_with("route_cache") && !bpf_map__is_internal(map);
+    return bpf_map__autocreate(map) && !bpf_map__is_internal(map) &&
+           !name.starts_with("route_cache");
 }
 
 Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {

@@ -2,8 +2,8 @@
 //
 // Runs in a network namespace that bench.py prepares: a default IPv4 route, whose neighbour is
 // known, and forwarding. Each figure is the median of many short rounds in which the program and
-// the empty loop around it (bench.bpf.c) take turns; short, so that other work on the machine spoils some of them
-// and not all. The detail has the least and the lower quartile too.
+// the empty loop around it (bench.bpf.c) take turns; short, so that other work on the machine
+// spoils some of them and not all. The detail has the least and the lower quartile too.
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>

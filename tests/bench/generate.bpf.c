@@ -34,6 +34,7 @@ static __always_inline void set_address(struct iphdr *ip, __be32 *field, __u32 a
 
 SEC("xdp")
 int generate(struct xdp_md *context) {
+    if (bpf_xdp_adjust_head(context, GENERATE_ROOM)) return XDP_ABORTED;
     struct ethhdr *link = (void *)(long)context->data;
     const void *end = (void *)(long)context->data_end;
     const __u32 key = next_key();

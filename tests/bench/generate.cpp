@@ -81,6 +81,7 @@ int generate(const std::string& kind, const char* device, const char* address, c
     for (std::size_t i = 0; i < to.size(); ++i) frame[i] = static_cast<std::uint8_t>(to[i]);
     DSTM_ASSERT(frame.size() <= sizeof settings.frame);
     std::memcpy(settings.frame, frame.data(), frame.size());
+    frame.insert(frame.begin(), GENERATE_ROOM, 0);
     if (generate_programs__load(programs) != 0) give_up("generator");
     LIBBPF_OPTS(bpf_test_run_opts, options);
     options.data_in = frame.data();

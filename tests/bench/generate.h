@@ -6,6 +6,9 @@
 
 #define GENERATE_PLAIN_SIZE 60
 #define GENERATE_WRAPPED_SIZE 100
+/* Before the frame, besides the 256 bytes that the kernel leaves: with fewer than those when it
+ * arrives at the end, it is copied there, and an outer header has taken 40 by then. */
+#define GENERATE_ROOM 64
 
 struct generator_settings {
     __u32 interface;

@@ -2,6 +2,7 @@
 // tun_campus.hpp shows the network.
 #include <atomic>
 #include <csignal>
+#include <sstream>
 #include <thread>
 
 #include <bpf/bpf.h>
@@ -106,6 +107,21 @@ protected:
     tep::bpf::BpfPlaneConfig config = lasting_config(endpoint_config());
 };
 
+// Segments of TCP that were lost on the way: sent again, and the receiver did not say that it had
+// them already (RFC 2883), as it does when they were only late.
+std::uint64_t lost_segments(const Namespace& sender) {
+    const auto counted = [&](const std::string& name) {
+        std::istringstream line(sender.exec("sh -c 'nstat -asz " + name + " | grep " + name + "'"));
+        std::string same_name;
+        std::uint64_t count = 0;
+        EXPECT_TRUE(line >> same_name >> count) << name;
+        return count;
+    };
+    const auto sent_again = counted("TcpRetransSegs");
+    const auto were_there = counted("TcpExtTCPDSACKRecv") + counted("TcpExtTCPDSACKOfoRecv");
+    return sent_again > were_there ? sent_again - were_there : 0;
+}
+
 TEST_F(BpfLasting, KilledAndStartedTenTimesLosesNoPacket) {
     auto daemon = std::make_unique<Daemon>(*endpoint, config, clock, std::vector{first_spec});
     ASSERT_EQ(daemon->tunnels(), 1u);
@@ -133,7 +149,9 @@ TEST_F(BpfLasting, KilledAndStartedTenTimesLosesNoPacket) {
     sending.join();
     listening.join();
     EXPECT_THAT(pings.missing(), IsEmpty()) << "of " << pings.sent();
+    EXPECT_GT(pings.sent(), 3000u);
     EXPECT_THAT(sent, HasSubstr("iperf Done"));
+    EXPECT_EQ(lost_segments(*first), 0u) << sent;
 }
 
 TEST_F(BpfLasting, NewDaemonKnowsWhatTheOldOneCarried) {

@@ -1,5 +1,5 @@
-// The shortcuts on real interfaces: what is plain is forwarded by a program and seen by nobody else.
-// tun_ipv6_campus.hpp shows the network.
+// The shortcuts on real interfaces: what is plain is forwarded by a program and seen by nobody
+// else. tun_ipv6_campus.hpp shows the network.
 #include <tuple>
 
 #include "tep/bpf/bpf_plane.hpp"

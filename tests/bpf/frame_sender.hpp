@@ -73,7 +73,8 @@ inline std::vector<std::uint8_t> echo_in_ipv6() {
     store_ipv4(inner, 16, v4("203.0.113.80"));
     store16(inner, 10, internet_checksum(inner));
     inner[20] = 8;
-    store16(inner, 22, internet_checksum(std::vector<std::uint8_t>(inner.begin() + 20, inner.end())));
+    const std::vector<std::uint8_t> echo(inner.begin() + 20, inner.end());
+    store16(inner, 22, internet_checksum(echo));
     std::vector<std::uint8_t> outer(40);
     outer[0] = 0x60;
     store16(outer, 4, 28);

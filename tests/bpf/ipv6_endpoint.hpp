@@ -1,5 +1,5 @@
-// Packets with IPv6 inside, and an endpoint for them beside the reference model: in a namespace with
-// a way to every address but those of 2001:db8:4::/64.
+// Packets with IPv6 inside, and an endpoint for them beside the reference model: in a namespace
+// with a way to every address but those of 2001:db8:4::/64.
 #pragma once
 
 #include <algorithm>
@@ -18,7 +18,8 @@ using Counters = std::map<std::string, std::uint64_t>;
 inline constexpr std::uint16_t endpoint_port = 3653;
 inline constexpr std::uint16_t client_port = 40000;
 inline constexpr std::uint8_t icmpv6 = 58;
-inline constexpr const char* in_ipv4 = "2001:db8:100::7";  // inner addresses, by their encapsulation
+// Inner addresses, by their encapsulation.
+inline constexpr const char* in_ipv4 = "2001:db8:100::7";
 inline constexpr const char* in_udp = "2001:db8:100::8";
 inline constexpr const char* ended = "2001:db8:100::9";
 inline constexpr const char* remote = "2001:db8:3::80";

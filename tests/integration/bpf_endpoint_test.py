@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""dstm-tep with the BPF data plane: the rights that it needs, what is in its way, and the way back."""
+"""dstm-tep with the BPF data plane: what rights it needs, what is in its way, and the way back."""
 
 import json
 import os
@@ -83,6 +83,8 @@ class BpfEndpoint(unittest.TestCase):
         return c.run(*self.program(), "--detach").stdout
 
     def must_leave_nothing(self):
+        for daemon in self.campus.processes:
+            daemon.kill()
         self.campus.write_tep_configuration()
         self.detach()
         self.assertIsNone(self.pins())

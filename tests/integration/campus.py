@@ -39,6 +39,9 @@ INNER = "192.0.2.1"
 POOL = "192.0.2.0/24"
 REALM = "campus.example"
 
+# Every bound is as many times longer on the emulated processors of tests/kernel/guest.py.
+SLOWNESS = 5 if os.environ.get("DSTM_GUEST") else 1
+
 
 def why_not():
     """Why this machine cannot hold a campus, or None."""
@@ -54,6 +57,7 @@ def why_not():
 
 def wait_for(what, predicate, timeout=15.0, interval=0.02):
     """The first true value of predicate(); AssertionError naming `what` after `timeout` seconds."""
+    timeout *= SLOWNESS
     end = time.monotonic() + timeout
     while True:
         value = predicate()
@@ -113,7 +117,7 @@ class Process:
         if self.alive():
             self.popen.send_signal(signal.SIGTERM)
         try:
-            code = self.popen.wait(timeout)
+            code = self.popen.wait(timeout * SLOWNESS)
         except subprocess.TimeoutExpired:
             self.kill()
             raise AssertionError(f"{self.name} did not stop within {timeout} s") from None
@@ -194,7 +198,7 @@ def os_setns(descriptor):
 
 def run(*command, check=True, timeout=30, **options):
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                          timeout=timeout, **options)
+                          timeout=timeout * SLOWNESS, **options)
     if check and done.returncode != 0:
         raise AssertionError(f"{' '.join(command)}: exit code {done.returncode}\n"
                              f"{done.stdout}{done.stderr}")

@@ -217,6 +217,16 @@ class Site:
                 if "2001:db8" in line or "dstm0" in line] + (["forwarding"] if "1" in forwarding
                                                              else [])
 
+    def whole_host(self):
+        """Links, addresses, routes, rules and filters of the client's host, and its forwarding."""
+        parts = [self.client.ip(*words).stdout for words in (
+            ("-br", "link"), ("-br", "address"), ("-4", "route", "show", "table", "all"),
+            ("-6", "route", "show", "table", "all"), ("rule",), ("-6", "rule"))]
+        parts.append(self.client.run("nft", "list", "ruleset").stdout)
+        parts.append(self.client.run("sh", "-c", "cd /proc/sys/net/ipv6/conf; "
+                                     "grep . */forwarding */accept_ra").stdout)
+        return [sorted(part.splitlines()) for part in parts]
+
     def close(self):
         for process in self.processes:
             process.kill()
@@ -284,6 +294,43 @@ class ClientV6(unittest.TestCase):
         self.assertTrue(pings(site.client, ADDRESS), again.output())
         self.assertEqual(again.stop(), 0)
         self.assertEqual(site.settings_left(), [])
+
+    def see_host_restored(self, kind, has_nat):
+        site = self.site(has_nat)
+        site.configure(**{"tunnel-type": kind})
+        before = site.whole_host()
+        for _ in range(2):
+            client = site.start_client()
+            self.assertNotEqual(site.whole_host(), before)
+            os.kill(client.pid, signal.SIGKILL)
+            client.popen.wait()
+        client = site.start_client()
+        self.assertEqual(client.stop(), 0)
+        self.assertEqual(site.whole_host(), before)
+
+    def test_host_of_v6v4_is_as_it_was_after_kills_and_a_stop(self):
+        self.see_host_restored("v6v4", has_nat=False)
+
+    def test_host_of_v6udpv4_is_as_it_was_after_kills_and_a_stop(self):
+        self.see_host_restored("v6anyv4", has_nat=True)
+
+    def test_outer_packets_that_are_routed_into_the_tunnel_go_round_once_at_most(self):
+        site = self.site(has_nat=False)
+        client = site.start_client()
+        self.assertTrue(pings(site.client, ADDRESS), client.output())
+        # Somebody's mistake. What the device is given is IPv6 in IPv4, which is none of its own.
+        site.client.ip("route", "add", f"{OUTSIDE}/32", "dev", "dstm0")
+
+        def sent():
+            link = json.loads(site.client.ip("-j", "-s", "link", "show", "dstm0").stdout)[0]
+            return link["stats64"]["tx"]["packets"]
+
+        before = sent()
+        self.assertFalse(pings(site.client, ADDRESS, count=1))
+        keepalives = 5  # every other second, while one answer was waited for
+        self.assertLessEqual(sent() - before, 2 * (1 + keepalives))
+        site.client.ip("route", "del", f"{OUTSIDE}/32", "dev", "dstm0")
+        self.assertTrue(pings(site.client, ADDRESS), client.output())
 
     def test_lost_mapping_is_noticed_by_keepalives(self):
         site = self.site(has_nat=True)

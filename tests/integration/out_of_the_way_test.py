@@ -4,6 +4,7 @@
 import json
 import os
 import signal
+import time
 import unittest
 
 import campus as c
@@ -30,12 +31,14 @@ class OutOfTheWay(unittest.TestCase):
         self.before = self.whole_host()
 
     def whole_host(self):
-        """Addresses, routes and rules of both families, and where the DNS is."""
+        """Links, addresses, routes, rules and filters of both families, and where the DNS is."""
         parts = [self.host.ip(*words).stdout for words in (
             ("-j", "address"), ("-4", "route", "show", "table", "all"),
             ("-6", "route", "show", "table", "all"), ("rule",), ("-6", "rule"))]
-        addresses = [(link["ifname"], address["local"], address["prefixlen"])
-                     for link in json.loads(parts[0]) for address in link["addr_info"]]
+        parts.append(self.host.run("nft", "list", "ruleset").stdout)
+        addresses = [(link["ifname"], [(address["local"], address["prefixlen"])
+                                       for address in link["addr_info"]])
+                     for link in json.loads(parts[0])]
         with open("/etc/resolv.conf") as resolver:
             return addresses, [sorted(part.splitlines()) for part in parts[1:]], resolver.read()
 
@@ -70,6 +73,94 @@ class OutOfTheWay(unittest.TestCase):
         self.assertEqual(client.stop(), 0)
         self.assert_host_is_as_before()
 
+    def test_native_way_wins_whoever_set_it(self):
+        client = self.start(**{"native-ipv4": "prefer"})
+        client.wait_for_log("CLIENT_UP")
+        for who, metric in (("ifupdown", 0), ("NetworkManager", 600), ("systemd-networkd", 1024),
+                            ("dhcpcd on Wi-Fi", 3000 + 12)):
+            native = ("default", "via", NATIVE_GATEWAY, "dev", "wan0", "metric", str(metric))
+            self.host.ip("route", "add", *native)
+            self.assertEqual(self.way_out(), "wan0", who)
+            self.host.ip("route", "del", *native)
+            self.assertEqual(self.way_out(), "dstm0")
+        self.assertEqual(client.stop(), 0)
+        self.assert_host_is_as_before()
+
+    def test_nothing_of_ours_stands_beside_an_exclusive_native_way(self):
+        native = ("route", "add", *NATIVE[2:], "metric", "30000")
+        settings = {"native-ipv4": "exclusive", "on-demand": {}}
+        self.host.ip(*native)
+        beside = self.whole_host()
+        client = self.start(**settings)
+        client.wait_for_log("CLIENT_ASIDE")
+        c.wait_for("there is nothing of ours", lambda: self.whole_host() == beside)
+        for count in (1, 2):
+            self.host.ip("route", "del", *native[2:])
+            client.wait_for_log("CLIENT_DORMANT", count=count)
+            self.assertEqual(self.way_out(), "dstm0-w")
+            self.host.ip(*native)
+            client.wait_for_log("CLIENT_ASIDE", count=1 + count)
+            c.wait_for("there is nothing of ours", lambda: self.whole_host() == beside)
+            self.assertEqual(self.way_out(), "wan0")
+        self.host.ip("route", "del", *native[2:])
+        client.wait_for_log("CLIENT_DORMANT", count=3)
+        self.host.run("ping", "-c", "1", "-W", "5", c.WEB)
+        self.assertEqual(client.stop(), 0)
+        self.assert_host_is_as_before()
+
+    def test_native_way_without_a_link_is_none(self):
+        self.add_native_way()
+        client = self.start(**{"native-ipv4": "exclusive"})
+        client.wait_for_log("CLIENT_ASIDE")
+        self.campus.router.ip("link", "set", "wan", "down")
+        self.addCleanup(self.raise_native_link)
+        client.wait_for_log("CLIENT_UP")
+        self.assertEqual(client.stop(), 0)
+
+    def raise_native_link(self):
+        self.campus.router.ip("link", "set", "wan", "up")
+        c.wait_for("the link is up", lambda: "linkdown" not in self.host.ip("route").stdout +
+                   self.host.ip("-6", "route").stdout)
+
+    # --- against those who take away what is ours ------------------------------------------------
+
+    def restored(self, client):
+        return client.output().count("CLIENT_ROUTE_RESTORED")
+
+    def test_what_others_remove_is_set_again(self):
+        client = self.start()
+        client.wait_for_log("CLIENT_UP")
+        for damage in (("route", "flush", "dev", "dstm0"), ("addr", "flush", "dev", "dstm0"),
+                       ("link", "set", "dstm0", "down")):
+            self.host.ip(*damage)
+            self.host.ip("link", "set", "dstm0", "up")
+            c.wait_for(f"the route is back after {damage}", lambda: "dstm0" in c.run(
+                "ip", "-n", self.host.namespace, "route", "get", c.WEB, check=False).stdout)
+            self.host.run("ping", "-c", "1", "-W", "5", c.WEB)
+        self.assertEqual(client.output().count("CLIENT_UP"), 1)
+        self.assertEqual(client.stop(), 0)
+        self.assert_host_is_as_before()
+
+    def test_place_that_another_took_is_taken_again_when_it_is_free(self):
+        client = self.start()
+        client.wait_for_log("CLIENT_UP")
+        other = ("default", "via", NATIVE_GATEWAY, "dev", "wan0", "metric", "4096")
+        self.host.ip("route", "replace", *other)
+        client.wait_for_log("CLIENT_ROUTE_SKIPPED")
+        self.assertEqual(self.way_out(), "wan0")
+        self.host.ip("route", "del", *other)
+        c.wait_for("the tunnel's is back", lambda: self.restored(client) == 1)
+        self.assertEqual(self.way_out(), "dstm0")
+        self.assertEqual(client.output().count("CLIENT_ROUTE_SKIPPED"), 1, "told once")
+
+    def test_who_insists_is_not_raced_with(self):
+        client = self.start()
+        client.wait_for_log("CLIENT_UP")
+        began = time.monotonic()
+        c.wait_for("it is restored thrice", lambda: self.host.ip(
+            "route", "flush", "dev", "dstm0") and self.restored(client) >= 3)
+        self.assertGreater(time.monotonic() - began, 2, "once a second")
+
     def test_exclusive_native_way_takes_the_tunnel_down_and_its_end_brings_it_back(self):
         self.add_native_way()
         client = self.start(**{"native-ipv4": "exclusive"})
@@ -88,6 +179,28 @@ class OutOfTheWay(unittest.TestCase):
         self.assert_host_is_as_before()
 
     # --- restored --------------------------------------------------------------------------------
+
+    def kill(self, client):
+        os.kill(client.pid, signal.SIGKILL)
+        client.popen.wait()
+
+    def test_host_is_as_it_was_after_a_stop_and_after_a_kill_and_the_next_start(self):
+        on_demand = {"on-demand": {}}
+        for settings in ({}, on_demand, {"native-ipv4": "exclusive"},
+                         {"native-ipv4": "exclusive", **on_demand}, {"data-plane": "tun"},
+                         {"routes": ["203.0.113.0/24", "198.18.0.0/15"]}):
+            with self.subTest(settings):
+                for _ in range(2):
+                    client = self.start(**settings)
+                    if "on-demand" in settings:
+                        client.wait_for_log("CLIENT_DORMANT")
+                        self.host.run("ping", "-c", "1", "-W", "5", c.WEB)
+                    client.wait_for_log("CLIENT_UP")
+                    self.kill(client)
+                client = self.start(**settings)
+                client.wait_for_log("CLIENT_DORMANT" if "on-demand" in settings else "CLIENT_UP")
+                self.assertEqual(client.stop(), 0)
+                self.assert_host_is_as_before()
 
     def test_stop_leaves_routes_addresses_and_dns_as_they_were(self):
         client = self.start()

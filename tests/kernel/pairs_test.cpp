@@ -51,7 +51,7 @@ TEST_P(DataPlanePairs, CarryPingTcpAndWhatIsTooBig) {
     EXPECT_TRUE(answers(ping(*first, "192.0.2.1"))) << "keepalive";
     EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
     EXPECT_TRUE(answers(ping(*server, "192.0.2.7")));
-    constexpr std::size_t size = 1 << 20;
+    constexpr std::size_t size = 1 << 19;
     EXPECT_EQ(transfer(*server, "203.0.113.80", *first, size), 2 * size);
     EXPECT_EQ(transfer(*first, "192.0.2.7", *server, size), 2 * size);
     EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M do -s 1432")));
@@ -114,7 +114,7 @@ TEST_P(DataPlanePairsV6, CarryPingTcpAndWhatIsTooBig) {
     EXPECT_TRUE(answers(ping(*first, "2001:db8:100::1"))) << "keepalive";
     EXPECT_TRUE(answers(ping(*first, host_behind)));
     EXPECT_TRUE(answers(ping(*server, inner)));
-    constexpr std::size_t size = 1 << 20;
+    constexpr std::size_t size = 1 << 19;
     EXPECT_EQ(transfer(*server, host_behind, *first, size), 2 * size);
     EXPECT_EQ(transfer(*first, inner, *server, size), 2 * size);
     const int fits = is_udp ? 1472 : 1480;

@@ -142,6 +142,7 @@ public:
             if (!host_.is_asleep_) host_.tell(client::KeepaliveAnswered{sequence});
         });
     }
+    std::uint64_t sent() const override { return 0; }
     std::optional<std::chrono::microseconds> round_trip() const override { return std::nullopt; }
     void close() override {}
 

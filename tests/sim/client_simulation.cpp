@@ -63,7 +63,8 @@ void ClientSimulation::look() {
     for (const auto& problem : world_.problems_at_any_time()) note(problem);
     std::map<IpAddress, const ClientHost*> holders;
     for (const ClientHost& host : hosts_) {
-        if (const auto problem = host.problem(); !problem.empty()) note(host.name() + " " + problem);
+        const auto problem = host.problem();
+        if (!problem.empty()) note(host.name() + " " + problem);
         if (!host.works()) continue;
         const auto [at, is_first] = holders.emplace(*host.inner(), &host);
         if (!is_first) note(host.name() + " has the address of " + at->second->name());
@@ -95,7 +96,7 @@ void ClientSimulation::live(int events) {
         } else {
             world_event();
         }
-        run_for(between(Duration(0), chance(10) ? std::chrono::minutes(5) : std::chrono::seconds(5)));
+        run_for(between(Duration(0), std::chrono::seconds(chance(10) ? 300 : 5)));
     }
     if (found_.empty()) make_peace();
     if (found_.empty()) end_all();

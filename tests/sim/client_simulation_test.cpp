@@ -179,7 +179,7 @@ std::uint64_t number_from(const char* variable, std::uint64_t fallback) {
 
 TEST_F(ClientLife, WhateverHappensEveryClientIsUpAgainInPeaceAndNothingIsLeftOfIt) {
     const auto seed = number_from("DSTM_SIM_SEED", 0);
-    const auto runs = seed != 0 ? 1 : number_from("DSTM_SIM_RUNS", 100);
+    const auto runs = seed != 0 ? 1 : number_from("DSTM_SIM_RUNS", 60);
     ASSERT_TRUE(log::set_level(seed != 0 ? "info" : "error"));
     std::size_t attempts = 0;
     for (std::uint64_t i = 0; i < runs && !HasFailure(); ++i) {
@@ -189,7 +189,7 @@ TEST_F(ClientLife, WhateverHappensEveryClientIsUpAgainInPeaceAndNothingIsLeftOfI
         EXPECT_THAT(simulation.found(), IsEmpty()) << "replay with DSTM_SIM_SEED=" << played;
         attempts += simulation.host(0).attempts();
     }
-    EXPECT_GT(attempts, runs * 5) << "the hosts hardly did anything";
+    EXPECT_TRUE(HasFailure() || attempts > runs * 5) << "the hosts hardly did anything";
 }
 
 }  // namespace

@@ -104,6 +104,8 @@ INSTANTIATE_TEST_SUITE_P(
                     Mistake{R"("on-demand": {}, "tunnel-type": "v6v4")", "dstm-client.on-demand"},
                     Mistake{R"("device": "fourteen-chars", "on-demand": {})",
                             "dstm-client.device"},
+                    Mistake{R"("route-metric": 4294967295, "on-demand": {})",
+                            "dstm-client.route-metric"},
                     Mistake{R"("native-ipv4": "never")", "dstm-client.native-ipv4"},
                     Mistake{R"("native-ipv4": "prefer", "tunnel-type": "v6v4")",
                             "dstm-client.native-ipv4"},
@@ -123,13 +125,23 @@ TEST(ClientConfig, V6TypesAreAskedOverIpv4AndRouteIpv6BelowTheNativeRank) {
     ASSERT_TRUE(settings) << settings.error().front();
     EXPECT_EQ(settings->tunnel_type, tsp::RequestType::v6anyv4);
     EXPECT_EQ(settings->routes.at(0), dataplane::IpPrefix(*Ipv6Prefix::parse("::/0")));
-    EXPECT_GT(settings->route_metric, 1024U);
+    EXPECT_EQ(settings->route_metric, 4096U);
     ASSERT_TRUE(settings->router);
     EXPECT_EQ(settings->router->prefix_length, 56);
     EXPECT_EQ(settings->router->inside_interface, "lan0");
     EXPECT_EQ(settings->router->script, "/etc/dstm/prefix");
     EXPECT_FALSE(parse_settings(
         R"({ "dstm-client": { "server": "2001:db8::1", "tunnel-type": "v6v4" } })", "c"));
+}
+
+TEST(ClientConfig, RoutesStandBelowThoseOfAnyManagerOfNetworks) {
+    const auto settings =
+        parse_settings(R"({ "dstm-client": { "server": "2001:db8::1" } })", "c");
+    ASSERT_TRUE(settings) << settings.error().front();
+    constexpr std::uint32_t dhcpcd_wireless = 3000 + 99;
+    EXPECT_GT(settings->route_metric, dhcpcd_wireless);
+    constexpr std::uint32_t network_manager_without_connectivity = 20000;
+    EXPECT_LT(settings->route_metric, network_manager_without_connectivity);
 }
 
 TEST(ClientConfig, CertificateOrTicketNeedsNoUser) {

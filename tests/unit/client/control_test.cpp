@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 // Ports that do nothing by themselves: the test says what happens.
 struct QuietSignalling final : Signalling {
     void connect(const Target&) override { ++connects; }
+    void connect_elsewhere() override { ++connects; }
     void send(const tsp::TunnelMessage& message) override { last = message.action; }
     void close() override {}
     std::optional<IpAddress> source_towards(const IpEndpoint& peer) override {
@@ -44,6 +45,7 @@ struct QuietHost final : HostNetwork {
 };
 struct QuietEcho final : EchoProbe {
     void send(const SendKeepalive&) override {}
+    std::uint64_t sent() const override { return 0; }
     std::optional<std::chrono::microseconds> round_trip() const override { return 1500us; }
     void close() override {}
 };

@@ -72,6 +72,120 @@ TEST(ClientEngineFinding, LastGoodServerIsFirstAlsoAfterTheLeaseHasEnded) {
     EXPECT_EQ(hosts(world), std::vector<std::string>{"second.example"});
 }
 
+TEST(ClientEngineFinding, LastGoodServerOfAnEarlierLifeIsFirstIfItIsStillNamed) {
+    for (const bool is_named : {true, false}) {
+        auto config = nothing_configured();
+        config.last_good = Target{"second.example", 3653};
+        World world(config);
+        world.found = {{"first.example", 3653}};
+        if (is_named) world.found.push_back({"second.example", 3653});
+        world.tell(StartRequested{});
+        EXPECT_EQ(hosts(world),
+                  std::vector<std::string>{is_named ? "second.example" : "first.example"});
+    }
+}
+
+TEST(ClientEngineFinding, LastGoodServerThatTheDnsNamesNoLongerIsNotAsked) {
+    World world(nothing_configured());
+    world.found = {{"old.example", 3653}};
+    world.tell(StartRequested{});
+    world.tell(StopRequested{});
+    world.connects.clear();
+    world.found = {{"new.example", 3653}};
+    world.tell(StartRequested{});
+    EXPECT_EQ(hosts(world), std::vector<std::string>{"new.example"});
+}
+
+// A DNS that is slow or out of reach after a move keeps nobody waiting.
+TEST(ClientEngineFinding, RenewalAndMoveAskWhoeverGaveTheLeaseBeforeTheDns) {
+    World world(nothing_configured());
+    world.found = {{"first.example", 3653}};
+    world.tell(StartRequested{});
+    world.is_finding_slow = true;
+    world.pass(1800s);
+    EXPECT_EQ(world.count(What::renewed), 1U);
+    world.source = elsewhere;
+    world.tell(OuterAddressChanged{elsewhere});
+    EXPECT_EQ(world.count(What::moved), 1U);
+}
+
+TEST(ClientEngineFinding, DnsIsAskedInTheSameAttemptWhenThatServerIsGone) {
+    World world(nothing_configured());
+    world.found = {{"old.example", 3653}};
+    world.tell(StartRequested{});
+    world.found = {{"old.example", 3653}, {"new.example", 3653}};
+    world.on_connect = [&world](const Connect& connect) {
+        if (connect.server.host == "new.example") {
+            world.events.push_back(SessionOpened{{elsewhere, 0}, world.peer});
+        } else {
+            world.events.push_back(SessionFailed{SessionFailed::Cause::unreachable, 0, "no", {}});
+        }
+    };
+    world.source = elsewhere;
+    world.tell(OuterAddressChanged{elsewhere});
+    EXPECT_EQ(hosts(world),
+              (std::vector<std::string>{"old.example", "old.example", "new.example"}));
+    EXPECT_EQ(world.count(What::failed), 0U);
+    EXPECT_EQ(world.engine.state(), State::up);
+}
+
+// --- the other addresses of one server -----------------------------------------------------------
+
+TEST(ClientEngineAddresses, NextOneIsAskedForWhateverOneMachineCannotDo) {
+    for (const auto cause : {SessionFailed::Cause::unreachable, SessionFailed::Cause::lost,
+                             SessionFailed::Cause::local, SessionFailed::Cause::refused}) {
+        World world;
+        world.on_connect = [&](const Connect& connect) {
+            if (connect.is_elsewhere) {
+                world.events.push_back(SessionOpened{{home, 0}, world.peer});
+            } else {
+                SessionFailed failed{cause, 530, "no", {}};
+                failed.has_others = true;
+                world.events.push_back(failed);
+            }
+        };
+        world.tell(StartRequested{});
+        EXPECT_EQ(world.connects.size(), 2U);
+        EXPECT_EQ(world.connects.back().server.host, "dstm.example");
+        EXPECT_EQ(world.engine.state(), State::up);
+        EXPECT_EQ(world.count(What::retrying), 0U) << "in one attempt";
+    }
+}
+
+TEST(ClientEngineAddresses, CreateThatIsRefusedByOneMachineGoesToTheNext) {
+    for (const auto status : std::vector<std::uint16_t>{310, 521, 530, 300, 301, 303, 507}) {
+        World world;
+        world.create_status = status;
+        world.on_connect = [&](const Connect& connect) {
+            if (connect.is_elsewhere) world.create_status = 200;
+            world.events.push_back(SessionOpened{{home, 0}, world.peer, !connect.is_elsewhere});
+        };
+        world.tell(StartRequested{});
+        const bool is_of_one_machine = status == 310 || status == 521 || status == 530;
+        EXPECT_EQ(world.connects.size(), is_of_one_machine ? 2U : 1U) << status;
+        EXPECT_EQ(world.engine.state(), is_of_one_machine ? State::up : State::waiting) << status;
+    }
+}
+
+TEST(ClientEngineAddresses, EachHasItsTimeAndTheLastOneEndsTheAttempt) {
+    World world;
+    unsigned number = 0;
+    world.on_connect = [&](const Connect&) { ++number; };
+    world.tell(StartRequested{});
+    for (unsigned i = 0; i < 3; ++i) {
+        world.pass(40s);
+        EXPECT_EQ(world.count(What::failed), 0U) << i;
+        SessionFailed failed{SessionFailed::Cause::lost, 0, "silent", {}};
+        failed.has_others = i < 2;
+        world.tell(failed);
+    }
+    EXPECT_EQ(number, 3U);
+    EXPECT_EQ(world.count(What::failed), 1U);
+    EXPECT_EQ(world.engine.state(), State::waiting);
+}
+
+// --- what is found -------------------------------------------------------------------------------
+
 TEST(ClientEngineFinding, NothingFoundIsSaidAndTriedAgain) {
     World world(nothing_configured());
     world.tell(StartRequested{});

@@ -87,6 +87,39 @@ TEST(ClientState, RecordOfAnIpv6TunnelWithAPrefixIsReadBack) {
     EXPECT_EQ(state->recorded(), v6);
 }
 
+TEST(ClientState, LastGoodServerIsKeptAndADamagedRecordIsNone) {
+    TemporaryDirectory directory;
+    auto state = StateDirectory::open(directory.path());
+    ASSERT_TRUE(state);
+    EXPECT_EQ(state->last_good().error().code, ErrorCode::not_found);
+    for (const auto& good : {GoodServer{{"dstm.example", 3653}, Ipv6Address::parse("2001:db8::1")},
+                             GoodServer{{"192.0.2.1", 65535}, Ipv4Address::parse("192.0.2.1")},
+                             GoodServer{{"dstm.example", 1}, std::nullopt}}) {
+        ASSERT_TRUE(state->keep_last_good(good));
+        EXPECT_EQ(state->last_good(), good);
+    }
+    const auto path = directory.path() + "/last-good.json";
+    std::string whole;
+    ASSERT_TRUE(state->keep_last_good({{"dstm.example", 3653}, Ipv6Address::parse("2001:db8::1")}));
+    std::getline(std::ifstream(path), whole, '\0');
+    std::vector<std::string> damaged{
+        R"({"server":"","port":3653})", R"({"server":"a b","port":3653})",
+        R"({"server":"a\n","port":3653})", R"({"server":"a","port":0})",
+        R"({"server":"a","port":65536})", R"({"server":"a","port":"1"})", R"({"port":3653})",
+        R"({"server":"a","port":1,"address":"2001:db8::g"})",
+        R"({"server":"a","port":1,"address":7})",
+        R"([])", R"(null)", std::string(100, '[')};
+    for (std::size_t size = 0; size + 2 < whole.size(); ++size) {
+        damaged.push_back(whole.substr(0, size));
+    }
+    for (const auto& text : damaged) {
+        std::ofstream(path, std::ios::trunc) << text;
+        const auto good = state->last_good();
+        ASSERT_FALSE(good) << text;
+        EXPECT_EQ(good.error().code, ErrorCode::invalid) << text;
+    }
+}
+
 TEST(ClientState, RecordCutAtAnyByteIsNoRecordAndDoesNoHarm) {
     TemporaryDirectory directory;
     auto state = StateDirectory::open(directory.path());
@@ -202,6 +235,30 @@ TEST_F(ClientTunnelHost, RoutesComeAndGoAndTheDeviceWithThem) {
     });
 }
 
+TEST_F(ClientTunnelHost, WhatOthersTakeAwayIsSetAgainWhileTheTunnelStands) {
+    in_namespace([this] {
+        auto state = StateDirectory::open(directory_.path());
+        auto netlink = std::move(*dataplane::Netlink::open());
+        auto host = make_host(*state);
+        EXPECT_FALSE(host.restore()) << "there is no tunnel";
+        ASSERT_TRUE(host.install(spec()));
+        ASSERT_TRUE(host.set_routes());
+        EXPECT_FALSE(host.restore());
+        ASSERT_TRUE(netlink.remove_route(netlink.routes_v4()->at(0)));
+        EXPECT_TRUE(host.restore());
+        EXPECT_EQ(routes(), 2U);
+        const int device = *netlink.interface_index(changes.device);
+        ASSERT_TRUE(netlink.remove_address(device, changes.inner, 32));
+        ASSERT_EQ(routes(), 0U) << "the kernel takes the routes with their source";
+        EXPECT_TRUE(host.restore());
+        EXPECT_EQ(routes(), 2U);
+        EXPECT_FALSE(host.restore());
+        ASSERT_TRUE(host.clear_routes());
+        EXPECT_FALSE(host.restore()) << "on its way down";
+        EXPECT_EQ(routes(), 0U);
+    });
+}
+
 TEST_F(ClientTunnelHost, FailedInstallLeavesNothingAfterRemove) {
     in_namespace([this] {
         auto state = StateDirectory::open(directory_.path());
@@ -243,7 +300,7 @@ TEST_F(ClientTunnelHost, NextStartRemovesWhatAKilledClientLeft) {
     });
 }
 
-TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6Address) {
+TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6AddressAndOfALink) {
     in_namespace([] {
         asio::io_context context;
         unsigned told = 0;
@@ -253,9 +310,17 @@ TEST_F(ClientTunnelHost, MonitorTellsOfANewIpv6Address) {
         const int loopback = *netlink->interface_index("lo");
         ASSERT_TRUE(netlink->set_interface_up(loopback, true));
         ASSERT_TRUE(netlink->add_address(loopback, *Ipv6Address::parse("2001:db8::5"), 128));
-        const auto end = std::chrono::steady_clock::now() + 5s;
-        while (told == 0 && std::chrono::steady_clock::now() < end) context.run_one_for(100ms);
-        EXPECT_GT(told, 0U);
+        const auto is_told = [&] {
+            const auto end = std::chrono::steady_clock::now() + 5s;
+            while (told == 0 && std::chrono::steady_clock::now() < end) context.run_one_for(100ms);
+            return std::exchange(told, 0U) > 0;
+        };
+        EXPECT_TRUE(is_told());
+        context.poll();
+        told = 0;
+        // The kernel reports no IPv4 route that goes with its link.
+        ASSERT_TRUE(netlink->set_interface_mtu(loopback, 40000));
+        EXPECT_TRUE(is_told()) << "of a link";
     });
 }
 

@@ -120,6 +120,39 @@ protected:
     TemporaryDirectory directory_;
 };
 
+TEST_F(ClientInside, WhatOthersTakeAwayIsSetAgainAndTheScriptNotToldTwice) {
+    in_namespace([this] {
+        std::optional<TunInterface> lan;
+        auto state = StateDirectory::open(directory_.path());
+        auto host = make_host(*state);
+        ASSERT_TRUE(host.install(spec(first)));
+        ASSERT_TRUE(host.set_routes());
+        EXPECT_FALSE(host.restore()) << "without its interface there is nothing to do";
+        lan.emplace("lan0");
+        EXPECT_TRUE(host.restore()) << "it has appeared";
+        EXPECT_TRUE(is_in_use(first, lan->index()));
+        EXPECT_FALSE(host.restore());
+        auto netlink = dataplane::Netlink::open();
+        auto address = first.address.bytes();
+        address.back() = 1;
+        ASSERT_TRUE(netlink->remove_address(lan->index(), Ipv6Address(address), 64));
+        for (const auto& route : *netlink->routes_v6()) {
+            if (route.kind == dataplane::Route::Kind::unreachable) {
+                ASSERT_TRUE(netlink->remove_route(route));
+            }
+        }
+        EXPECT_FALSE(is_in_use(first, lan->index()));
+        EXPECT_TRUE(host.restore());
+        EXPECT_TRUE(is_in_use(first, lan->index()));
+        EXPECT_TRUE(has_default_route());
+        EXPECT_FALSE(host.restore());
+        ASSERT_TRUE(host.clear_routes());
+        ASSERT_TRUE(host.remove(inner));
+    });
+    const auto said = all_said();
+    EXPECT_EQ(said.find("up "), said.rfind("up ")) << said;
+}
+
 TEST_F(ClientInside, PrefixIsPutToUseAndUndone) {
     in_namespace([this] {
         const TunInterface lan("lan0");

@@ -85,6 +85,14 @@ TEST(ClientNativeWay, DefaultRouteThatIsNotOursCounts) {
         route.metric = 0;
         ASSERT_TRUE(netlink.add_route(route));
         EXPECT_TRUE(*has_native_ipv4(netlink, "dstm0"));
+        ASSERT_TRUE(netlink.remove_route(route));
+
+        // Some give a host without an address a default route all the same (RFC 3927 s2.6.2).
+        const auto link_local = *Ipv4Address::parse("169.254.3.4");
+        ASSERT_TRUE(netlink.add_address(native.index(), link_local, 16));
+        route.source = link_local;
+        ASSERT_TRUE(netlink.add_route(route));
+        EXPECT_FALSE(*has_native_ipv4(netlink, "dstm0"));
     });
 }
 

@@ -22,8 +22,9 @@ public:
     static constexpr std::size_t never = static_cast<std::size_t>(-1);
 
     ScriptedServer(asio::io_context& context, std::vector<Step> script,
-                   const asio::ip::address& address = asio::ip::address_v6::loopback())
-        : acceptor_(context, {address, 0}),
+                   const asio::ip::address& address = asio::ip::address_v6::loopback(),
+                   std::uint16_t port = 0)
+        : acceptor_(context, {address, port}),
           socket_(context),
           script_(std::move(script)) {
         acceptor_.async_accept(socket_, [this](const ErrorCodeOfAsio& error) {

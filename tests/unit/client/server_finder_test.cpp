@@ -1,5 +1,5 @@
 // Where the server is: SRV records from a DNS server that the test is, and a name with a dead
-// address beside a living one. The latter two need root for a network namespace.
+// address beside a living one. Both need root for a network namespace.
 #include "client/net/server_finder.hpp"
 
 #include <fstream>
@@ -119,43 +119,89 @@ protected:
     TemporaryDirectory directory_;
 };
 
-TEST_F(ClientFinding, SrvRecordOfASearchDomainNamesTheServers) {
-    in_namespace([this] {
-        const auto netlink = loopback_up();
-        replace_file(write("resolv.conf", "nameserver 127.0.0.1\n"
-                                          "search home.example campus.example\n"),
-                     "/etc/resolv.conf");
-        asio::io_context context;
-        asio::ip::udp::socket dns(context, {asio::ip::address_v4::loopback(), 53});
-        std::thread server([&dns] {
-            for (;;) {
-                Bytes question(512);
-                asio::ip::udp::endpoint from;
-                ErrorCodeOfAsio error;
-                const auto size = dns.receive_from(asio::buffer(question), from, 0, error);
-                if (error || size < 12) return;
-                std::string name;
-                for (std::size_t at = 12; question[at] != 0; at += question[at] + 1U) {
-                    name += (name.empty() ? "" : ".") +
-                            std::string(question.begin() + static_cast<std::ptrdiff_t>(at) + 1,
-                                        question.begin() + static_cast<std::ptrdiff_t>(at) + 1 +
-                                            question[at]);
-                }
-                const bool is_ours = name == "_tsp._tcp.campus.example";
-                const auto answer =
-                    answer_to(static_cast<unsigned>(question[0] << 8 | question[1]), name,
-                              is_ours ? two_servers : std::vector<SrvRecord>{});
-                dns.send_to(asio::buffer(answer), from, 0, error);
-            }
-        });
-        const auto found = find_servers({"_tsp._udp", "_tsp._tcp"});
+// What each name has; a name without an entry is answered with SERVFAIL.
+using Zone = std::map<std::string, std::vector<SrvRecord>>;
+
+class DnsThread {
+public:
+    explicit DnsThread(Zone zone)
+        : zone_(std::move(zone)),
+          socket_(context_, {asio::ip::address_v4::loopback(), 53}),
+          thread_([this] { serve(); }) {}
+    ~DnsThread() {
         ErrorCodeOfAsio ignored;  // wakes the thread, although nobody is connected
-        dns.shutdown(asio::ip::udp::socket::shutdown_both, ignored);
-        server.join();
-        ASSERT_TRUE(found) << found.error().context;
-        ASSERT_EQ(found->size(), 2U);
-        EXPECT_EQ((*found)[0], (Target{"dstm.campus.example", 3653}));
-        EXPECT_EQ((*found)[1], (Target{"backup.campus.example", 3700}));
+        socket_.shutdown(asio::ip::udp::socket::shutdown_both, ignored);
+        thread_.join();
+    }
+
+private:
+    void serve() {
+        for (;;) {
+            Bytes question(512);
+            asio::ip::udp::endpoint from;
+            ErrorCodeOfAsio error;
+            const auto size = socket_.receive_from(asio::buffer(question), from, 0, error);
+            if (error || size < 12) return;
+            std::string name;
+            for (std::size_t at = 12; question[at] != 0; at += question[at] + 1U) {
+                const auto begin = question.begin() + static_cast<std::ptrdiff_t>(at) + 1;
+                name += (name.empty() ? "" : ".") + std::string(begin, begin + question[at]);
+            }
+            const auto entry = zone_.find(name);
+            auto answer = answer_to(static_cast<unsigned>(question[0] << 8 | question[1]), name,
+                                    entry == zone_.end() ? std::vector<SrvRecord>{}
+                                                         : entry->second);
+            if (entry == zone_.end()) answer[3] = 0x82;
+            socket_.send_to(asio::buffer(answer), from, 0, error);
+        }
+    }
+    Zone zone_;
+    asio::io_context context_;
+    asio::ip::udp::socket socket_;
+    std::thread thread_;
+};
+
+TEST_F(ClientFinding, SrvRecordOfASearchDomainNamesTheServers) {
+    // RFC 2782: "." says that the service is decidedly not there; a domain that fails says nothing.
+    const std::vector<SrvRecord> not_there{{0, 0, {"", 0}}};
+    const std::vector<SrvRecord> nothing;
+    const std::vector<Zone> zones{
+        {{"_tsp._tcp.campus.example", two_servers},
+         {"_tsp._udp.campus.example", nothing},
+         {"_tsp._tcp.home.example", nothing},
+         {"_tsp._udp.home.example", nothing}},
+        {{"_tsp._tcp.campus.example", two_servers},
+         {"_tsp._tcp.home.example", not_there},
+         {"_tsp._udp.home.example", not_there}},
+        {{"_tsp._tcp.campus.example", two_servers}},
+        {{"_tsp._tcp.home.example", not_there}, {"_tsp._udp.home.example", two_servers}},
+        {{"_tsp._tcp.home.example", two_servers}, {"_tsp._tcp.campus.example", not_there}}};
+    for (const auto& zone : zones) {
+        in_namespace([&] {
+            const auto netlink = loopback_up();
+            replace_file(write("resolv.conf", "nameserver 127.0.0.1\n"
+                                              "search home.example campus.example\n"),
+                         "/etc/resolv.conf");
+            const DnsThread dns(zone);
+            const auto found = find_servers({"_tsp._tcp", "_tsp._udp"});
+            ASSERT_TRUE(found) << found.error().context;
+            ASSERT_EQ(found->size(), 2U);
+            EXPECT_EQ((*found)[0], (Target{"dstm.campus.example", 3653}));
+            EXPECT_EQ((*found)[1], (Target{"backup.campus.example", 3700}));
+        });
+    }
+}
+
+TEST_F(ClientFinding, NoServiceAnywhereIsNotFoundAndSaysWhatWasAsked) {
+    in_namespace([&] {
+        const auto netlink = loopback_up();
+        replace_file(write("resolv.conf", "nameserver 127.0.0.1\nsearch home.example\n"),
+                     "/etc/resolv.conf");
+        const DnsThread dns({{"_tsp._tcp.home.example", {{0, 0, {"", 0}}}}});
+        const auto found = find_servers({"_tsp._tcp"});
+        ASSERT_FALSE(found);
+        EXPECT_EQ(found.error().code, ErrorCode::not_found);
+        EXPECT_NE(found.error().context.find("_tsp._tcp.home.example"), std::string::npos);
     });
 }
 

@@ -1,11 +1,14 @@
 // TSP over TLS: the server is the one that was meant, the client shows its certificate, and nothing
 // is ever said in clear instead.
+#include <fstream>
+
 #include <gtest/gtest.h>
 
 #include "client/net/signalling.hpp"
 #include "common/io/byte_stream.hpp"
 #include "common/io/real_clock.hpp"
 #include "dstm-server/admin/pki.hpp"
+#include "network_namespace.hpp"
 #include "scripted_server.hpp"
 #include "temporary_directory.hpp"
 
@@ -18,9 +21,10 @@ using namespace std::chrono_literals;
 class TlsScript {
 public:
     TlsScript(asio::io_context& context, const io::TlsServer::Files& files,
-              std::vector<Step> script)
+              std::vector<Step> script,
+              const asio::ip::tcp::endpoint& here = {asio::ip::address_v6::loopback(), 0})
         : tls_(std::move(*io::TlsServer::create(files))),
-          acceptor_(context, {asio::ip::address_v6::loopback(), 0}),
+          acceptor_(context, here),
           script_(std::move(script)) {
         acceptor_.async_accept([this](const ErrorCodeOfAsio& error, auto socket) {
             if (error) return;
@@ -145,6 +149,41 @@ TEST_F(TlsSignallingTest, CertificateOfAnotherNameOrCaIsNotBelieved) {
         EXPECT_EQ(servers.back()->received, "") << "nothing was said to it";
         signalling.reset();
     }
+}
+
+// Of one name: a server with another's certificate, one without TLS, and the one that is meant.
+TEST_F(TlsSignallingTest, AddressWhereTlsFailsIsLeftForTheNext) {
+    if (geteuid() != 0) GTEST_SKIP() << "needs root for a mount namespace";
+    ASSERT_TRUE(server::pki_issue(pki(), "named", {"dstm.example"}));
+    std::thread([this] {
+        std::ofstream hosts(directory_.path() + "/hosts");
+        std::vector<asio::ip::address> addresses;
+        for (const char* address : {"127.0.0.2", "127.0.0.3", "127.0.0.4"}) {
+            hosts << address << " dstm.example\n" << std::flush;
+            addresses.push_back(asio::ip::make_address(address));
+        }
+        replace_file(directory_.path() + "/hosts", "/etc/hosts");
+        TlsScript other(context, server_files("elsewhere"), {}, {addresses[0], 0});
+        ScriptedServer clear(context, {{"\x01", "no TLS here\r\n"}}, addresses[1], other.port());
+        TlsScript meant(context, server_files("named"),
+                        {{"VERSION", "CAPABILITY TUNNEL=V4V6 AUTH=ANONYMOUS\r\n"},
+                         {"AUTHENTICATE", "200 Success\r\n"}},
+                        {addresses[2], other.port()});
+        SignallingConfig config;
+        config.type = tsp::RequestType::v6v4;
+        config.tls = TlsSettings{file("ca.crt"), {}, {}, {}};
+        config.mechanisms = {"ANONYMOUS"};
+        signalling = make_signalling(context, clock, config, [this](const Event& event) {
+            events.push_back(event);
+            const auto* failed = std::get_if<SessionFailed>(&event);
+            if (failed != nullptr && failed->has_others) signalling->connect_elsewhere();
+        });
+        signalling->connect({"dstm.example", other.port()});
+        EXPECT_NE(wait_for<SessionOpened>(), nullptr);
+        EXPECT_EQ(events.size(), 3U);
+        EXPECT_EQ(clear.accepted, 1U);
+        signalling.reset();
+    }).join();
 }
 
 TEST_F(TlsSignallingTest, MissingFileIsSaidByName) {

@@ -26,8 +26,9 @@ inline const std::string info =
 class UdpScript {
 public:
     explicit UdpScript(asio::io_context& context,
-                       const asio::ip::address& address = asio::ip::address_v6::loopback())
-        : socket_(context, {address, 0}) {
+                       const asio::ip::address& address = asio::ip::address_v6::loopback(),
+                       std::uint16_t port = 0)
+        : socket_(context, {address, port}) {
         read();
     }
     [[nodiscard]] std::uint16_t port() const { return socket_.local_endpoint().port(); }

@@ -53,7 +53,7 @@ TEST(CarrierAdd, RefusesWhatCannotBe) {
     const auto code_after = [&](const std::function<void(TunnelSpec&)>& change) {
         auto spec = good;
         change(spec);
-        return carrier.add(spec, start).error().code;
+        return carrier.add(spec).error().code;
     };
     using Spec = TunnelSpec;
     EXPECT_EQ(code_after([](Spec& s) { s.type = TunnelType::v6v4; }), ErrorCode::invalid);
@@ -69,7 +69,7 @@ TEST(CarrierAdd, RefusesWhatCannotBe) {
     }
     EXPECT_EQ(code_after([](Spec& s) { s.outer_server = v6("2001:db8::1"); }), ErrorCode::invalid);
     EXPECT_EQ(carrier.tunnels().size(), 0u);
-    EXPECT_TRUE(carrier.add(good, start));
+    EXPECT_TRUE(carrier.add(good));
 }
 
 }  // namespace

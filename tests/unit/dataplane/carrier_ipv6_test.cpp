@@ -332,7 +332,7 @@ TEST(Ipv6CarrierAdd, RefusesWhatCannotBe) {
         Carrier carrier(config, [](const auto&) { return 1500u; });
         auto spec = good;
         change(spec);
-        const auto added = carrier.add(spec, start);
+        const auto added = carrier.add(spec);
         return added ? std::nullopt : std::optional(added.error().code);
     };
     using Spec = TunnelSpec;

@@ -125,7 +125,7 @@ public:
     }
 
     void add(const TunnelSpec& spec) {
-        ASSERT_TRUE(carrier_.add(spec, start));
+        ASSERT_TRUE(carrier_.add(spec));
         std::erase_if(model_.tunnels, [&](const auto& old) { return old.inner == spec.inner; });
         model_.tunnels.push_back(spec);
     }

@@ -9,7 +9,7 @@ class Table : public ::testing::Test {
 protected:
     void put(const TunnelSpec& spec) {
         ASSERT_TRUE(table.check_put(spec));
-        table.put(spec, {spec.type, spec.outer_client}, PathMtu(1500), start.instant);
+        table.put(spec, {spec.type, spec.outer_client}, PathMtu(1500));
     }
     TunnelTable table{2};
     const Peer outer{TunnelType::v4v6, {v6("2001:db8:1::5"), 0}};

@@ -138,7 +138,8 @@ int execute(const CLI::App& app, const CommandLine& line) {
     const auto wants = [&app](const char* name) { return app.got_subcommand(name); };
     // Who only talks to the running client may not be allowed to read them.
     if (line.checks_only || wants("run") || wants("up")) {
-        if (const auto unusable = unusable_files(*settings); !unusable.empty()) {
+        if (const auto unusable = unusable_files(*settings, line.checks_only);
+            !unusable.empty()) {
             return refuse(unusable);
         }
     }

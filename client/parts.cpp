@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <fstream>
+#include <optional>
 #include <random>
 #include <utility>
 
@@ -11,15 +12,25 @@
 
 namespace dstm::client {
 
-Mistakes unusable_files(const Settings& settings) {
+namespace {
+
+std::optional<Error> why_unusable(const NamedFile& file) {
+    if (file.is_password) {
+        const auto password = find_password(file.path);
+        return password ? std::nullopt : std::optional(password.error());
+    }
+    if (std::ifstream(file.path).is_open()) return std::nullopt;
+    return error_from_errno(errno, file.path);
+}
+
+}  // namespace
+
+Mistakes unusable_files(const Settings& settings, bool may_be_missing) {
     Mistakes mistakes;
     for (const auto& file : settings.files) {
-        if (file.is_password) {
-            const auto password = find_password(file.path);
-            if (!password) mistakes.push_back(file.place + ": " + password.error().context);
-        } else if (!std::ifstream(file.path).is_open()) {
-            mistakes.push_back(file.place + ": " + error_from_errno(errno, file.path).context);
-        }
+        const auto why = why_unusable(file);
+        if (!why || (may_be_missing && why->code == ErrorCode::not_found)) continue;
+        mistakes.push_back(file.place + ": " + why->context);
     }
     return mistakes;
 }

@@ -12,8 +12,9 @@
 
 namespace dstm::client {
 
-// What is wrong with the files that the configuration names, each with file, line and path.
-[[nodiscard]] Mistakes unusable_files(const Settings& settings);
+// What is wrong with the files that the configuration names, each with file, line and path. On
+// another host, or before the password is written, they `may_be_missing`.
+[[nodiscard]] Mistakes unusable_files(const Settings& settings, bool may_be_missing);
 // With the password, if a mechanism asks for one; fails as find_password() does.
 [[nodiscard]] Result<Identity> identity_of(const Settings& settings);
 // With a seed of its own.

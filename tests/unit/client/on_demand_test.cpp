@@ -301,6 +301,7 @@ TEST_F(ClientDemandWatch, ConnectionsOfTheLastLeaseAreHeardAndThoseOfAnotherForg
 
 struct NoSignalling final : Signalling {
     void connect(const Target&) override {}
+    void connect_elsewhere() override {}
     void send(const tsp::TunnelMessage&) override {}
     void close() override {}
     std::optional<IpAddress> source_towards(const IpEndpoint&) override { return std::nullopt; }

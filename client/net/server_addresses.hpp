@@ -1,6 +1,6 @@
 // The addresses of one server, in the order in which they are tried (RFC 8305 s3, s4): the one that
-// served last is there at once, a look-up brings the others beside it. It outlives a dialogue:
-// where one failed, the next goes on.
+// served last is there at once, a look-up brings the others beside it. The list outlives a
+// dialogue: where one failed, the next goes on.
 #pragma once
 
 #include <cstddef>

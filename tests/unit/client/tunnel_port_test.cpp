@@ -32,9 +32,15 @@ protected:
         config.udp_flush_timeout = 500ms;
         config.udp.waits = {100ms, 100ms, 100ms, 100ms};
         signalling = make_signalling(context, clock, config,
-                                     [this](const Event& event) { events.push_back(event); });
+                                     [this](const Event& event) { on_event(event); });
     }
 
+    // As the engine: on to what else there is.
+    void on_event(const Event& event) {
+        const auto* failure = std::get_if<SessionFailed>(&event);
+        if (failure != nullptr && failure->has_others) return signalling->connect_elsewhere();
+        events.push_back(event);
+    }
     void ask() {
         events.clear();
         signalling->connect({"127.0.0.1", server.port()});

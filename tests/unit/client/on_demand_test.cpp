@@ -49,6 +49,25 @@ TEST(ClientOnDemand, NoLeaseUntilItIsWantedAndNoneWhenItIsNot) {
     EXPECT_EQ(world.engine.state(), State::stopped);
 }
 
+TEST(ClientOnDemand, LeaseThatEndedUnrenewedIsLeasedAgainWhenItIsWanted) {
+    World world(on_demand());
+    world.tell(StartRequested{});
+    world.tell(DemandSeen{});
+    world.reachable = false;
+    world.pass(3600s);
+    EXPECT_TRUE(world.host_is_clean());
+    EXPECT_EQ(world.engine.state(), State::dormant);
+    EXPECT_FALSE(world.engine.deadline()) << "nothing is tried for nobody";
+    world.reachable = true;
+    world.tell(DemandSeen{});
+    EXPECT_EQ(world.engine.state(), State::up);
+
+    world.now.at += 4000s;  // asleep
+    world.tell(TimePassed{});
+    EXPECT_EQ(world.engine.state(), State::dormant);
+    EXPECT_FALSE(world.session);
+}
+
 TEST(ClientOnDemand, StopAndStartWhileDormant) {
     World world(on_demand());
     world.tell(StartRequested{});

@@ -380,6 +380,31 @@ TEST_F(ClientDemandWatch, EchoesOfTheClientsOwnAreCountedBySenderAndWatchAlike) 
     });
 }
 
+TEST_F(ClientDemandWatch, PathThatNobodyIsKnownToAnswerOnIsLookedAtNoMore) {
+    in_namespace([] {
+        asio::io_context context;
+        const RealClock clock;
+        const TunInterface tunnel("dstmt0");
+        auto netlink = std::move(*dataplane::Netlink::open());
+        ASSERT_TRUE(netlink.add_address(tunnel.index(), leased, 32));
+        HostWithMtu host;
+        NoSignalling signalling;
+        auto keepalive = make_icmp_probe(context, config.tunnel_device, [](const Event&) {});
+        Driver driver(Engine(on_demand()), {signalling, host, *keepalive, clock, [](auto) {}});
+        PathWatch path(context, config.tunnel_device, driver);
+        Binding binding;
+        binding.offer.inner = leased;
+        binding.offer.keepalive_to = *Ipv4Address::parse("192.0.2.1");
+        path.look(binding);
+        ASSERT_EQ(path.sent(), 2U);
+        binding.offer.keepalive_to.reset();
+        path.look(binding);
+        context.run_for(10s);
+        EXPECT_TRUE(context.stopped()) << "the former peer is still asked";
+        EXPECT_EQ(path.sent(), 2U);
+    });
+}
+
 TEST_F(ClientDemandWatch, RoutesComeBackAndALostDeviceShows) {
     in_namespace([] {
         asio::io_context context;

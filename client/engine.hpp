@@ -119,7 +119,7 @@ private:
 
     void take_offer(const Answered& event);
     void become_up();
-    void install_failed(const Error& error);
+    void install_failed(const Error& error, bool is_changed);
     void lease_ended();
 
     void give_back_from(const std::optional<IpAddress>& source);

@@ -48,7 +48,7 @@ void Engine::tear_down() {
 
 // The lease was taken and cannot be used. This host may only have left the address it asked from,
 // or lost the device: then the lease, which connections live on, is kept for one more attempt.
-void Engine::install_failed(const Error& error) {
+void Engine::install_failed(const Error& error, bool is_changed) {
     const auto inner = std::exchange(pending_, std::nullopt)->offer.inner;
     Failure failure{"this host cannot build the tunnel: " + to_string(error), 0, !may_pass(error)};
     const bool has_left = move_ || !asked_from_;
@@ -56,8 +56,8 @@ void Engine::install_failed(const Error& error) {
     // Another server's tunnel would fail on this host in the same way.
     targets_.clear();
     is_to_find_ = false;
-    // What was unavailable was not changed: the tunnel stands where it was.
-    if (is_kept && binding_ && error.code == ErrorCode::unavailable) {
+    // Nothing of the tunnel was changed: it stands where it was.
+    if (is_kept && binding_ && !is_changed && error.code == ErrorCode::unavailable) {
         disconnect();
         return attempt_failed(std::move(failure));
     }

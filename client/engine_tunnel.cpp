@@ -64,7 +64,7 @@ void Engine::take_offer(const Answered& event) {
 void Engine::on(const TunnelInstalled& event) {
     if (!pending_) return;
     if (event.error) {
-        install_failed(*event.error);
+        install_failed(*event.error, false);
     } else {
         out_.push_back(SetRoutes{});
     }
@@ -73,7 +73,7 @@ void Engine::on(const TunnelInstalled& event) {
 void Engine::on(const RoutesSet& event) {
     if (!pending_) return;
     if (event.error) {
-        install_failed(*event.error);
+        install_failed(*event.error, true);
     } else {
         become_up();
     }
@@ -116,20 +116,19 @@ void Engine::lease_ended() {
     out_.push_back(ClearRoutes{});
     out_.push_back(RemoveTunnel{binding_->offer.inner});
     binding_.reset();
-    lease_.reset();
     echo_at_.reset();
     echo_answer_by_.reset();
     announce(Announce::What::down, "the lease ended and could not be renewed");
     const bool is_asking = dialogue_ != Dialogue::none && dialogue_ != Dialogue::open;
-    if (is_asking) {
-        state_ = working_state();
-    } else if (config_.on_demand) {
+    if (config_.on_demand) {
         // Nobody may want it now; the next packet leases anew.
         disconnect();
         retry_at_.reset();
         move_.reset();
         failures_ = 0;
         rest();
+    } else if (is_asking) {
+        state_ = working_state();
     } else {
         begin_attempt();
     }

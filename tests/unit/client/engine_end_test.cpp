@@ -47,6 +47,34 @@ TEST(ClientEngineEnd, FailureOfTheHostThatMayPassKeepsTheLeaseForTheNextAttempt)
     }
 }
 
+TEST(ClientEngineEnd, TunnelWhoseRoutesCannotBeChangedIsMadeAnew) {
+    World world;
+    world.tell(StartRequested{});
+    world.install_error = ErrorCode::unavailable;
+    world.fault_step = world.step + 3;  // after create and install
+    world.tell(RenewRequested{});
+    EXPECT_EQ(world.faulty, "routes");
+    EXPECT_TRUE(world.host_is_clean()) << "half of it is new";
+    EXPECT_TRUE(world.leased);
+    world.pass(1s);
+    EXPECT_EQ(world.engine.state(), State::up);
+}
+
+TEST(ClientEngineEnd, LeaseThatWasRenewedUnderATunnelThatWasNotIsGivenBackAtTheStop) {
+    auto world = failing_install(ErrorCode::unavailable, 1);
+    world.now.at += 1s;  // the renewed lease is a second younger
+    world.now.wall += 1s;
+    world.fault_step = world.step + 3;
+    world.tell(OuterAddressChanged{elsewhere});
+    ASSERT_EQ(world.faulty, "install");
+    world.reachable = false;
+    world.pass(3600s - 500ms);
+    ASSERT_EQ(world.count(What::down), 1U);
+    world.reachable = true;
+    world.tell(StopRequested{});
+    EXPECT_FALSE(world.leased);
+}
+
 TEST(ClientEngineEnd, FailureOfTheHostThatWillStandGivesTheLeaseBackAtOnce) {
     for (const auto error : {ErrorCode::refused, ErrorCode::invalid, ErrorCode::conflict}) {
         const auto world = failing_install(error, 1);

@@ -66,6 +66,12 @@ TEST(ClientOnDemand, LeaseThatEndedUnrenewedIsLeasedAgainWhenItIsWanted) {
     world.tell(TimePassed{});
     EXPECT_EQ(world.engine.state(), State::dormant);
     EXPECT_FALSE(world.session);
+
+    world.tell(DemandSeen{});
+    world.on_connect = [](const Connect&) {};  // it asks, and nobody answers
+    world.pass(3600s, [&world] { return world.engine.state() == State::dormant; });
+    EXPECT_EQ(world.engine.state(), State::dormant);
+    EXPECT_FALSE(world.engine.deadline());
 }
 
 TEST(ClientOnDemand, StopAndStartWhileDormant) {

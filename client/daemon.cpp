@@ -224,14 +224,16 @@ private:
         if (announcement.what == What::up) {
             has_been_up_ = true;
             failure_.clear();
-            if (!options_.waits_for_request) give_up_.cancel();
-            io::sd_notify("READY=1");
             if (options_.prints) say(stdout, describe(*binding));
         }
         // There is IPv4, or will be for the first packet: what was asked for.
-        const bool is_ready =
+        const bool needs_no_tunnel =
             announcement.what == What::aside || announcement.what == What::dormant;
-        if (is_ready) io::sd_notify("READY=1");
+        if (needs_no_tunnel && options_.prints) say(stdout, announcement.text);
+        const bool is_done = announcement.what == What::up || needs_no_tunnel;
+        if (is_done && !options_.waits_for_request) give_up_.cancel();
+        // The boot waits for neither the server nor the network.
+        if (is_done || announcement.what == What::retrying) io::sd_notify("READY=1");
         if (demand_) demand_->observe(announcement);
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;

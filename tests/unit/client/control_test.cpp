@@ -146,6 +146,27 @@ TEST_F(ClientControl, RenewAndDownAnswerWhenTheyAreDone) {
     EXPECT_EQ(replies[1]["state"], "stopped");
 }
 
+TEST_F(ClientControl, UpIsDoneWhileATunnelThatStandsIsRenewed) {
+    driver.handle(StartRequested{});
+    come_up();
+    driver.handle(RenewRequested{});
+    driver.handle(SessionFailed{SessionFailed::Cause::lost, 0, "away", {}});
+    ASSERT_EQ(driver.engine().state(), State::renewing);
+    ASSERT_EQ(ask(R"({"command":"up"})").size(), 1U);
+    EXPECT_EQ(replies[0]["ok"], true);
+    EXPECT_EQ(replies[0]["address"], "192.0.2.7");
+}
+
+TEST_F(ClientControl, UpIsDoneWhereTheHostHasAWayOfItsOwn) {
+    driver.handle(NativeWayChanged{true});
+    ASSERT_EQ(ask(R"({"command":"up"})").size(), 1U);
+    EXPECT_EQ(replies[0]["ok"], true);
+    EXPECT_EQ(replies[0]["state"], "aside");
+    ask(R"({"command":"renew"})");
+    ASSERT_EQ(replies.size(), 2U);
+    EXPECT_EQ(replies[1]["ok"], false) << "there is nothing to renew";
+}
+
 TEST_F(ClientControl, BadRequestsGetAnError) {
     for (const auto* request : {"", "{", "[]", "{}", R"({"command":1})", R"({"command":"x"})",
                                 "\xff\xfe", "null"}) {

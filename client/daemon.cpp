@@ -74,6 +74,10 @@ public:
         if (!socket) return tl::unexpected(socket.error());
         control_socket_.emplace(std::move(*socket));
         host_.recover();
+        const auto plane =
+            choose_plane(settings_.data_plane, settings_.tunnel_type, settings_.device);
+        if (!plane) return tl::unexpected(plane.error());
+        plane_ = *plane;
         auto monitor = Monitor::start(context_, [this] { host_changed(); });
         if (monitor) {
             monitor_.emplace(std::move(*monitor));
@@ -123,7 +127,7 @@ private:
         config.path_mtu_changed = [this](std::uint32_t) {
             asio::post(context_, [this] { look_at_path(); });
         };
-        return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
+        return client::make_plane(plane_, config, clock_);
     }
 
     // --- who served last -------------------------------------------------------------------------
@@ -303,6 +307,7 @@ private:
     RealClock clock_;
     asio::io_context context_{1};
     StateDirectory state_;
+    PlaneKind plane_ = PlaneKind::tun;
     TunnelHost host_;
     std::optional<GoodServer> last_good_;  // of an earlier life
     std::unique_ptr<Signalling> signalling_;

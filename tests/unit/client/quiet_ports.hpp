@@ -34,7 +34,9 @@ struct QuietHost final : HostNetwork {
 struct QuietEcho final : EchoProbe {
     void send(const SendKeepalive&) override {}
     std::uint64_t sent() const override { return 0; }
-    std::optional<std::chrono::microseconds> round_trip() const override { return std::chrono::microseconds(1500); }
+    std::optional<std::chrono::microseconds> round_trip() const override {
+        return std::chrono::microseconds(1500);
+    }
     void close() override {}
 };
 

@@ -219,6 +219,8 @@ private:
 
     void observe(const Announce& announcement) {
         using What = Announce::What;
+        // First the effect, then the word of it.
+        if (demand_) demand_->observe(announcement);
         log_announcement(announcement, driver_.engine(), settings_.user);
         const auto& binding = driver_.engine().binding();
         const bool is_new_path =
@@ -238,7 +240,6 @@ private:
         if (is_done && !options_.waits_for_request) give_up_.cancel();
         // The boot waits for neither the server nor the network.
         if (is_done || announcement.what == What::retrying) io::sd_notify("READY=1");
-        if (demand_) demand_->observe(announcement);
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
             if (driver_.engine().state() == State::stopped) {

@@ -13,6 +13,7 @@
 #include <bpf/libbpf.h>
 
 #include "dstm.skel.h"
+#include "tep/bpf/mapped_array.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -275,9 +276,11 @@ void Programs::set_outside_count(std::uint32_t count) {
     impl_->skeleton->bss->outside_count = count;
 }
 
-void Programs::set_prefix_masks(
-    const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks) {
-    std::memcpy(impl_->skeleton->bss->prefix_masks, masks.data(), sizeof masks);
+// Each word by itself: whether a length is in it does not depend on the others.
+void Programs::set_prefix_lengths(const std::array<std::uint64_t, 2>& lengths) {
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+        publish(impl_->skeleton->bss->prefix_lengths[i], __u64{lengths[i]});
+    }
 }
 
 void Programs::set_straight(std::uint32_t families) {

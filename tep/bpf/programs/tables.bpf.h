@@ -64,14 +64,16 @@ struct {
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 2 * DSTM_IPV6_TUNNELS_MAX);
     __type(key, struct dstm_ipv6_key);
-    __type(value, __u32);
+    __type(value, __u64); /* dstm_lead() */
 } ipv6_slots SEC(".maps");
 
 DSTM_ARRAY(ipv6_entries, dstm_entry);
 DSTM_ARRAY(ipv6_records, dstm_ipv6_record); /* the daemon's */
 
-/* Set by the daemon at any time: the lengths of the prefixes in there, the longest first. */
-volatile struct dstm_prefix_mask prefix_masks[DSTM_PREFIX_LENGTHS_MAX] = {};
+/* Set by the daemon at any time: the lengths of the prefixes in there, at most
+ * DSTM_PREFIX_LENGTHS_MAX. Bit 64 - n of the first stands for length n, that of the second for
+ * 64 + n: the lowest bit is the longest prefix, and all from it upwards its mask. */
+volatile __u64 prefix_lengths[2] = {};
 
 /* The daemon's, as records_ are; no program reads the next three. */
 struct {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
+#include <atomic>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -77,6 +77,15 @@ dstm_ipv6_record record_of(const TunnelSpec& spec) {
     copy(record.prefix, spec.inner_prefix->address);
     record.prefix_length = spec.inner_prefix->length;
     return record;
+}
+
+// What has no generation is no tunnel: half of a record is never taken for one.
+void write_record(dstm_ipv6_record& shared, dstm_ipv6_record record) {
+    const auto generation = std::exchange(record.lease.generation, 0);
+    publish(shared.lease.generation, __u64{0});
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    shared = record;
+    publish(shared.lease.generation, __u64{generation});
 }
 
 tl::unexpected<Error> fail_newer(const Ipv6Address& inner, Generation standing) {
@@ -184,10 +193,11 @@ Result<void> Ipv6Table::put(const TunnelSpec& spec, std::uint32_t expires) {
 
 Result<void> Ipv6Table::restore(const dstm_entry& entry, const dstm_ipv6_record& record) {
     if (auto checked = check_length(record); !checked) return checked;
+    if (!is_carried(entry)) return {};
     const auto slot = free_.take();
     if (!slot) return fail(ErrorCode::exhausted, "the map of IPv6 tunnels is full");
     begin_use(entries_.elements()[*slot], entry);
-    records_.elements()[*slot] = record;
+    write_record(records_.elements()[*slot], record);
     know(*slot);
     tell_lengths();
     auto written = write_keys(*slot, record);
@@ -213,7 +223,7 @@ Result<void> Ipv6Table::change(Slot slot, const dstm_entry& fresh,
     publish(entry.expires, fresh.expires);
     if (is_move) publish(entry.path_mtu, __u16{0});
     publish(entry.peer[0], fresh.peer[0]);
-    standing = record;
+    write_record(standing, record);
     if (is_move || !same_prefix) know(slot);
     if (same_prefix) return {};
     tell_lengths();

@@ -39,7 +39,8 @@ public:
     // another tunnel, or for prefixes of another length.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(const Ipv6Address& inner, Generation up_to);
-    // As it was in other maps, with its counters. Nothing stands for this address.
+    // As it was in other maps, with its counters; not what is half gone there. Nothing stands for
+    // this address.
     [[nodiscard]] Result<void> restore(const dstm_entry& entry, const dstm_ipv6_record& record);
     // Of the path to one client; 0: as its route says.
     void set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu);

@@ -55,6 +55,13 @@ struct dstm_record {
     __s64 expires_at; /* seconds since 1970 */
 };
 
+/* As dstm_record, of a tunnel whose inner address is in no pool. */
+struct dstm_outside_record {
+    struct dstm_record lease; /* generation 0: the slot is free */
+    __u32 inner;              /* host order */
+    __u32 unused;
+};
+
 /* An inner IPv6 address, or a delegated prefix with zeros behind it. */
 struct dstm_ipv6_key {
     __u64 address[2];

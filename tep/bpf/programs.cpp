@@ -108,6 +108,8 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
             if (used) bpf_map__set_max_entries(map, static_cast<__u32>(size_of(settings.pools[i])));
         }
     }
+    bpf_map__set_max_entries(skeleton.maps.outside_entries, DSTM_OUTSIDE_MAX);
+    bpf_map__set_max_entries(skeleton.maps.outside_records, DSTM_OUTSIDE_MAX);
     // The buckets of a hash are there from the start, however few elements it has.
     const auto tunnels = ipv6_slots_of(settings);
     bpf_map__set_max_entries(skeleton.maps.ipv6_slots, 2 * tunnels);
@@ -226,7 +228,10 @@ int Programs::pool_entries(std::size_t pool) const {
 int Programs::pool_records(std::size_t pool) const {
     return bpf_map__fd(pool_maps(*impl_->skeleton).at(pool).records);
 }
-int Programs::outside() const { return bpf_map__fd(impl_->skeleton->maps.outside); }
+int Programs::outside_slots() const { return bpf_map__fd(impl_->skeleton->maps.outside_slots); }
+int Programs::outside_entries() const {
+    return bpf_map__fd(impl_->skeleton->maps.outside_entries);
+}
 int Programs::outside_records() const {
     return bpf_map__fd(impl_->skeleton->maps.outside_records);
 }

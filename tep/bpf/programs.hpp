@@ -57,7 +57,8 @@ public:
     [[nodiscard]] int xdp() const;
     [[nodiscard]] int pool_entries(std::size_t pool) const;
     [[nodiscard]] int pool_records(std::size_t pool) const;
-    [[nodiscard]] int outside() const;
+    [[nodiscard]] int outside_slots() const;
+    [[nodiscard]] int outside_entries() const;
     [[nodiscard]] int outside_records() const;
     [[nodiscard]] int ipv6_slots() const;
     [[nodiscard]] int ipv6_entries() const;

@@ -5,6 +5,7 @@
 // that followed a key of an earlier tunnel finds another use number (layout.h).
 #pragma once
 
+#include <cerrno>
 #include <cstdint>
 #include <deque>
 #include <optional>

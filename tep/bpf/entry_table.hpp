@@ -1,5 +1,6 @@
 // The tunnels in the maps: written, read and counted without system calls; those in no pool need
-// one when they come and when they go. Knows generations (data_plane.hpp), not routes and not packets.
+// one when they come and when they go. Knows generations (data_plane.hpp), not routes and not
+// packets.
 //
 // One writer: the caller takes turns. The programs read at any moment; a change of a client's
 // address is seen whole or not at all.
@@ -35,16 +36,16 @@ struct TunnelView {
 
 class EntryTable {
 public:
-    // With what the maps hold already, but for tunnels that a writer was killed over: who knows them
-    // installs them again. `programs` must outlive the table.
+    // With what the maps hold already, but for tunnels that a writer was killed over: who knows
+    // them installs them again. `programs` must outlive the table.
     [[nodiscard]] static Result<EntryTable> open(Programs& programs);
 
     // As DataPlane::add and remove say. `expires` is a tick (layout.h). invalid: not a v4v6
     // tunnel. exhausted: no room for another tunnel outside the pools.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, Way way, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(Ipv4Address inner, Generation up_to);
-    // As it was in other maps, with its counters. Nothing stands for this address. As open(), without
-    // what is half written.
+    // As it was in other maps, with its counters; not what is half written there. Nothing stands for
+    // this address.
     [[nodiscard]] Result<void> restore(Ipv4Address inner, dstm_entry entry, dstm_record record);
     void set_way(Ipv4Address inner, Way way);
 

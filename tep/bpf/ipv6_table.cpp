@@ -50,7 +50,8 @@ bool has_same_prefix(const dstm_ipv6_record& one, const dstm_ipv6_record& other)
 dstm_ipv6_key key_around(const Ipv6Address& inner, std::uint32_t length) {
     auto bytes = inner.bytes();
     for (std::size_t i = 0; i < bytes.size(); ++i) {
-        const auto kept = length - std::min<std::uint32_t>(length, static_cast<std::uint32_t>(8 * i));
+        const auto before = static_cast<std::uint32_t>(8 * i);
+        const auto kept = length - std::min(length, before);
         if (kept < 8) bytes[i] = static_cast<std::uint8_t>(bytes[i] & ~(0xffU >> kept));
     }
     dstm_ipv6_key key{};

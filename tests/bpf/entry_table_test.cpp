@@ -41,7 +41,8 @@ protected:
         const auto outcome = endpoint->down(make(Inner{v4("203.0.113.80"), v4(inner)}));
         return outcome.packet.size() >= 40 && outcome.packet[0] >> 4 == 6;
     }
-    void change_entry(int map, std::uint32_t index, const std::function<void(dstm_entry&)>& change) {
+    void change_entry(int map, std::uint32_t index,
+                      const std::function<void(dstm_entry&)>& change) {
         dstm_entry entry{};
         ASSERT_EQ(bpf_map_lookup_elem(map, &index, &entry), 0);
         change(entry);

@@ -44,8 +44,8 @@ public:
     // tunnel. exhausted: no room for another tunnel outside the pools.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, Way way, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(Ipv4Address inner, Generation up_to);
-    // As it was in other maps, with its counters; not what is half written there. Nothing stands for
-    // this address.
+    // As it was in other maps, with its counters; not what is half written there. Nothing stands
+    // for this address.
     [[nodiscard]] Result<void> restore(Ipv4Address inner, dstm_entry entry, dstm_record record);
     void set_way(Ipv4Address inner, Way way);
 

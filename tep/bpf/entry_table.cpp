@@ -1,8 +1,7 @@
-// Writing entries under the eyes of the programs: the order of stores makes a move whole.
+// Where the entry of an address stands, and in which order it is written: a writer may be killed at
+// any point, and the next one must know what is whole.
 #include "tep/bpf/entry_table.hpp"
 
-#include <atomic>
-#include <cerrno>
 #include <cstring>
 #include <ctime>
 
@@ -29,22 +28,10 @@ dstm_entry make_entry(const Ipv6Address& peer, Way way, std::uint32_t expires) {
     return entry;
 }
 
-// Counters and last_seen stay: the programs count on while this happens.
-void rewrite(dstm_entry& shared, const dstm_entry& fresh) {
-    const auto version = (shared.state & ~(DSTM_ENTRY_VERSION_STEP - 1)) + DSTM_ENTRY_VERSION_STEP;
-    publish(shared.state, version | DSTM_ENTRY_WRITING);
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    publish(shared.peer[0], fresh.peer[0]);
-    publish(shared.peer[1], fresh.peer[1]);
-    publish(shared.expires, fresh.expires);
-    publish(shared.next_hop, fresh.next_hop);
-    publish(shared.path_mtu, fresh.path_mtu);
-    publish(shared.state, version | fresh.state);
-}
-
-void clear_counters(dstm_entry& entry) {
-    entry.last_seen = 0;
-    entry.packets_up = entry.bytes_up = entry.packets_down = entry.bytes_down = 0;
+// The generation last: an entry that moved, with the record of before, is installed again.
+void write_record(dstm_record& shared, const dstm_record& record) {
+    publish(shared.expires_at, record.expires_at);
+    publish(shared.generation, record.generation);
 }
 
 }  // namespace
@@ -62,47 +49,88 @@ void EntryTable::release_peer(const dstm_entry& entry) {
 
 Result<EntryTable> EntryTable::open(Programs& programs) {
     EntryTable table(programs);
-    const auto& pools = programs.settings().pools;
-    for (std::size_t i = 0; i < pools.size(); ++i) {
-        const auto count = std::size_t{1} << (32 - pools[i].length);
-        auto entries = MappedArray<dstm_entry>::map(programs.pool_entries(i), count);
-        if (!entries) return tl::unexpected(entries.error());
-        auto records = MappedArray<dstm_record>::map(programs.pool_records(i), count);
-        if (!records) return tl::unexpected(records.error());
-        for (std::size_t k = 0; k < count; ++k) {
-            if (records->elements()[k].generation == 0) continue;
-            ++table.size_;
-            table.hold_peer(peer_of(entries->elements()[k]));
-        }
-        table.pools_.push_back({pools[i], std::move(*entries), std::move(*records)});
-    }
-    table.read_outside();
+    if (auto opened = table.open_pools(); !opened) return tl::unexpected(opened.error());
+    if (auto opened = table.open_outside(); !opened) return tl::unexpected(opened.error());
     return table;
 }
 
-void EntryTable::read_outside() {
-    __u32 key = 0;
-    const __u32* before = nullptr;
-    while (bpf_map_get_next_key(programs_->outside_records(), before, &key) == 0) {
-        before = &key;
-        dstm_record record{};
-        dstm_entry entry{};
-        if (bpf_map_lookup_elem(programs_->outside_records(), &key, &record) != 0) continue;
-        if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) continue;
-        outside_.emplace(Ipv4Address(key), record);
-        hold_peer(peer_of(entry));
-        ++size_;
+Result<void> EntryTable::open_pools() {
+    const auto& pools = programs_->settings().pools;
+    for (std::size_t i = 0; i < pools.size(); ++i) {
+        const auto count = std::size_t{1} << (32 - pools[i].length);
+        auto entries = MappedArray<dstm_entry>::map(programs_->pool_entries(i), count);
+        if (!entries) return tl::unexpected(entries.error());
+        auto records = MappedArray<dstm_record>::map(programs_->pool_records(i), count);
+        if (!records) return tl::unexpected(records.error());
+        for (std::size_t k = 0; k < count; ++k) {
+            static_cast<void>(adopt({&entries->elements()[k], &records->elements()[k]}));
+        }
+        pools_.push_back({pools[i], std::move(*entries), std::move(*records)});
     }
-    programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
+    return {};
 }
 
-EntryTable::Slot EntryTable::slot(Ipv4Address inner) const {
+// Whether a tunnel is there. The peer of an entry that is not carried may be half of two.
+bool EntryTable::adopt(Place place) {
+    if (place.record->generation == 0) return false;
+    if (!is_carried(*place.entry)) {
+        end_use(*place.entry);
+        *place.record = {};
+        return false;
+    }
+    hold_peer(peer_of(*place.entry));
+    ++size_;
+    return true;
+}
+
+Result<void> EntryTable::open_outside() {
+    auto entries = MappedArray<dstm_entry>::map(programs_->outside_entries(), DSTM_OUTSIDE_MAX);
+    if (!entries) return tl::unexpected(entries.error());
+    outside_entries_ = std::move(*entries);
+    auto records =
+        MappedArray<dstm_outside_record>::map(programs_->outside_records(), DSTM_OUTSIDE_MAX);
+    if (!records) return tl::unexpected(records.error());
+    outside_records_ = std::move(*records);
+    for (Slot slot = 0; slot < DSTM_OUTSIDE_MAX; ++slot) {
+        if (!adopt(place_in(slot))) continue;
+        free_.keep(slot);
+        outside_.emplace(Ipv4Address(outside_records_.elements()[slot].inner), slot);
+    }
+    programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
+    return mend_keys();
+}
+
+// As Ipv6Table's.
+Result<void> EntryTable::mend_keys() {
+    const int map = programs_->outside_slots();
+    const auto right = drop_wrong_keys<__u32>(map, [&](__u32 key, __u64 lead) {
+        const auto found = outside_.find(Ipv4Address(key));
+        return found != outside_.end() && lead == lead_to(found->second, found->first);
+    });
+    if (!right) return tl::unexpected(right.error());
+    if (*right == outside_.size()) return {};
+    for (const auto& [inner, slot] : outside_) {
+        if (auto led = write_key(map, inner.host_order(), lead_to(slot, inner)); !led) return led;
+    }
+    return {};
+}
+
+__u64 EntryTable::lead_to(Slot slot, Ipv4Address inner) const {
+    return dstm_lead(slot, outside_entries_.elements()[slot].state, inner.host_order());
+}
+
+EntryTable::Place EntryTable::place_in(Slot slot) const {
+    return {&outside_entries_.elements()[slot], &outside_records_.elements()[slot].lease};
+}
+
+EntryTable::Place EntryTable::place_of(Ipv4Address inner) const {
     for (const auto& pool : pools_) {
         if (!pool.prefix.contains(inner)) continue;
         const auto index = inner.host_order() - pool.prefix.address.host_order();
         return {&pool.entries.elements()[index], &pool.records.elements()[index]};
     }
-    return {};
+    const auto found = outside_.find(inner);
+    return found == outside_.end() ? Place{} : place_in(found->second);
 }
 
 Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expires) {
@@ -113,129 +141,94 @@ Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expi
     }
     const auto fresh = make_entry(*peer, way, expires);
     const dstm_record record{spec.generation, to_unix(spec.expires_at)};
-    const auto [entry, standing] = slot(*inner);
-    if (entry == nullptr) return put_outside(*inner, fresh, record);
-    if (standing->generation > spec.generation) return fail_newer(*inner, standing->generation);
-    const bool is_new = standing->generation == 0;
-    if (is_new || peer_of(*entry) != *peer) {
+    const auto place = place_of(*inner);
+    if (place.entry == nullptr) return begin_outside(*inner, fresh, record);
+    const auto standing = place.record->generation;
+    if (standing > spec.generation) return fail_newer(*inner, standing);
+    if (standing == 0) {
+        begin(place, fresh, record);
+        return {};
+    }
+    if (peer_of(*place.entry) != *peer) {
         hold_peer(*peer);
-        if (!is_new) release_peer(*entry);
+        release_peer(*place.entry);
     }
-    if (is_new) {
-        clear_counters(*entry);
-        ++size_;
-    }
-    *standing = record;
-    rewrite(*entry, fresh);
+    rewrite(*place.entry, fresh);
+    write_record(*place.record, record);
     return {};
 }
 
-Result<void> EntryTable::put_outside(Ipv4Address inner, const dstm_entry& fresh,
-                                     const dstm_record& record) {
-    const auto found = outside_.find(inner);
-    if (found != outside_.end() && found->second.generation > record.generation) {
-        return fail_newer(inner, found->second.generation);
-    }
-    auto entry = fresh;
-    const __u32 key = inner.host_order();
-    if (dstm_entry before{};
-        found != outside_.end() && bpf_map_lookup_elem(programs_->outside(), &key, &before) == 0) {
-        entry.last_seen = before.last_seen;
-        entry.packets_up = before.packets_up;
-        entry.bytes_up = before.bytes_up;
-        entry.packets_down = before.packets_down;
-        entry.bytes_down = before.bytes_down;
-        release_peer(before);
-    }
-    return write_outside(inner, entry, record);
+void EntryTable::begin(Place place, const dstm_entry& fresh, const dstm_record& record) {
+    write_record(*place.record, record);
+    begin_use(*place.entry, fresh);
+    hold_peer(peer_of(fresh));
+    ++size_;
 }
 
-// The record first: an entry without one would never be found again.
-Result<void> EntryTable::write_outside(Ipv4Address inner, const dstm_entry& entry,
+Result<void> EntryTable::begin_outside(Ipv4Address inner, const dstm_entry& fresh,
                                        const dstm_record& record) {
-    const __u32 key = inner.host_order();
-    if (bpf_map_update_elem(programs_->outside_records(), &key, &record, BPF_ANY) != 0 ||
-        bpf_map_update_elem(programs_->outside(), &key, &entry, BPF_ANY) != 0) {
-        if (errno != E2BIG) {
-            return tl::unexpected(error_from_errno(errno, "writing " + inner.to_string()));
-        }
+    const auto slot = free_.take();
+    if (!slot) {
         return fail(ErrorCode::exhausted, "outside the pools there is room for " +
                                               std::to_string(DSTM_OUTSIDE_MAX) + " tunnels");
     }
-    hold_peer(peer_of(entry));
-    if (outside_.insert_or_assign(inner, record).second) ++size_;
+    outside_records_.elements()[*slot].inner = inner.host_order();
+    begin(place_in(*slot), fresh, record);
+    outside_.emplace(inner, *slot);
+    auto written =
+        write_key(programs_->outside_slots(), inner.host_order(), lead_to(*slot, inner));
+    if (!written) static_cast<void>(remove(inner, record.generation));
     programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
-    return {};
+    return written;
 }
 
 Result<void> EntryTable::restore(Ipv4Address inner, dstm_entry entry, dstm_record record) {
-    const auto place = slot(inner);
-    if (place.entry == nullptr) return write_outside(inner, entry, record);
-    *place.record = record;
-    *place.entry = entry;
-    hold_peer(peer_of(entry));
-    ++size_;
+    if (!is_carried(entry)) return {};
+    const auto place = place_of(inner);
+    if (place.entry == nullptr) return begin_outside(inner, entry, record);
+    begin(place, entry, record);
     return {};
 }
 
 Result<void> EntryTable::remove(Ipv4Address inner, Generation up_to) {
-    const auto [entry, standing] = slot(inner);
-    if (entry == nullptr) return remove_outside(inner, up_to);
-    if (standing->generation == 0) {
+    const auto place = place_of(inner);
+    if (place.entry == nullptr || place.record->generation == 0) {
         return fail(ErrorCode::not_found, "no tunnel for " + inner.to_string());
     }
-    if (standing->generation > up_to) return fail_newer(inner, standing->generation);
-    release_peer(*entry);
-    rewrite(*entry, dstm_entry{});
-    *standing = {};
+    if (place.record->generation > up_to) return fail_newer(inner, place.record->generation);
+    release_peer(*place.entry);
+    end_use(*place.entry);
+    end_outside(inner);
+    *place.record = {};
     --size_;
     return {};
 }
 
-Result<void> EntryTable::remove_outside(Ipv4Address inner, Generation up_to) {
+void EntryTable::end_outside(Ipv4Address inner) {
     const auto found = outside_.find(inner);
-    if (found == outside_.end()) {
-        return fail(ErrorCode::not_found, "no tunnel for " + inner.to_string());
-    }
-    if (found->second.generation > up_to) return fail_newer(inner, found->second.generation);
+    if (found == outside_.end()) return;
     const __u32 key = inner.host_order();
-    if (dstm_entry entry{}; bpf_map_lookup_elem(programs_->outside(), &key, &entry) == 0) {
-        release_peer(entry);
-    }
-    bpf_map_delete_elem(programs_->outside(), &key);
-    bpf_map_delete_elem(programs_->outside_records(), &key);
+    bpf_map_delete_elem(programs_->outside_slots(), &key);
+    free_.give_back(found->second);
     outside_.erase(found);
-    --size_;
     programs_->set_outside_count(static_cast<std::uint32_t>(outside_.size()));
-    return {};
 }
 
 void EntryTable::set_way(Ipv4Address inner, Way way) {
-    if (const auto place = slot(inner); place.entry != nullptr) {
-        publish(place.entry->next_hop, __u16{way.next_hop});
-        publish(place.entry->path_mtu, __u16{way.path_mtu});
-        return;
-    }
-    const __u32 key = inner.host_order();
-    dstm_entry entry{};
-    if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) return;
-    entry.next_hop = way.next_hop;
-    entry.path_mtu = way.path_mtu;
-    bpf_map_update_elem(programs_->outside(), &key, &entry, BPF_EXIST);
+    const auto place = place_of(inner);
+    if (place.entry == nullptr) return;
+    publish(place.entry->next_hop, __u16{way.next_hop});
+    publish(place.entry->path_mtu, __u16{way.path_mtu});
 }
 
 bool EntryTable::holds(Ipv4Address inner) const {
-    const auto place = slot(inner);
-    return place.entry != nullptr ? place.record->generation != 0 : outside_.contains(inner);
+    const auto place = place_of(inner);
+    return place.entry != nullptr && place.record->generation != 0;
 }
 
 std::optional<dstm_entry> EntryTable::find(Ipv4Address inner) const {
     if (!holds(inner)) return std::nullopt;
-    if (const auto place = slot(inner); place.entry != nullptr) return *place.entry;
-    const __u32 key = inner.host_order();
-    dstm_entry entry{};
-    if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) return std::nullopt;
-    return entry;
+    return *place_of(inner).entry;
 }
 
 void EntryTable::for_each(const std::function<void(const TunnelView&)>& visit) const {
@@ -248,11 +241,9 @@ void EntryTable::for_each(const std::function<void(const TunnelView&)>& visit) c
             visit({Ipv4Address(first + static_cast<std::uint32_t>(i)), entries[i], records[i]});
         }
     }
-    for (const auto& [inner, record] : outside_) {
-        const __u32 key = inner.host_order();
-        dstm_entry entry{};
-        if (bpf_map_lookup_elem(programs_->outside(), &key, &entry) != 0) continue;
-        visit({inner, entry, record});
+    for (const auto& [inner, slot] : outside_) {
+        const auto place = place_in(slot);
+        visit({inner, *place.entry, *place.record});
     }
 }
 

@@ -1,5 +1,6 @@
-// The tunnels in the maps: written, read and counted without system calls where they are in a
-// pool. Knows generations (data_plane.hpp), not routes and not packets.
+// The tunnels in the maps: written, read and counted without system calls; those in no pool need
+// one when they come and when they go. Knows generations (data_plane.hpp), not routes and not
+// packets.
 //
 // One writer: the caller takes turns. The programs read at any moment; a change of a client's
 // address is seen whole or not at all.
@@ -17,6 +18,7 @@
 #include "tep/bpf/layout.h"
 #include "tep/bpf/mapped_array.hpp"
 #include "tep/bpf/programs.hpp"
+#include "tep/bpf/slots.hpp"
 
 namespace dstm::tep::bpf {
 
@@ -34,14 +36,16 @@ struct TunnelView {
 
 class EntryTable {
 public:
-    // With what the maps hold already. `programs` must outlive the table.
+    // With what the maps hold already, but for tunnels that a writer was killed over: who knows
+    // them installs them again. `programs` must outlive the table.
     [[nodiscard]] static Result<EntryTable> open(Programs& programs);
 
     // As DataPlane::add and remove say. `expires` is a tick (layout.h). invalid: not a v4v6
     // tunnel. exhausted: no room for another tunnel outside the pools.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, Way way, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(Ipv4Address inner, Generation up_to);
-    // As it was in other maps, with its counters. Nothing stands for this address.
+    // As it was in other maps, with its counters; not what is half written there. Nothing stands
+    // for this address.
     [[nodiscard]] Result<void> restore(Ipv4Address inner, dstm_entry entry, dstm_record record);
     void set_way(Ipv4Address inner, Way way);
 
@@ -60,25 +64,33 @@ private:
         MappedArray<dstm_entry> entries;
         MappedArray<dstm_record> records;
     };
-    struct Slot {
+    // Where it stands, or would stand; null: outside the pools, and not there.
+    struct Place {
         dstm_entry* entry = nullptr;
         dstm_record* record = nullptr;
     };
 
     explicit EntryTable(Programs& programs) : programs_(&programs) {}
-    void read_outside();
-    [[nodiscard]] Slot slot(Ipv4Address inner) const;
-    [[nodiscard]] Result<void> write_outside(Ipv4Address inner, const dstm_entry& entry,
+    [[nodiscard]] Result<void> open_pools();
+    [[nodiscard]] Result<void> open_outside();
+    [[nodiscard]] Result<void> mend_keys();
+    [[nodiscard]] bool adopt(Place place);
+    [[nodiscard]] Place place_of(Ipv4Address inner) const;
+    [[nodiscard]] Place place_in(Slot slot) const;
+    void begin(Place place, const dstm_entry& fresh, const dstm_record& record);
+    [[nodiscard]] Result<void> begin_outside(Ipv4Address inner, const dstm_entry& fresh,
                                              const dstm_record& record);
+    void end_outside(Ipv4Address inner);
+    [[nodiscard]] __u64 lead_to(Slot slot, Ipv4Address inner) const;
     void hold_peer(const Ipv6Address& peer) { ++peers_[peer]; }
     void release_peer(const dstm_entry& entry);
-    [[nodiscard]] Result<void> put_outside(Ipv4Address inner, const dstm_entry& fresh,
-                                           const dstm_record& record);
-    [[nodiscard]] Result<void> remove_outside(Ipv4Address inner, Generation up_to);
 
     Programs* programs_;
     std::vector<Pool> pools_;
-    std::unordered_map<Ipv4Address, dstm_record> outside_;  // as in the map
+    MappedArray<dstm_entry> outside_entries_;
+    MappedArray<dstm_outside_record> outside_records_;
+    std::unordered_map<Ipv4Address, Slot> outside_;
+    FreeSlots free_{DSTM_OUTSIDE_MAX};
     std::unordered_map<Ipv6Address, std::uint32_t> peers_;  // and how many tunnels lead there
     std::size_t size_ = 0;
 };

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
+#include <atomic>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -47,15 +47,17 @@ bool has_same_prefix(const dstm_ipv6_record& one, const dstm_ipv6_record& other)
            one.prefix[1] == other.prefix[1];
 }
 
-dstm_prefix_mask mask_of(std::uint32_t length) {
-    Ipv6Address::Bytes bytes{};
-    for (std::uint32_t bit = 0; bit < length; ++bit) {
-        bytes[bit / 8] = static_cast<std::uint8_t>(bytes[bit / 8] | 0x80U >> bit % 8);
+dstm_ipv6_key key_around(const Ipv6Address& inner, std::uint32_t length) {
+    auto bytes = inner.bytes();
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+        const auto before = static_cast<std::uint32_t>(8 * i);
+        const auto kept = length - std::min(length, before);
+        if (kept < 8) bytes[i] = static_cast<std::uint8_t>(bytes[i] & ~(0xffU >> kept));
     }
-    dstm_prefix_mask mask{};
-    copy(mask.mask, Ipv6Address(bytes));
-    mask.length = length;
-    return mask;
+    dstm_ipv6_key key{};
+    copy(key.address, Ipv6Address(bytes));
+    key.length = length;
+    return key;
 }
 
 // As programs/ipv6_inside.bpf.h reads it.
@@ -76,6 +78,15 @@ dstm_ipv6_record record_of(const TunnelSpec& spec) {
     copy(record.prefix, spec.inner_prefix->address);
     record.prefix_length = spec.inner_prefix->length;
     return record;
+}
+
+// What has no generation is no tunnel: half of a record is never taken for one.
+void write_record(dstm_ipv6_record& shared, dstm_ipv6_record record) {
+    const auto generation = std::exchange(record.lease.generation, 0);
+    publish(shared.lease.generation, __u64{0});
+    std::atomic_thread_fence(std::memory_order_seq_cst);
+    shared = record;
+    publish(shared.lease.generation, __u64{generation});
 }
 
 tl::unexpected<Error> fail_newer(const Ipv6Address& inner, Generation standing) {
@@ -109,44 +120,33 @@ Result<Ipv6Table> Ipv6Table::open(Programs& programs) {
     return table;
 }
 
+// A writer that was killed while it installed or removed a tunnel leaves one that is not carried;
+// its slot is free.
 void Ipv6Table::read_slots() {
     const auto records = records_.elements();
     for (Slot slot = 0; slot < records.size(); ++slot) {
         if (records[slot].lease.generation == 0) continue;
-        for (; untouched_ < slot; ++untouched_) free_.push_back(untouched_);
-        ++untouched_;
+        if (!is_carried(entries_.elements()[slot])) {
+            records[slot] = {};
+            continue;
+        }
+        free_.keep(slot);
         know(slot);
     }
 }
 
 // A key that leads to a slot of another's tunnel would let that one use the address.
 Result<void> Ipv6Table::mend_keys() {
-    constexpr __u32 batch = 16384;
-    std::vector<dstm_ipv6_key> keys(batch);
-    std::vector<Slot> slots(batch);
-    std::vector<dstm_ipv6_key> wrong;
-    std::size_t missing = slots_.size();
-    for (const auto& [length, count] : lengths_) missing += count;
-    LIBBPF_OPTS(bpf_map_batch_opts, options);
-    __u32 position = 0;
-    for (__u32* from = nullptr;; from = &position) {
-        __u32 count = batch;
-        const int failed = bpf_map_lookup_batch(programs_->ipv6_slots(), from, &position,
-                                                keys.data(), slots.data(), &count, &options);
-        if (failed != 0 && failed != -ENOENT) {
-            return tl::unexpected(error_from_errno(-failed, "reading the keys of IPv6 tunnels"));
-        }
-        for (__u32 i = 0; i < count; ++i) {
-            if (slots[i] < untouched_ && is_key_of(keys[i], records_.elements()[slots[i]])) {
-                --missing;
-            } else {
-                wrong.push_back(keys[i]);
-            }
-        }
-        if (failed != 0) break;
-    }
-    for (const auto& key : wrong) bpf_map_delete_elem(programs_->ipv6_slots(), &key);
-    if (missing == 0) return {};
+    std::size_t wanted = slots_.size();
+    for (const auto& [length, count] : lengths_) wanted += count;
+    const auto right = drop_wrong_keys<dstm_ipv6_key>(
+        programs_->ipv6_slots(), [&](const dstm_ipv6_key& key, __u64 lead) {
+            const auto slot = static_cast<Slot>(lead);
+            return slot < free_.end() && is_key_of(key, records_.elements()[slot]) &&
+                   lead == lead_to(slot, key);
+        });
+    if (!right) return tl::unexpected(right.error());
+    if (*right == wanted) return {};
     for (const auto& [inner, slot] : slots_) {
         if (auto led = write_keys(slot, records_.elements()[slot]); !led) return led;
     }
@@ -181,14 +181,6 @@ Result<void> Ipv6Table::check_length(const dstm_ipv6_record& record) const {
                                           " lengths cannot be carried");
 }
 
-Result<Ipv6Table::Slot> Ipv6Table::take_slot() {
-    if (untouched_ < records_.elements().size()) return untouched_++;
-    if (free_.empty()) return fail(ErrorCode::exhausted, "the map of IPv6 tunnels is full");
-    const auto slot = free_.front();
-    free_.pop_front();
-    return slot;
-}
-
 Result<void> Ipv6Table::put(const TunnelSpec& spec, std::uint32_t expires) {
     const auto record = record_of(spec);
     dstm_entry entry{};
@@ -202,10 +194,11 @@ Result<void> Ipv6Table::put(const TunnelSpec& spec, std::uint32_t expires) {
 
 Result<void> Ipv6Table::restore(const dstm_entry& entry, const dstm_ipv6_record& record) {
     if (auto checked = check_length(record); !checked) return checked;
-    const auto slot = take_slot();
-    if (!slot) return tl::unexpected(slot.error());
-    entries_.elements()[*slot] = entry;
-    records_.elements()[*slot] = record;
+    if (!is_carried(entry)) return {};
+    const auto slot = free_.take();
+    if (!slot) return fail(ErrorCode::exhausted, "the map of IPv6 tunnels is full");
+    begin_use(entries_.elements()[*slot], entry);
+    write_record(records_.elements()[*slot], record);
     know(*slot);
     tell_lengths();
     auto written = write_keys(*slot, record);
@@ -231,11 +224,12 @@ Result<void> Ipv6Table::change(Slot slot, const dstm_entry& fresh,
     publish(entry.expires, fresh.expires);
     if (is_move) publish(entry.path_mtu, __u16{0});
     publish(entry.peer[0], fresh.peer[0]);
-    standing = record;
+    write_record(standing, record);
     if (is_move || !same_prefix) know(slot);
     if (same_prefix) return {};
     tell_lengths();
-    auto written = write_keys(slot, record);
+    auto written = record.prefix_length == 0 ? Result<void>{}
+                                             : write_key(prefix_key_of(record), slot);
     if (earlier.prefix_length != 0) drop_key(prefix_key_of(earlier), slot);
     return written;
 }
@@ -246,20 +240,21 @@ Result<void> Ipv6Table::write_keys(Slot slot, const dstm_ipv6_record& record) {
     return write_key(prefix_key_of(record), slot);
 }
 
-Result<void> Ipv6Table::write_key(const dstm_ipv6_key& key, Slot slot) {
-    if (bpf_map_update_elem(programs_->ipv6_slots(), &key, &slot, BPF_ANY) == 0) return {};
-    return tl::unexpected(error_from_errno(errno, "writing an IPv6 tunnel"));
+__u64 Ipv6Table::lead_to(Slot slot, const dstm_ipv6_key& key) const {
+    return dstm_lead(slot, entries_.elements()[slot].state, dstm_ipv6_key_number(&key));
 }
 
-std::optional<Ipv6Table::Slot> Ipv6Table::slot_of(const dstm_ipv6_key& key) const {
-    Slot slot = 0;
-    if (bpf_map_lookup_elem(programs_->ipv6_slots(), &key, &slot) != 0) return std::nullopt;
-    return slot;
+Result<void> Ipv6Table::write_key(const dstm_ipv6_key& key, Slot slot) {
+    return bpf::write_key(programs_->ipv6_slots(), key, lead_to(slot, key));
+}
+
+std::optional<__u64> Ipv6Table::lead_of(const dstm_ipv6_key& key) const {
+    return bpf::lead_of(programs_->ipv6_slots(), key);
 }
 
 // Not where it leads to another tunnel by now.
 void Ipv6Table::drop_key(const dstm_ipv6_key& key, Slot slot) {
-    if (slot_of(key) == slot) bpf_map_delete_elem(programs_->ipv6_slots(), &key);
+    if (lead_of(key) == lead_to(slot, key)) bpf_map_delete_elem(programs_->ipv6_slots(), &key);
 }
 
 Result<void> Ipv6Table::remove(const Ipv6Address& inner, Generation up_to) {
@@ -276,12 +271,12 @@ Result<void> Ipv6Table::remove(const Ipv6Address& inner, Generation up_to) {
 
 void Ipv6Table::release(Slot slot) {
     auto& record = records_.elements()[slot];
-    publish(entries_.elements()[slot].state, __u32{0});
+    end_use(entries_.elements()[slot]);
     drop_key(key_of(record), slot);
     if (record.prefix_length != 0) drop_key(prefix_key_of(record), slot);
     forget(slot);
     record = {};
-    free_.push_back(slot);
+    free_.give_back(slot);
     tell_lengths();
 }
 
@@ -301,18 +296,12 @@ std::optional<dstm_entry> Ipv6Table::find(const Ipv6Address& inner) const {
 bool Ipv6Table::holds(const Ipv6Address& inner) const {
     if (slots_.contains(inner)) return true;
     return std::ranges::any_of(lengths_, [&](const auto& length) {
-        dstm_ipv6_key key{};
-        const auto mask = mask_of(length.first);
-        copy(key.address, inner);
-        key.address[0] &= mask.mask[0];
-        key.address[1] &= mask.mask[1];
-        key.length = length.first;
-        return slot_of(key).has_value();
+        return lead_of(key_around(inner, length.first)).has_value();
     });
 }
 
 void Ipv6Table::for_each(const std::function<void(const Ipv6TunnelView&)>& visit) const {
-    for (Slot slot = 0; slot < untouched_; ++slot) {
+    for (Slot slot = 0; slot < free_.end(); ++slot) {
         const auto& record = records_.elements()[slot];
         if (record.lease.generation == 0) continue;
         visit({address_of(record.inner), entries_.elements()[slot], record});
@@ -321,12 +310,11 @@ void Ipv6Table::for_each(const std::function<void(const Ipv6TunnelView&)>& visit
 
 void Ipv6Table::tell_lengths() {
     if (!std::exchange(untold_, false)) return;
-    std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX> masks{};
-    auto* out = masks.begin();
+    std::array<std::uint64_t, 2> words{};
     for (const auto& [length, count] : lengths_) {
-        *out++ = mask_of(length);
+        words[length <= 64 ? 0 : 1] |= std::uint64_t{1} << (128 - length) % 64;
     }
-    programs_->set_prefix_masks(masks);
+    programs_->set_prefix_lengths(words);
 }
 
 }  // namespace dstm::tep::bpf

@@ -6,7 +6,6 @@
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <map>
 #include <optional>
@@ -17,6 +16,7 @@
 #include "tep/bpf/layout.h"
 #include "tep/bpf/mapped_array.hpp"
 #include "tep/bpf/programs.hpp"
+#include "tep/bpf/slots.hpp"
 
 namespace dstm::tep::bpf {
 
@@ -39,7 +39,8 @@ public:
     // another tunnel, or for prefixes of another length.
     [[nodiscard]] Result<void> put(const TunnelSpec& spec, std::uint32_t expires);
     [[nodiscard]] Result<void> remove(const Ipv6Address& inner, Generation up_to);
-    // As it was in other maps, with its counters. Nothing stands for this address.
+    // As it was in other maps, with its counters; not what is half gone there. Nothing stands for
+    // this address.
     [[nodiscard]] Result<void> restore(const dstm_entry& entry, const dstm_ipv6_record& record);
     // Of the path to one client; 0: as its route says.
     void set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu);
@@ -54,21 +55,20 @@ public:
     void for_each(const std::function<void(const Ipv6TunnelView&)>& visit) const;
 
 private:
-    using Slot = std::uint32_t;
-
-    explicit Ipv6Table(Programs& programs) : programs_(&programs) {}
+    explicit Ipv6Table(Programs& programs)
+        : programs_(&programs), free_(ipv6_slots_of(programs.settings())) {}
     void read_slots();
     [[nodiscard]] Result<void> mend_keys();
     void know(Slot slot);
     void forget(Slot slot);
-    [[nodiscard]] Result<Slot> take_slot();
     [[nodiscard]] Result<void> change(Slot slot, const dstm_entry& entry,
                                       const dstm_ipv6_record& record);
     [[nodiscard]] Result<void> check_length(const dstm_ipv6_record& record) const;
     [[nodiscard]] Result<void> write_keys(Slot slot, const dstm_ipv6_record& record);
     void release(Slot slot);
+    [[nodiscard]] __u64 lead_to(Slot slot, const dstm_ipv6_key& key) const;
     [[nodiscard]] Result<void> write_key(const dstm_ipv6_key& key, Slot slot);
-    [[nodiscard]] std::optional<Slot> slot_of(const dstm_ipv6_key& key) const;
+    [[nodiscard]] std::optional<__u64> lead_of(const dstm_ipv6_key& key) const;
     void drop_key(const dstm_ipv6_key& key, Slot slot);
     void tell_lengths();
 
@@ -80,10 +80,7 @@ private:
     // Of prefixes, and how many of each; the longest first.
     std::map<std::uint32_t, std::uint32_t, std::greater<>> lengths_;
     bool untold_ = false;  // the programs know other lengths
-    // Slots that were used before, the one that is free for longest first: a program may still
-    // hold it. From untouched_ on none was.
-    std::deque<Slot> free_;
-    Slot untouched_ = 0;
+    FreeSlots free_;
 };
 
 }  // namespace dstm::tep::bpf

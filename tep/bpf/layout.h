@@ -26,11 +26,13 @@
 /* Time in the maps: CLOCK_MONOTONIC in units of 2^26 ns (67 ms), 32 bits, nine years. */
 #define DSTM_TICK_SHIFT 26
 
-/* State of an entry. The upper bits count writes: a reader that sees the same state before and
- * after it read the peer has read one peer, not half of two. */
+/* State of an entry. Bits 2 to 15 count writes: a reader that sees the same state before and after
+ * it read the peer has read one peer, not half of two. The upper half is the use number: how many
+ * tunnels this slot has served before. */
 #define DSTM_ENTRY_CARRIED 1u
 #define DSTM_ENTRY_WRITING 2u /* ask the daemon, which knows */
 #define DSTM_ENTRY_VERSION_STEP 4u
+#define DSTM_ENTRY_USE_SHIFT 16
 
 /* One cache line a tunnel. Aligned, or the two halves of `peer` may stand in two lines. */
 struct dstm_entry {
@@ -53,6 +55,13 @@ struct dstm_record {
     __s64 expires_at; /* seconds since 1970 */
 };
 
+/* As dstm_record, of a tunnel whose inner address is in no pool. */
+struct dstm_outside_record {
+    struct dstm_record lease; /* generation 0: the slot is free */
+    __u32 inner;              /* host order */
+    __u32 unused;
+};
+
 /* An inner IPv6 address, or a delegated prefix with zeros behind it. */
 struct dstm_ipv6_key {
     __u64 address[2];
@@ -69,12 +78,19 @@ struct dstm_ipv6_record {
     __u32 unused;
 };
 
-/* One length of the prefixes that are delegated. */
-struct dstm_prefix_mask {
-    __u64 mask[2];
-    __u32 length; /* 0 = here the list ends */
-    __u32 unused;
-};
+/* The number of this key for dstm_lead(). */
+static inline __u64 dstm_ipv6_key_number(const struct dstm_ipv6_key *key) {
+    return key->address[0] ^ key->address[1] ^ (__u64)key->length << 32;
+}
+
+/* What a key leads to: a slot, the use number that its entry has in `state`, and 16 bits that tell
+ * keys apart. One word, never half of two. Who finds another one for its key and the entry's state
+ * was led to an earlier tunnel of this slot, or read an element of the hash that the kernel has
+ * given to another key meanwhile. */
+static inline __u64 dstm_lead(__u32 slot, __u32 state, __u64 key) {
+    const __u64 tag = key * 0x9e3779b97f4a7c15ull >> 48;
+    return tag << 48 | (__u64)(state >> DSTM_ENTRY_USE_SHIFT) << 32 | slot;
+}
 
 /* Where a packet to a client goes first. */
 struct dstm_next_hop {

@@ -18,7 +18,7 @@ namespace {
 constexpr __u32 first_key = 0;
 
 // A layout that is no longer today's stays here, under its number, with what it means today. In 1,
-// 2 and 3 entries of pools are the same; tunnels with IPv6 inside came with 2, their slots with 3.
+// 2 and 3 entries of pools are the same; tunnels with IPv6 inside came with 2, slots with 3.
 struct Layout1 {
     using Entry = dstm_entry;
     using Record = dstm_record;
@@ -84,6 +84,25 @@ Result<std::vector<LeftIpv6Tunnel>> read_ipv6_slots(int entries_map, int records
     return out;
 }
 
+Result<void> read_outside_slots(const Maps& maps, std::vector<LeftTunnel>& out) {
+    const auto entries_at = maps.find("outside_entries");
+    const auto records_at = maps.find("outside_records");
+    if (entries_at == maps.end() || records_at == maps.end()) {
+        return fail(ErrorCode::invalid, "an earlier daemon's tunnels outside pools have no maps");
+    }
+    auto entries = MappedArray<dstm_entry>::map(entries_at->second.number(), DSTM_OUTSIDE_MAX);
+    if (!entries) return tl::unexpected(entries.error());
+    auto records =
+        MappedArray<dstm_outside_record>::map(records_at->second.number(), DSTM_OUTSIDE_MAX);
+    if (!records) return tl::unexpected(records.error());
+    for (std::size_t i = 0; i < DSTM_OUTSIDE_MAX; ++i) {
+        const auto& record = records->elements()[i];
+        if (record.lease.generation == 0) continue;
+        out.push_back({Ipv4Address(record.inner), entries->elements()[i], record.lease});
+    }
+    return {};
+}
+
 }  // namespace
 
 dstm_meta meta_of(const ProgramSettings& settings) {
@@ -111,8 +130,15 @@ void LeftBehind::keep_hooks_only() {
 }
 
 Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
-    if (meta.version >= 1 && meta.version <= 3) return MapReader<Layout1>(maps, meta).tunnels();
-    return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
+    if (meta.version < 1 || meta.version > 3) {
+        return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
+    }
+    auto tunnels = MapReader<Layout1>(maps, meta).tunnels();
+    if (!tunnels || meta.version < 3) return tunnels;
+    if (auto read = read_outside_slots(maps, *tunnels); !read) {
+        return tl::unexpected(read.error());
+    }
+    return tunnels;
 }
 
 Result<std::vector<LeftIpv6Tunnel>> LeftBehind::ipv6_tunnels() const {

@@ -13,6 +13,7 @@
 #include <bpf/libbpf.h>
 
 #include "dstm.skel.h"
+#include "tep/bpf/mapped_array.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -107,6 +108,8 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
             if (used) bpf_map__set_max_entries(map, static_cast<__u32>(size_of(settings.pools[i])));
         }
     }
+    bpf_map__set_max_entries(skeleton.maps.outside_entries, DSTM_OUTSIDE_MAX);
+    bpf_map__set_max_entries(skeleton.maps.outside_records, DSTM_OUTSIDE_MAX);
     // The buckets of a hash are there from the start, however few elements it has.
     const auto tunnels = ipv6_slots_of(settings);
     bpf_map__set_max_entries(skeleton.maps.ipv6_slots, 2 * tunnels);
@@ -225,7 +228,10 @@ int Programs::pool_entries(std::size_t pool) const {
 int Programs::pool_records(std::size_t pool) const {
     return bpf_map__fd(pool_maps(*impl_->skeleton).at(pool).records);
 }
-int Programs::outside() const { return bpf_map__fd(impl_->skeleton->maps.outside); }
+int Programs::outside_slots() const { return bpf_map__fd(impl_->skeleton->maps.outside_slots); }
+int Programs::outside_entries() const {
+    return bpf_map__fd(impl_->skeleton->maps.outside_entries);
+}
 int Programs::outside_records() const {
     return bpf_map__fd(impl_->skeleton->maps.outside_records);
 }
@@ -275,9 +281,11 @@ void Programs::set_outside_count(std::uint32_t count) {
     impl_->skeleton->bss->outside_count = count;
 }
 
-void Programs::set_prefix_masks(
-    const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks) {
-    std::memcpy(impl_->skeleton->bss->prefix_masks, masks.data(), sizeof masks);
+// Each word by itself: whether a length is in it does not depend on the others.
+void Programs::set_prefix_lengths(const std::array<std::uint64_t, 2>& lengths) {
+    for (std::size_t i = 0; i < lengths.size(); ++i) {
+        publish(impl_->skeleton->bss->prefix_lengths[i], __u64{lengths[i]});
+    }
 }
 
 void Programs::set_straight(std::uint32_t families) {

@@ -57,7 +57,8 @@ public:
     [[nodiscard]] int xdp() const;
     [[nodiscard]] int pool_entries(std::size_t pool) const;
     [[nodiscard]] int pool_records(std::size_t pool) const;
-    [[nodiscard]] int outside() const;
+    [[nodiscard]] int outside_slots() const;
+    [[nodiscard]] int outside_entries() const;
     [[nodiscard]] int outside_records() const;
     [[nodiscard]] int ipv6_slots() const;
     [[nodiscard]] int ipv6_entries() const;
@@ -74,7 +75,8 @@ public:
     [[nodiscard]] Result<void> pin(const Pins& pins) const;
 
     void set_outside_count(std::uint32_t count);
-    void set_prefix_masks(const std::array<dstm_prefix_mask, DSTM_PREFIX_LENGTHS_MAX>& masks);
+    // As prefix_lengths in programs/tables.bpf.h.
+    void set_prefix_lengths(const std::array<std::uint64_t, 2>& lengths);
     // Layer 2 in the tc programs: which inner packets go from interface to interface, past the
     // kernel's routing; a set of DSTM_STRAIGHT_*.
     void set_straight(std::uint32_t families);

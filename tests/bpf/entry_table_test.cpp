@@ -1,5 +1,14 @@
 // The table of tunnels in the maps, the loading of the programs, and what is said when it fails.
+#include <atomic>
+#include <functional>
+#include <thread>
+
+#include <bpf/bpf.h>
+#include <fcntl.h>
+#include <unistd.h>
+
 #include "bpf/test_run.hpp"
+#include "tep/bpf/slots.hpp"
 
 namespace dstm::test {
 namespace {
@@ -15,7 +24,36 @@ TunnelSpec spec(const char* inner, const char* outer, Generation generation) {
     return out;
 }
 
-class EntryTable : public ProgramTest {};
+constexpr std::uint32_t never = 0xffffffff;
+
+class EntryTable : public ProgramTest {
+protected:
+    [[nodiscard]] tep::bpf::EntryTable& table() { return endpoint->table(); }
+    [[nodiscard]] int keys() { return endpoint->programs().outside_slots(); }
+    [[nodiscard]] std::uint64_t lead(const char* inner) {
+        return tep::bpf::lead_of(keys(), v4(inner).host_order()).value_or(0);
+    }
+    void set_lead(const char* inner, std::uint64_t lead) {
+        ASSERT_TRUE(tep::bpf::write_key(keys(), v4(inner).host_order(), lead));
+    }
+    // Packets to this address have a tunnel.
+    [[nodiscard]] bool is_carried(const char* inner) {
+        const auto outcome = endpoint->down(make(Inner{v4("203.0.113.80"), v4(inner)}));
+        return outcome.packet.size() >= 40 && outcome.packet[0] >> 4 == 6;
+    }
+    void change_entry(int map, std::uint32_t index,
+                      const std::function<void(dstm_entry&)>& change) {
+        dstm_entry entry{};
+        ASSERT_EQ(bpf_map_lookup_elem(map, &index, &entry), 0);
+        change(entry);
+        ASSERT_EQ(bpf_map_update_elem(map, &index, &entry, BPF_ANY), 0);
+    }
+    [[nodiscard]] tep::bpf::EntryTable next() {
+        auto opened = tep::bpf::EntryTable::open(endpoint->programs());
+        if (!opened) ADD_FAILURE() << to_string(opened.error());
+        return std::move(*opened);
+    }
+};
 
 TEST_F(EntryTable, NewerGenerationReplacesAndCountersStay) {
     const Inner from{v4("192.0.2.7"), v4("203.0.113.80")};
@@ -52,6 +90,121 @@ TEST_F(EntryTable, NewTunnelStartsAtZero) {
     ASSERT_TRUE(endpoint->table().remove(v4("192.0.2.7"), 1));
     ASSERT_TRUE(endpoint->table().put(spec("192.0.2.7", "2001:db8:1::7", 9), {}, 0xffffffff));
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 0U);
+}
+
+// Outside the pools too an entry stays where it is: what leads to it is not touched.
+TEST_F(EntryTable, TunnelOutsideThePoolsIsChangedWithoutSystemCalls) {
+    const auto* inner = "198.51.100.50";
+    ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));
+    ASSERT_TRUE(is_carried(inner));
+    auto& programs = endpoint->programs();
+    const int nothing = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+    for (const int map :
+         {programs.outside_slots(), programs.outside_entries(), programs.outside_records()}) {
+        ASSERT_GE(::dup3(nothing, map, O_CLOEXEC), 0);
+    }
+    ::close(nothing);
+    table().set_way(v4(inner), {7, 1400});
+    auto entry = table().find(v4(inner)).value();
+    EXPECT_EQ(entry.next_hop, 7);
+    EXPECT_EQ(entry.path_mtu, 1400);
+    ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::51", 2), {}, never));
+    EXPECT_TRUE(table().leads_to(v6("2001:db8:1::51")));
+    EXPECT_FALSE(table().leads_to(v6("2001:db8:1::50")));
+    entry = endpoint->entry(inner);
+    EXPECT_EQ(tep::bpf::peer_of(entry), v6("2001:db8:1::51"));
+    EXPECT_EQ(entry.packets_down, 1u);
+    EXPECT_TRUE(is_carried(inner)) << "the program knows the maps by themselves";
+}
+
+TEST_F(EntryTable, NoPacketIsUncountedWhileWaysChange) {
+    const auto* inner = "198.51.100.50";
+    ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));
+    std::atomic<bool> is_done = false;
+    std::thread writer([&] {
+        while (!is_done) table().set_way(v4(inner), {0, 0});
+    });
+    constexpr std::uint64_t packets = 20'000;
+    for (std::uint64_t i = 0; i < packets; ++i) ASSERT_TRUE(is_carried(inner));
+    is_done = true;
+    writer.join();
+    EXPECT_EQ(endpoint->entry(inner).packets_down, packets);
+}
+
+// A program reads a key, and the next moment its tunnel is gone and the slot another's.
+TEST_F(EntryTable, KeyOfAnEarlierTunnelDoesNotLeadToTheNextOne) {
+    const auto* earlier = "198.51.100.50";
+    const auto* later = "198.51.100.51";
+    ASSERT_TRUE(table().put(spec(earlier, "2001:db8:1::50", 1), {}, never));
+    const auto held = lead(earlier);
+    for (std::uint32_t i = 1; i < DSTM_OUTSIDE_MAX; ++i) {
+        auto other = spec(earlier, "2001:db8:1::60", 1);
+        other.inner = Ipv4Address(v4("10.0.0.0").host_order() + i);
+        ASSERT_TRUE(table().put(other, {}, never));
+    }
+    EXPECT_EQ(table().put(spec(later, "2001:db8:1::51", 1), {}, never).error().code,
+              ErrorCode::exhausted);
+    ASSERT_TRUE(table().remove(v4(earlier), 1));
+    ASSERT_TRUE(table().put(spec(later, "2001:db8:1::51", 1), {}, never));
+    EXPECT_EQ(static_cast<std::uint32_t>(lead(later)), static_cast<std::uint32_t>(held))
+        << "the only slot that was free";
+    const auto other = v4("10.0.0.1").host_order();
+    ASSERT_EQ(bpf_map_delete_elem(keys(), &other), 0) << "the hash has no more room either";
+    set_lead(earlier, held);
+    EXPECT_FALSE(is_carried(earlier));
+    EXPECT_TRUE(is_carried(later));
+    EXPECT_NE(endpoint->up(make(Outer{v6("2001:db8:1::51"), v6(Endpoint::outer)},
+                                make({v4(earlier), v4("203.0.113.80")}))).verdict, 0);
+}
+
+// The kernel gives an element of the hash that was removed to another key, while a program reads.
+TEST_F(EntryTable, LeadOfAnotherKeyIsNotFollowed) {
+    ASSERT_TRUE(table().put(spec("198.51.100.50", "2001:db8:1::50", 1), {}, never));
+    ASSERT_TRUE(table().put(spec("198.51.100.51", "2001:db8:1::51", 1), {}, never));
+    set_lead("198.51.100.50", lead("198.51.100.51"));
+    EXPECT_FALSE(is_carried("198.51.100.50"));
+    EXPECT_TRUE(is_carried("198.51.100.51"));
+}
+
+TEST_F(EntryTable, SlotServesAgainAfterAllThatAreFree) {
+    ASSERT_TRUE(table().put(spec("198.51.100.50", "2001:db8:1::50", 1), {}, never));
+    const auto held = lead("198.51.100.50");
+    ASSERT_TRUE(table().remove(v4("198.51.100.50"), 1));
+    ASSERT_TRUE(table().put(spec("198.51.100.50", "2001:db8:1::50", 1), {}, never));
+    EXPECT_NE(static_cast<std::uint32_t>(lead("198.51.100.50")), static_cast<std::uint32_t>(held));
+}
+
+// As a writer leaves it that is killed between two steps.
+TEST_F(EntryTable, NextOneMendsKeysOutsideThePools) {
+    for (const auto* inner : {"198.51.100.50", "198.51.100.51", "198.51.100.52"}) {
+        ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));
+    }
+    const auto right = lead("198.51.100.50");
+    const auto gone = v4("198.51.100.50").host_order();
+    ASSERT_EQ(bpf_map_delete_elem(keys(), &gone), 0);
+    set_lead("198.51.100.77", lead("198.51.100.51"));
+    change_entry(endpoint->programs().outside_entries(), 2,
+                 [](dstm_entry& entry) { entry.state &= ~DSTM_ENTRY_CARRIED; });
+    const auto mended = next();
+    EXPECT_EQ(mended.size(), table().size() - 1) << "one was half gone";
+    EXPECT_EQ(lead("198.51.100.50"), right);
+    EXPECT_EQ(lead("198.51.100.77"), 0u);
+    EXPECT_EQ(lead("198.51.100.52"), 0u);
+    EXPECT_TRUE(is_carried("198.51.100.50"));
+    EXPECT_TRUE(is_carried("198.51.100.51"));
+    EXPECT_FALSE(mended.holds(v4("198.51.100.52")));
+}
+
+TEST_F(EntryTable, NextOneDoesNotTakeOverHalfOfAPeer) {
+    change_entry(endpoint->programs().pool_entries(0), 7, [](dstm_entry& entry) {
+        entry.peer[1] = 4711;
+        entry.state = (entry.state & ~DSTM_ENTRY_CARRIED) | DSTM_ENTRY_WRITING;
+    });
+    auto mended = next();
+    EXPECT_FALSE(mended.holds(v4("192.0.2.7")));
+    EXPECT_EQ(mended.size(), 2u);
+    ASSERT_TRUE(mended.put(spec("192.0.2.7", "2001:db8:1::7", 1), {}, never));
+    EXPECT_TRUE(is_carried("192.0.2.7"));
 }
 
 TEST_F(EntryTable, PoolsThatOverlapAreRefused) {

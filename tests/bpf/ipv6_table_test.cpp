@@ -1,6 +1,8 @@
 // The table of tunnels with IPv6 inside: slots and the keys that lead to them.
+#include <atomic>
 #include <chrono>
 #include <cstring>
+#include <thread>
 
 #include <bpf/bpf.h>
 #include <fcntl.h>
@@ -52,6 +54,20 @@ protected:
         out.length = length;
         return out;
     }
+    [[nodiscard]] std::uint64_t lead(const dstm_ipv6_key& of) {
+        return tep::bpf::lead_of(keys(), of).value_or(0);
+    }
+    void set_lead(const dstm_ipv6_key& of, std::uint64_t lead) {
+        ASSERT_TRUE(tep::bpf::write_key(keys(), of, lead));
+    }
+    // Packets to this address have a tunnel.
+    [[nodiscard]] bool is_carried(const Ipv6Address& inner) {
+        const auto text = inner.to_string();
+        Ipv6 packet;
+        packet.source = remote;
+        packet.destination = text.c_str();
+        return endpoint->down_ipv6(make(packet)).verdict == 0;
+    }
     [[nodiscard]] std::vector<TunnelSpec> full() {
         std::vector<TunnelSpec> out;
         for (std::uint32_t i = 1; i <= 4; ++i) out.push_back(spec(i));
@@ -101,16 +117,112 @@ TEST_F(Ipv6TableTest, NextOneMendsKeys) {
     auto specs = full();
     const auto gone = key(inner_of(specs[2]));
     const auto foreign = key(v6("2001:db8:100::77"));
-    const std::uint32_t slot = 1;
+    const auto right = lead(gone);
+    const auto of_second = lead(key(inner_of(specs[1])));
     ASSERT_EQ(bpf_map_delete_elem(keys(), &gone), 0);
-    ASSERT_EQ(bpf_map_update_elem(keys(), &foreign, &slot, BPF_ANY), 0);
+    set_lead(foreign, of_second);
+    set_lead(key(inner_of(specs[3])), lead(key(inner_of(specs[3]))) + (std::uint64_t{1} << 32));
     const auto next = Ipv6Table::open(endpoint->programs());
     ASSERT_TRUE(next) << to_string(next.error());
     EXPECT_EQ(next->size(), 4u);
-    std::uint32_t found = 0;
+    std::uint64_t found = 0;
     EXPECT_NE(bpf_map_lookup_elem(keys(), &foreign, &found), 0);
-    ASSERT_EQ(bpf_map_lookup_elem(keys(), &gone, &found), 0);
-    EXPECT_EQ(found, 2u);
+    EXPECT_EQ(lead(gone), right);
+    for (const auto& one : specs) EXPECT_TRUE(is_carried(inner_of(one))) << to_string(one.inner);
+}
+
+// A tunnel is taken out by its state first, and last by its record.
+TEST_F(Ipv6TableTest, NextOneFreesTheSlotOfATunnelThatIsHalfGone) {
+    const auto specs = full();
+    const std::uint32_t slot = 1;
+    auto entry = table().find(inner_of(specs[slot])).value();
+    entry.state &= ~DSTM_ENTRY_CARRIED;
+    ASSERT_EQ(bpf_map_update_elem(endpoint->programs().ipv6_entries(), &slot, &entry, BPF_ANY), 0);
+    auto next = Ipv6Table::open(endpoint->programs());
+    ASSERT_TRUE(next) << to_string(next.error());
+    EXPECT_EQ(next->size(), 3u);
+    EXPECT_FALSE(next->holds(inner_of(specs[slot])));
+    ASSERT_TRUE(next->put(specs[slot], never));
+    EXPECT_TRUE(is_carried(inner_of(specs[slot])));
+}
+
+// A program reads a key, and the next moment its tunnel is gone and the slot another's.
+TEST_F(Ipv6TableTest, KeyOfAnEarlierTunnelDoesNotLeadToTheNextOne) {
+    const auto specs = full();
+    const auto earlier = key(inner_of(specs[1]));
+    const auto held = lead(earlier);
+    for (std::uint32_t number = 5; number < 8; ++number) {
+        const auto standing = number == 5 ? inner_of(specs[1]) : inner_of(spec(number - 1));
+        ASSERT_TRUE(table().remove(standing, 1));
+        ASSERT_TRUE(table().put(spec(number), never));
+        ASSERT_EQ(static_cast<std::uint32_t>(lead(key(inner_of(spec(number))))),
+                  static_cast<std::uint32_t>(held))
+            << "the only slot that was free";
+        set_lead(earlier, held);
+        EXPECT_FALSE(is_carried(inner_of(specs[1])));
+        EXPECT_TRUE(is_carried(inner_of(spec(number))));
+    }
+}
+
+// The kernel gives an element of the hash that was removed to another key, while a program reads.
+TEST_F(Ipv6TableTest, LeadOfAnotherKeyIsNotFollowed) {
+    const auto specs = full();
+    set_lead(key(inner_of(specs[0])), lead(key(inner_of(specs[1]))));
+    EXPECT_FALSE(is_carried(inner_of(specs[0])));
+    EXPECT_TRUE(is_carried(inner_of(specs[1])));
+}
+
+TEST_F(Ipv6TableTest, LongestPrefixOfAnyLengthIsFound) {
+    struct Row {
+        const char* prefix;
+        const char* in_it;
+    };
+    open(16);
+    const Row rows[] = {{"2001:db8:200::/40", "2001:db8:2ff::1"},
+                        {"2001:db8:200::/56", "2001:db8:200:ff::1"},
+                        {"2001:db8:200::/60", "2001:db8:200:f::1"},
+                        {"2001:db8:200::/64", "2001:db8:200:0:ffff::1"},
+                        {"2001:db8:200::/65", "2001:db8:200:0:7fff::1"},
+                        {"2001:db8:200::/127", "2001:db8:200::1"},
+                        {"8000::/1", "ffff::1"}};
+    std::uint32_t number = 0;
+    for (const auto& row : rows) {
+        auto one = spec(++number);
+        one.inner_prefix = Ipv6Prefix::parse(row.prefix).value();
+        ASSERT_TRUE(table().put(one, never));
+    }
+    for (number = 0; number < std::size(rows) - 1; ++number) {
+        const auto address = v6(rows[number].in_it);
+        EXPECT_TRUE(is_carried(address)) << rows[number].prefix;
+        EXPECT_TRUE(table().holds(address)) << rows[number].prefix;
+        ASSERT_TRUE(table().remove(inner_of(spec(number + 1)), 1));
+        EXPECT_FALSE(is_carried(address)) << rows[number].prefix;
+        EXPECT_FALSE(table().holds(address)) << rows[number].prefix;
+    }
+}
+
+// Of the lengths of prefixes the longest come and go, a hundred thousand times.
+TEST_F(Ipv6TableTest, PrefixIsFoundWhileOthersOfAnotherLengthComeAndGo) {
+    auto holder = spec(1);
+    holder.inner_prefix = Ipv6Prefix::parse("2001:db8:200::/56").value();
+    auto inside = spec(2);
+    inside.inner_prefix = Ipv6Prefix::parse("2001:db8:200::/60").value();
+    ASSERT_TRUE(table().put(holder, never));
+    ASSERT_TRUE(table().put(inside, 0)) << "ended: who is taken for it is not carried";
+    std::atomic<bool> is_done = false;
+    std::thread writer([&] {
+        for (std::uint32_t i = 0; i < 100'000; ++i) {
+            auto other = spec(3);
+            other.inner_prefix = Ipv6Prefix{v6("2001:db8:300::"), std::uint8_t(i % 2 ? 62 : 64)};
+            EXPECT_TRUE(table().put(other, never));
+            EXPECT_TRUE(table().remove(inner_of(other), 1));
+        }
+        is_done = true;
+    });
+    std::uint64_t missed = 0;
+    while (!is_done) missed += !is_carried(v6("2001:db8:200:80::1"));
+    writer.join();
+    EXPECT_EQ(missed, 0u);
 }
 
 // The descriptors of the maps lead nowhere meanwhile: all comes from this process's memory.
@@ -128,7 +240,7 @@ TEST_F(Ipv6TableTest, CountersAreReadWithoutSystemCalls) {
     const auto start = std::chrono::steady_clock::now();
     std::uint64_t seen = 0;
     table().for_each([&](const Ipv6TunnelView& view) {
-        seen += view.entry.state == DSTM_ENTRY_CARRIED && view.entry.last_seen == 0;
+        seen += (view.entry.state & DSTM_ENTRY_CARRIED) != 0 && view.entry.last_seen == 0;
     });
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     EXPECT_EQ(seen, tunnels);

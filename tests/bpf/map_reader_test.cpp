@@ -97,6 +97,34 @@ TEST_F(MapReader, MapsThatAreSmallerThanTheySayAreInvalid) {
     EXPECT_EQ(bpf::MapReader<Older>(maps, meta).tunnels().error().code, ErrorCode::invalid);
 }
 
+// In layout 3 those outside the pools have slots.
+TEST_F(MapReader, TunnelsOfLayout3OutsideThePoolsAreRead) {
+    LIBBPF_OPTS(bpf_map_create_opts, mapped);
+    mapped.map_flags = BPF_F_MMAPABLE;
+    meta.pool_count = 0;
+    LeftBehind behind{std::move(maps), meta};
+    behind.meta.version = 3;
+    maps.clear();
+    EXPECT_EQ(behind.tunnels().error().code, ErrorCode::invalid) << "without these maps";
+    add("outside_entries", BPF_MAP_TYPE_ARRAY, sizeof(dstm_entry), DSTM_OUTSIDE_MAX, &mapped);
+    add("outside_records", BPF_MAP_TYPE_ARRAY, sizeof(dstm_outside_record), DSTM_OUTSIDE_MAX,
+        &mapped);
+    dstm_entry left{};
+    left.peer[0] = 4711;
+    left.state = DSTM_ENTRY_CARRIED | 5U << DSTM_ENTRY_USE_SHIFT;
+    left.packets_up = 42;
+    const dstm_outside_record lease{{12, 1'800'000'000}, test::v4("198.51.100.9").host_order(), 0};
+    put("outside_entries", 3, &left);
+    put("outside_records", 3, &lease);
+    behind.maps = std::move(maps);
+    const auto tunnels = behind.tunnels();
+    ASSERT_TRUE(tunnels) << to_string(tunnels.error());
+    ASSERT_EQ(tunnels->size(), 1u);
+    EXPECT_EQ(tunnels->front().inner, test::v4("198.51.100.9"));
+    EXPECT_EQ(tunnels->front().entry.packets_up, 42u);
+    EXPECT_EQ(tunnels->front().record.generation, 12u);
+}
+
 // In layout 2 an address and a prefix had an entry each, in a hash.
 TEST_F(MapReader, TunnelsOfLayout2WithIpv6InsideKeepTheirCounters) {
     struct Record {

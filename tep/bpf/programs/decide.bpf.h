@@ -86,9 +86,9 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
 static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
                                                  const struct iphdr *ip) {
     const __u32 source = bpf_ntohl(ip->saddr);
-    struct dstm_entry *entry = find_entry(source);
+    struct peer peer;
+    struct dstm_entry *entry = find_tunnel(source, &peer);
     if (!entry) return refuse(outer, source);
-    const struct peer peer = read_peer(entry);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
     const __u64 *outer_source = (const __u64 *)&outer->saddr;
     if (!(peer.state & DSTM_ENTRY_CARRIED) || peer.address[0] != outer_source[0] ||
@@ -132,9 +132,9 @@ static __always_inline int is_own_redirect(const struct iphdr *ip, const void *e
 
 /* `ip` can be read whole, `end` bounds what follows; check_inner() has been done. */
 static __always_inline struct decision decide_down(const struct iphdr *ip, const void *end) {
-    struct dstm_entry *entry = find_entry(bpf_ntohl(ip->daddr));
+    struct peer peer;
+    struct dstm_entry *entry = find_tunnel(bpf_ntohl(ip->daddr), &peer);
     if (!entry) return dropped(DSTM_DROP_NO_TUNNEL);
-    const struct peer peer = read_peer(entry);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
     if (!(peer.state & DSTM_ENTRY_CARRIED)) return dropped(DSTM_DROP_NO_TUNNEL);
     if (!settings.hairpin && is_carried(bpf_ntohl(ip->saddr))) {

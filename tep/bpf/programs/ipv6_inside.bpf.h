@@ -78,30 +78,60 @@ static __always_inline __u32 check_scope(const struct ipv6hdr *ip, const void *e
     return DSTM_DROP_NONE;
 }
 
-/* Whose address it is; else behind whom it is, by the longest prefix. As many lookups as there are
- * lengths of prefixes, however many tunnels. Not inlined: it has many callers. */
-static __noinline struct dstm_entry *find_ipv6_entry(__u64 high, __u64 low) {
-    struct dstm_ipv6_key key = {{high, low}, 128, 0};
-    const __u32 *slot = bpf_map_lookup_elem(&ipv6_slots, &key);
-    for (int i = 0; !slot && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
-        const volatile struct dstm_prefix_mask *mask = &prefix_masks[i];
-        key.length = mask->length;
-        if (key.length == 0) break;
-        key.address[0] = high & mask->mask[0];
-        key.address[1] = low & mask->mask[1];
-        slot = bpf_map_lookup_elem(&ipv6_slots, &key);
+/* Takes the longest length out of `lengths`, one word of prefix_lengths. */
+static __always_inline __u32 take_longest(__u64 *lengths, __u64 *mask) {
+    __u64 last = *lengths & -*lengths;
+    asm volatile("" : "+r"(last)); /* the compiler knows no instruction to count zeros */
+    *lengths ^= last;
+    *mask = bpf_cpu_to_be64(-last);
+    return 64 - (__u32)__builtin_popcountll(last - 1);
+}
+
+/* The key of the longest prefix in `lengths` that there may be around this address; 0: none. */
+static __always_inline int next_prefix(struct dstm_ipv6_key *key, __u64 *lengths, __u64 high,
+                                       __u64 low) {
+    __u64 mask;
+    if (lengths[1]) {
+        key->length = 64 + take_longest(&lengths[1], &mask);
+        key->address[1] = low & mask;
+        return 1;
     }
-    if (!slot) return NULL;
-    __u32 place = *slot;
-    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_entries, &place);
-    return entry && (entry->state & DSTM_ENTRY_CARRIED) ? entry : NULL;
+    if (!lengths[0]) return 0;
+    key->length = take_longest(&lengths[0], &mask);
+    key->address[0] = high & mask;
+    key->address[1] = 0;
+    return 1;
+}
+
+/* Whose address it is; else behind whom it is, by the longest prefix; and that one's peer. As many
+ * lookups as there are lengths of prefixes, however many tunnels. Not inlined: it has many callers.
+ * An entry that serves another tunnel by now is none: this one's has ended. */
+static __noinline struct dstm_entry *find_ipv6_entry(__u64 high, __u64 low, __u64 *peer) {
+    struct dstm_ipv6_key key = {{high, low}, 128, 0};
+    __u64 lengths[2] = {prefix_lengths[0], prefix_lengths[1]};
+    const volatile __u64 *found = bpf_map_lookup_elem(&ipv6_slots, &key);
+    for (int i = 0; !found && i < DSTM_PREFIX_LENGTHS_MAX; ++i) {
+        if (!next_prefix(&key, lengths, high, low)) break;
+        found = bpf_map_lookup_elem(&ipv6_slots, &key);
+    }
+    if (!found) return NULL;
+    const __u64 lead = *found;
+    __u32 slot = (__u32)lead;
+    struct dstm_entry *entry = bpf_map_lookup_elem(&ipv6_entries, &slot);
+    if (!entry) return NULL;
+    const volatile struct dstm_entry *shared = entry;
+    *peer = shared->peer[0];
+    const __u32 state = shared->state; /* after the peer, as in read_peer() */
+    if (!(state & DSTM_ENTRY_CARRIED)) return NULL;
+    return lead == dstm_lead(slot, state, dstm_ipv6_key_number(&key)) ? entry : NULL;
 }
 
 /* Not for layer 2: to the endpoint, or from client to client. */
 static __always_inline int stays_here(const __u64 *destination) {
     const int is_own = destination[0] == settings.inner_ipv6[0] &&
                        destination[1] == settings.inner_ipv6[1];
-    return is_own || find_ipv6_entry(destination[0], destination[1]) != NULL;
+    __u64 peer = 0;
+    return is_own || find_ipv6_entry(destination[0], destination[1], &peer) != NULL;
 }
 
 static __always_inline struct decision refuse_ipv6(__u64 peer, const __u64 *source) {
@@ -141,8 +171,9 @@ static __always_inline struct decision decide_up_ipv6(__u64 peer, __u8 outer_tos
     const int is_own =
         source[0] == settings.inner_ipv6[0] && source[1] == settings.inner_ipv6[1];
     if (is_own || !is_ipv6_host(source)) return dropped(DSTM_DROP_BAD_SOURCE);
-    struct dstm_entry *entry = find_ipv6_entry(source[0], source[1]);
-    if (!entry || entry->peer[0] != peer) return refuse_ipv6(peer, source);
+    __u64 owner = 0;
+    struct dstm_entry *entry = find_ipv6_entry(source[0], source[1], &owner);
+    if (!entry || owner != peer) return refuse_ipv6(peer, source);
     const __u32 tick = current_tick();
     if (tick >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
     if (!is_ipv6_host(destination)) return dropped(DSTM_DROP_BAD_DESTINATION);
@@ -163,14 +194,16 @@ static __always_inline struct decision decide_down_ipv6(const struct ipv6hdr *ip
     read_address(destination, &ip->daddr);
     const __u32 out_of_scope = check_scope(ip, end, source, destination);
     if (out_of_scope) return dropped(out_of_scope);
-    struct dstm_entry *entry = find_ipv6_entry(destination[0], destination[1]);
+    __u64 peer = 0;
+    __u64 sender = 0;
+    struct dstm_entry *entry = find_ipv6_entry(destination[0], destination[1], &peer);
     if (!entry) return dropped(DSTM_DROP_NO_TUNNEL);
-    if (!settings.hairpin && find_ipv6_entry(source[0], source[1])) {
+    if (!settings.hairpin && find_ipv6_entry(source[0], source[1], &sender)) {
         return dropped(DSTM_DROP_HAIRPIN_OFF);
     }
     if (current_tick() >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
     struct decision decision = {.fate = FATE_CARRY, .entry = entry};
-    decision.peer[0] = entry->peer[0];
+    decision.peer[0] = peer;
     return decision;
 }
 

@@ -12,7 +12,7 @@
 /* Read-only for the verifier: branches on what is not configured cost nothing. */
 const volatile struct dstm_settings settings = {};
 
-/* Set by the daemon at any time: how many tunnels are in `outside`. */
+/* Set by the daemon at any time: how many tunnels are in `outside_slots`. */
 volatile __u32 outside_count = 0;
 
 /* Set by the daemon at any time: what is plain is forwarded here, past the kernel's routing; a set
@@ -48,40 +48,37 @@ DSTM_POOL_MAP(5);
 DSTM_POOL_MAP(6);
 DSTM_POOL_MAP(7);
 
-/* Tunnels whose inner address is in no pool. */
+/* Tunnels whose inner address is in no pool: to it belongs a slot, and to the slot an entry in the
+ * daemon's memory too, as those of a pool. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, DSTM_OUTSIDE_MAX);
     __type(key, __u32);
-    __type(value, struct dstm_entry);
-} outside SEC(".maps");
+    __type(value, __u64); /* dstm_lead() */
+} outside_slots SEC(".maps");
 
-/* Tunnels with IPv6 inside: to its address and to its prefix belongs the slot of a tunnel, and to
- * the slot an entry, in the daemon's memory too as those of a pool. */
+DSTM_ARRAY(outside_entries, dstm_entry);
+DSTM_ARRAY(outside_records, dstm_outside_record); /* the daemon's */
+
+/* Tunnels with IPv6 inside: the same for its address and for its prefix. */
 struct {
     __uint(type, BPF_MAP_TYPE_HASH);
     __uint(map_flags, BPF_F_NO_PREALLOC);
     __uint(max_entries, 2 * DSTM_IPV6_TUNNELS_MAX);
     __type(key, struct dstm_ipv6_key);
-    __type(value, __u32);
+    __type(value, __u64); /* dstm_lead() */
 } ipv6_slots SEC(".maps");
 
 DSTM_ARRAY(ipv6_entries, dstm_entry);
 DSTM_ARRAY(ipv6_records, dstm_ipv6_record); /* the daemon's */
 
-/* Set by the daemon at any time: the lengths of the prefixes in there, the longest first. */
-volatile struct dstm_prefix_mask prefix_masks[DSTM_PREFIX_LENGTHS_MAX] = {};
+/* Set by the daemon at any time: the lengths of the prefixes in there, at most
+ * DSTM_PREFIX_LENGTHS_MAX. Bit 64 - n of the first stands for length n, that of the second for
+ * 64 + n: the lowest bit is the longest prefix, and all from it upwards its mask. */
+volatile __u64 prefix_lengths[2] = {};
 
-/* The daemon's, as records_ are; no program reads the next three. */
-struct {
-    __uint(type, BPF_MAP_TYPE_HASH);
-    __uint(map_flags, BPF_F_NO_PREALLOC);
-    __uint(max_entries, DSTM_OUTSIDE_MAX);
-    __type(key, __u32);
-    __type(value, struct dstm_record);
-} outside_records SEC(".maps");
-
+/* The daemon's, as records_ are; no program reads the next two. */
 struct {
     __uint(type, BPF_MAP_TYPE_ARRAY);
     __uint(max_entries, 1);
@@ -138,7 +135,7 @@ static __always_inline void count_drop(__u32 reason) {
     }
 
 /* `address` in host order. */
-static __always_inline struct dstm_entry *find_entry(__u32 address) {
+static __always_inline struct dstm_entry *find_in_pool(__u32 address) {
     const __u32 pool_count = settings.pool_count;
     DSTM_IN_POOL(0)
     DSTM_IN_POOL(1)
@@ -148,8 +145,23 @@ static __always_inline struct dstm_entry *find_entry(__u32 address) {
     DSTM_IN_POOL(5)
     DSTM_IN_POOL(6)
     DSTM_IN_POOL(7)
+    return NULL;
+}
+
+/* `lead` is what the key led to. */
+static __always_inline struct dstm_entry *find_outside(__u32 address, __u64 *lead) {
     if (outside_count == 0) return NULL;
-    return DSTM_LOOK_UP(outside, &address);
+    const volatile __u64 *found = bpf_map_lookup_elem(&outside_slots, &address);
+    if (!found) return NULL;
+    *lead = *found;
+    __u32 slot = (__u32)*lead;
+    return DSTM_LOOK_UP(outside_entries, &slot);
+}
+
+static __always_inline struct dstm_entry *find_entry(__u32 address) {
+    struct dstm_entry *entry = find_in_pool(address);
+    __u64 lead;
+    return entry ? entry : find_outside(address, &lead);
 }
 
 /* The tick, below the jiffy in which the kernel was last asked for it. */
@@ -182,6 +194,22 @@ static __always_inline struct peer read_peer(const struct dstm_entry *entry) {
     peer.address[1] = shared->peer[1];
     if (shared->state != peer.state) peer.state = DSTM_ENTRY_WRITING;
     return peer;
+}
+
+/* The entry of an address and its peer. A slot that serves another tunnel by now is none: this
+ * one's has ended. */
+static __always_inline struct dstm_entry *find_tunnel(__u32 address, struct peer *peer) {
+    struct dstm_entry *entry = find_in_pool(address);
+    if (entry) {
+        *peer = read_peer(entry);
+        return entry;
+    }
+    __u64 lead = 0;
+    entry = find_outside(address, &lead);
+    if (!entry) return NULL;
+    *peer = read_peer(entry);
+    if (peer->state & DSTM_ENTRY_WRITING) return entry;
+    return lead == dstm_lead((__u32)lead, peer->state, address) ? entry : NULL;
 }
 
 #endif

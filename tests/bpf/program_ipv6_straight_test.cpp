@@ -280,6 +280,18 @@ TEST_P(ProgramIpv6Straight, DownTable) {
     EXPECT_EQ(expected, (is_xdp() ? Counters{{"hairpin_off", 1}} : Counters{}));
 }
 
+// RFC 9868: their bytes are not in the inner checksum. RFC 768: without one, the outer field is empty.
+TEST_P(ProgramIpv6Straight, UdpOptionsInsideLeaveTheOuterChecksumOut) {
+    for (const std::uint8_t size : std::vector<std::uint8_t>{9, 12}) {
+        SCOPED_TRACE(size);
+        Ipv6 ip{.source = remote, .destination = in_udp, .protocol = 17};
+        ip.payload = {0x12, 0x34, 0x56, 0x78, 0, size, 0, 0, 'd', 's', 't', 'm'};
+        const auto outcome = run(ethertype_ipv6, make(ip));
+        EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_REDIRECT} : TC_ACT_REDIRECT);
+        EXPECT_EQ(load16(outcome.packet, 20 + 6) != 0, size == 12);
+    }
+}
+
 TEST_P(ProgramIpv6Straight, EcnAndDscpInAllCombinations) {
     for (unsigned inner = 0; inner < 4; ++inner) {
         for (unsigned outer = 0; outer < 4; ++outer) {
@@ -327,6 +339,7 @@ TEST_P(ProgramIpv6Straight, RandomPacketsFareAsInTheModel) {
         for (auto& byte : ip.payload) byte = static_cast<std::uint8_t>(dice());
         const auto checksum = checksum_at(ip.protocol);
         store16(ip.payload, checksum, 0);  // computed without what stood there
+        if (ip.protocol == 17) store16(ip.payload, 4, static_cast<std::uint16_t>(ip.payload.size()));
         auto outer = one_of(outers);
         outer.tos = static_cast<std::uint8_t>(dice());
         const auto packet = make(ip);

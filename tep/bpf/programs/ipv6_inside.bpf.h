@@ -240,7 +240,9 @@ static __always_inline void write_outer_ipv4(struct iphdr *outer, __u64 peer, __
  * header's first words. 0: not of such a transport. */
 static __always_inline __u32 sum_of_inner(const struct ipv6hdr *ip, const void *end) {
     const struct udphdr *udp = (const void *)(ip + 1);
-    const int is_udp = ip->nexthdr == IPPROTO_UDP && (const void *)(udp + 1) <= end && udp->check;
+    /* Options may follow the datagram, which its checksum does not cover (RFC 9868). */
+    const int is_udp = ip->nexthdr == IPPROTO_UDP && (const void *)(udp + 1) <= end && udp->check &&
+                       udp->len == ip->payload_len;
     if (!is_udp && ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_ICMPV6) return 0;
     const __u16 *words = (const __u16 *)ip;
     return (__u32)words[0] + words[1] + words[3] + (__u16)~bpf_htons(ip->nexthdr);

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <endian.h>
+#include <net/if.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -59,7 +60,11 @@ bool fill(bench_programs& programs, std::uint32_t tunnels) {
     hop.interface = way_out;
     hop.mtu = 1500;
     hop.has_link_addresses = 1;
-    return true;
+    hop.takes_frames = 1;
+    const auto interface = if_nametoindex("eth0");
+    const dstm_port port{interface, 1, {}};
+    const __u32 place = interface % DSTM_PORTS_MAX;
+    return bpf_map_update_elem(bpf_map__fd(programs.maps.ports), &place, &port, BPF_ANY) == 0;
 }
 
 // Nanoseconds a packet.

@@ -280,6 +280,13 @@ TEST_P(ProgramIpv6Straight, DownTable) {
     EXPECT_EQ(expected, (is_xdp() ? Counters{{"hairpin_off", 1}} : Counters{}));
 }
 
+TEST_P(ProgramIpv6Straight, OnlyXdpMindsAnInterfaceThatTakesNoFrames) {
+    set_way_out(false);
+    const auto fate = is_xdp() ? Fate::layer_1 : Fate::straight;
+    up(make(Ipv4{}, make(Ipv6{})), fate);
+    down(make(Ipv6{.source = remote, .destination = in_udp}), fate);
+}
+
 // RFC 9868: their bytes are not in the inner checksum. RFC 768: without one, the outer field is empty.
 TEST_P(ProgramIpv6Straight, UdpOptionsInsideLeaveTheOuterChecksumOut) {
     for (const std::uint8_t size : std::vector<std::uint8_t>{9, 12}) {

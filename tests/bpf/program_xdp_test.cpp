@@ -2,6 +2,7 @@
 // 1, which has its own tables; what is refused counts as there.
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <net/if.h>
 
 #include "bpf/test_run.hpp"
 #include "common/base/bytes.hpp"
@@ -81,6 +82,13 @@ protected:
         host->ip("route add default via 203.0.113.254");
         host->ip("neigh add 203.0.113.80 lladdr 02:00:00:00:00:80 dev eth0 nud permanent");
         host->ip("route add unreachable 198.51.100.0/24");
+        set_way_out(true);
+    }
+
+    void set_way_out(bool takes_frames) {
+        if (!endpoint) return;
+        const auto interface = host->in([] { return if_nametoindex("eth0"); });
+        endpoint->set_port(static_cast<int>(interface), takes_frames);
     }
 
     void check(const std::vector<Row>& rows) {
@@ -231,6 +239,18 @@ TEST_F(ProgramXdp, UpTable) {
     });
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 2u);
     EXPECT_EQ(endpoint->entry("192.0.2.7").bytes_up, 64u);
+}
+
+// A VLAN's interface, a bridge: what XDP would hand to them is lost.
+TEST_F(ProgramXdp, WhatTheNextInterfaceDoesNotTakeIsLeftToLayerOne) {
+    endpoint->set_mtu(1500, false);
+    set_way_out(false);
+    check({
+        {"down", down(to_client()), XDP_PASS, {}, {}},
+        {"up", up(from_client()), XDP_PASS, {}, {}},
+    });
+    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 0u);
+    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 0u);
 }
 
 TEST_F(ProgramXdp, CutAtEveryByteIsLeftToLayerOne) {

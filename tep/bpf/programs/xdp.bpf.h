@@ -1,6 +1,7 @@
 /* Layer 2 in the driver: whole packets from interface to interface, before the kernel makes a
  * socket buffer of them. Takes only what is plain; everything else goes up to layer 1, untouched:
- * TTL 1, IP options, fragments, TCP SYN (its MSS), packets that do not fit. */
+ * TTL 1, IP options, fragments, TCP SYN (its MSS), packets that do not fit, ways by interfaces that
+ * take no frames. */
 #ifndef DSTM_XDP_BPF_H
 #define DSTM_XDP_BPF_H
 
@@ -45,7 +46,7 @@ static __always_inline int xdp_down(struct xdp_md *context) {
     }
     if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
     const struct dstm_next_hop *hop = next_hop_of(decision.entry);
-    if (!hop || !hop->has_link_addresses) return XDP_PASS;
+    if (!hop || !hop->has_link_addresses || !hop->takes_frames) return XDP_PASS;
     if (total + OUTER_SIZE > path_mtu_of(decision.entry, hop)) return XDP_PASS;
 
     count_ttl_down(ip);
@@ -83,7 +84,7 @@ static __always_inline int xdp_up(struct xdp_md *context) {
     if (!route) {
         route = ask_for_route(context, context->ingress_ifindex, ip->saddr, ip->daddr, tick);
     }
-    if (!route || (route->mtu && total > route->mtu)) return XDP_PASS;
+    if (!route || !route->takes_frames || (route->mtu && total > route->mtu)) return XDP_PASS;
 
     set_ecn(ip, decision.ecn);
     count_ttl_down(ip);

@@ -22,6 +22,7 @@ static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     void *end = (void *)(long)context->data_end;
     struct ipv6hdr *ip = (void *)(long)context->data + ETH_HLEN;
     if ((void *)(ip + 1) > end || !is_plain_ipv6(ip, end)) return XDP_PASS;
+    if (!is_ipv6_from_elsewhere(ip)) return XDP_PASS;
     const __u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
     if (total != end - (void *)ip) return XDP_PASS;
     const struct decision decision = decide_down_ipv6(ip, end);

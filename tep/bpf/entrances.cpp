@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include <bpf/bpf.h>
 #include <net/if.h>
 
 #include "common/log/log.hpp"
@@ -70,6 +71,7 @@ Result<void> Entrances::guard() {
         if (entrances_.contains(index) || index == device_) continue;
         if (auto entered = enter(index); !entered) return entered;
     }
+    for (const auto& [index, entrance] : entrances_) write_port(index);
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
     }
@@ -81,6 +83,25 @@ void Entrances::drop_unwanted(const std::set<int>& wanted) {
         if (wanted.contains(index)) continue;
         if (entrances_.erase(index) == 0) take_back(index, record);
         records_.erase(index);
+        put_port(index, {});
+    }
+}
+
+// For layer 2. Of two interfaces in one place the later one has it, and the other does without.
+void Entrances::write_port(int index) {
+    const auto link = network_.link(index);
+    if (!link || !link->address) return;  // gone again
+    dstm_port port{};
+    port.interface = static_cast<__u32>(index);
+    port.takes_frames = link->takes_frames;
+    std::ranges::copy(*link->address, port.address);
+    put_port(index, port);
+}
+
+void Entrances::put_port(int index, const dstm_port& port) {
+    const __u32 place = static_cast<__u32>(index) % DSTM_PORTS_MAX;
+    if (bpf_map_update_elem(programs_.ports(), &place, &port, BPF_ANY) != 0) {
+        log_warning("BPF_NOT_ATTACHED", "interface={} has no place among those of layer 2", index);
     }
 }
 

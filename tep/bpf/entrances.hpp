@@ -45,6 +45,8 @@ private:
 
     [[nodiscard]] Result<void> enter(int index);
     void drop_unwanted(const std::set<int>& wanted);
+    void write_port(int index);
+    void put_port(int index, const dstm_port& port);
 
     [[nodiscard]] Result<std::set<int>> wanted();
     [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;

@@ -1,5 +1,5 @@
 // What the kernel knows of the way to an address: routes, neighbours, links, and the news of them.
-// rtnetlink by hand, since nothing is changed here and the questions are few.
+// Netlink by hand, since nothing is changed here and the questions are few.
 #pragma once
 
 #include <array>
@@ -25,6 +25,7 @@ struct RouteAnswer {
 struct Link {
     std::uint32_t mtu = 0;
     std::optional<LinkAddress> address;  // none: no Ethernet
+    bool takes_frames = false;           // that a program of XDP redirects to it
 };
 
 struct NeighbourNews {
@@ -57,10 +58,16 @@ public:
     [[nodiscard]] News take_news();
 
 private:
-    HostNetwork(dataplane::Descriptor questions, dataplane::Descriptor monitor);
-    [[nodiscard]] Result<std::vector<std::uint8_t>> ask(std::vector<std::uint8_t> request);
+    HostNetwork(dataplane::Descriptor questions, dataplane::Descriptor devices,
+                dataplane::Descriptor monitor);
+    [[nodiscard]] Result<std::vector<std::uint8_t>> ask(const dataplane::Descriptor& socket,
+                                                        std::vector<std::uint8_t> request);
+    [[nodiscard]] std::uint16_t find_device_family();
+    [[nodiscard]] bool takes_frames(int interface, bool has_driver_program);
 
     dataplane::Descriptor questions_;
+    dataplane::Descriptor devices_;    // generic netlink
+    std::uint16_t device_family_ = 0;  // 0: this kernel has none
     dataplane::Descriptor monitor_;
     std::uint32_t sequence_ = 0;
 };

@@ -16,6 +16,7 @@
 #define DSTM_NEXT_HOPS_MAX 2048 /* two halves: a new daemon uses the one that the last did not */
 #define DSTM_OUTSIDE_MAX 65536
 #define DSTM_HOOKS_MAX 1024
+#define DSTM_PORTS_MAX 1024 /* a power of two */
 #define DSTM_IPV6_TUNNELS_MAX (1u << 20)
 #define DSTM_PREFIX_LENGTHS_MAX 16
 
@@ -97,10 +98,17 @@ struct dstm_next_hop {
     __u32 interface; /* 0 = not known: the daemon sends */
     __u16 mtu;
     __u8 has_link_addresses; /* else the kernel resolves the neighbour for each packet */
-    __u8 unused;
+    __u8 takes_frames;       /* as in dstm_port */
     __u8 destination[6] __attribute__((aligned(8)));
     __u8 source[6];
     __u32 unused2;
+};
+
+/* An interface with our programs, in the place of its number modulo DSTM_PORTS_MAX. */
+struct dstm_port {
+    __u32 interface; /* 0 = none */
+    __u32 takes_frames; /* of XDP: what is handed to another kind is lost */
+    __u8 address[8]; /* of the link: six bytes */
 };
 
 struct dstm_pool {

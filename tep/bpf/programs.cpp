@@ -241,6 +241,7 @@ int Programs::ipv6_records() const { return bpf_map__fd(impl_->skeleton->maps.ip
 int Programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.meta); }
 int Programs::hooks() const { return bpf_map__fd(impl_->skeleton->maps.hooks); }
 int Programs::next_hops() const { return bpf_map__fd(impl_->skeleton->maps.next_hops); }
+int Programs::ports() const { return bpf_map__fd(impl_->skeleton->maps.ports); }
 int Programs::drops() const { return bpf_map__fd(impl_->skeleton->maps.drops); }
 int Programs::refused() const { return bpf_map__fd(impl_->skeleton->maps.refused); }
 

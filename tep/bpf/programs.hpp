@@ -66,6 +66,7 @@ public:
     [[nodiscard]] int meta() const;
     [[nodiscard]] int hooks() const;
     [[nodiscard]] int next_hops() const;
+    [[nodiscard]] int ports() const;
     [[nodiscard]] int drops() const;
     [[nodiscard]] int refused() const;
 

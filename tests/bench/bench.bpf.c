@@ -28,14 +28,21 @@ static __always_inline __u32 next_key(void) {
 
 // The words of the IPv4 header in which one packet differs from the next.
 static __always_inline void renew(struct iphdr *ip, __be32 *address, __u32 key) {
-    *(__u16 *)&ip->ttl = bpf_htons(64 << 8 | IPPROTO_UDP);
+    __u32 *third = (__u32 *)ip + 2;
     *address = bpf_htonl(settings.pools[0].first + key);
+    *third = bpf_htonl(64 << 24 | IPPROTO_UDP << 16);
+    *third |= bpf_htonl(bpf_ntohs((__u16)~sum_of_header(ip)));
 }
+
+// Back to this interface, as it was before the program sent it on.
+static __always_inline void address_frame(void *link) { *(__u64 *)link = 0; }
 
 // An IPv4 packet for a random tunnel stands in the frame.
 static __always_inline int prepare_down(struct xdp_md *context) {
-    struct iphdr *ip = (void *)(long)context->data + ETH_HLEN;
+    void *link = (void *)(long)context->data;
+    struct iphdr *ip = link + ETH_HLEN;
     if ((void *)(ip + 1) > (void *)(long)context->data_end) return 0;
+    address_frame(link);
     renew(ip, &ip->daddr, next_key());
     return 1;
 }
@@ -43,7 +50,8 @@ static __always_inline int prepare_down(struct xdp_md *context) {
 // One from a random tunnel, with its outer header. Where the link header of the packet before was,
 // the endpoint's address stands again.
 static __always_inline int prepare_up(struct xdp_md *context) {
-    struct ipv6hdr *outer = (void *)(long)context->data + ETH_HLEN;
+    void *link = (void *)(long)context->data;
+    struct ipv6hdr *outer = link + ETH_HLEN;
     struct iphdr *ip = (void *)(outer + 1);
     if ((void *)(ip + 1) > (void *)(long)context->data_end) return 0;
     const __u32 key = next_key();
@@ -51,6 +59,7 @@ static __always_inline int prepare_up(struct xdp_md *context) {
     words[2] = bpf_cpu_to_be64(key);  // the client's interface identifier
     words[3] = settings.outer[0];
     words[4] = settings.outer[1];
+    address_frame(link);
     renew(ip, &ip->saddr, key);
     return 1;
 }
@@ -59,13 +68,19 @@ static __always_inline void note(int verdict) {
     if (verdict != XDP_REDIRECT) ++failures;
 }
 
+static __always_inline int is_here(const struct xdp_md *context) {
+    const struct ethhdr *link = (void *)(long)context->data;
+    if ((void *)(link + 1) > (void *)(long)context->data_end) return 0;
+    return is_to_interface(link, context->ingress_ifindex);
+}
+
 #define FOR_BATCH for (int i = 0; i < DSTM_BENCH_BATCH; ++i)
 
 SEC("xdp")
 int bench_down(struct xdp_md *context) {
     FOR_BATCH {
         if (!prepare_down(context)) return XDP_ABORTED;
-        note(xdp_down(context));
+        note(is_here(context) ? xdp_down(context) : XDP_PASS);
         bpf_xdp_adjust_head(context, (int)OUTER_SIZE);
     }
     return XDP_PASS;
@@ -98,7 +113,7 @@ SEC("xdp")
 int bench_up(struct xdp_md *context) {
     FOR_BATCH {
         if (!prepare_up(context)) return XDP_ABORTED;
-        note(xdp_up(context));
+        note(is_here(context) ? xdp_up(context) : XDP_PASS);
         bpf_xdp_adjust_head(context, -(int)OUTER_SIZE);
     }
     return XDP_PASS;

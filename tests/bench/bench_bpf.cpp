@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <endian.h>
+#include <net/if.h>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -28,6 +29,7 @@ namespace {
 
 constexpr std::size_t rounds = 101;
 constexpr __u32 packets_a_round = 100'000;
+constexpr __u32 way_in = 1;   // of the test run: the loopback interface
 constexpr __u32 way_out = 2;  // not the interface of the test run, so that packets are redirected
 constexpr std::uint32_t pool_first = 0x0a000000;
 constexpr std::uint64_t peer_network = 0x20010db800010000;
@@ -59,6 +61,14 @@ bool fill(bench_programs& programs, std::uint32_t tunnels) {
     hop.interface = way_out;
     hop.mtu = 1500;
     hop.has_link_addresses = 1;
+    hop.takes_frames = 1;
+    for (const auto interface : {way_in, if_nametoindex("eth0")}) {
+        const dstm_port port{interface, 1, {}};
+        const __u32 place = interface % DSTM_PORTS_MAX;
+        if (bpf_map_update_elem(bpf_map__fd(programs.maps.ports), &place, &port, BPF_ANY) != 0) {
+            return false;
+        }
+    }
     return true;
 }
 
@@ -144,6 +154,7 @@ bool measure_at(std::uint32_t tunnels, const std::string& suffix) {
     const auto tell = [&](const char* name, const Measured& measured) {
         report("bpf", name + suffix, difference(measured, 1), "ns", tunnels,
                {{"program", "xdp"},
+                {"batch", DSTM_BENCH_BATCH},
                 {"rounds", rounds},
                 {"packets", packets_a_round},
                 {"statistic", "lower quartile"},

@@ -203,6 +203,8 @@ class Srv6:
 
 
 def measure(course, plane):
+    """Whether all of it could be measured."""
+    measured = True
     suffix = "" if plane == "auto" else f"_{plane}"
     tunnels = 1 if plane == "srv6" else TUNNELS
     rates = {kind: [] for kind in ("up", "down", "plain-up", "plain-down")}
@@ -217,6 +219,7 @@ def measure(course, plane):
             if plain < PLAIN_RATE_MIN:
                 say(f"  {plane}: no pps_{way}_ratio: the generator fed the endpoint only "
                     f"{round(plain)} packets a second, which says nothing of the endpoint")
+                measured = False
                 continue
             emit(f"pps_{way}_ratio{suffix}", carried / plain, tunnels,
                  {"pps": round(carried), "plain_pps": round(plain), "rounds": ROUNDS})
@@ -231,14 +234,22 @@ def measure(course, plane):
                     tcp[way].append(course.tcp_rate(way == "down"))
             course.no_tunnel_at_client()
             course.checksums_by_senders(False)
+        else:
+            say(f"  {plane}: no tcp_up_ratio and no tcp_down_ratio: there is no iperf3")
+            measured = False
     for way in ("up", "down"):
         if tcp[way]:
             carried, plain = (statistics.median(tcp[k]) for k in (way, f"plain-{way}"))
+            if not plain or not carried:
+                say(f"  {plane}: no tcp_{way}_ratio: in most rounds iperf3 moved nothing")
+                measured = False
+                continue
             ratios = sorted(a / max(b, 0.001) for a, b in zip(tcp[way], tcp[f"plain-{way}"]))
             emit(f"tcp_{way}_ratio{suffix}", statistics.median(ratios), tunnels,
                  {"gbit_s": round(carried, 2), "plain_gbit_s": round(plain, 2),
                   "least": round(ratios[0], 2), "most": round(ratios[-1], 2),
                   "rounds": TCP_ROUNDS})
+    return measured
 
 
 def main():
@@ -248,7 +259,8 @@ def main():
         course = Course(clients, endpoint, server)
         for plane in planes:
             try:
-                measure(course, plane)
+                if not measure(course, plane):
+                    failed = 1
             except (RuntimeError, subprocess.CalledProcessError) as error:
                 say(f"  {plane}: {error}")
                 failed = 1

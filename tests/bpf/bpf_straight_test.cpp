@@ -56,6 +56,13 @@ protected:
     [[nodiscard]] std::string forwarded_by_the_kernel() const {
         return endpoint->exec("grep Ip6OutForwDatagrams /proc/net/snmp6");
     }
+    // On whichever interface: by the driver of veth, and not by tc.
+    [[nodiscard]] std::uint64_t frames_of_xdp() const {
+        const auto sum = endpoint->exec(
+            "sh -c 'for i in /sys/class/net/*; do ethtool -S ${i##*/}; done 2>/dev/null' |"
+            " awk '/tx_queue_.*xdp_xmit:/ { sum += $2 } END { print sum + 0 }'");
+        return std::stoull(sum);
+    }
     [[nodiscard]] std::uint64_t carried() const {
         const auto counters = plane->list().at(0).counters;
         return counters.packets_up + counters.packets_down;
@@ -81,10 +88,12 @@ TEST_P(BpfStraightIpv6, PlainPacketsPassByTheKernelOnlyWithAShortcut) {
               shortcut() == Shortcut::xdp);
     const auto before = forwarded_by_the_kernel();
     const auto carried_before = carried();
+    const auto frames_before = frames_of_xdp();
     EXPECT_THAT(server->exec("ping -n -c 20 -i 0.01 -W 2 " + std::string(inner)),
                 HasSubstr(" 0% packet loss"));
     EXPECT_EQ(carried(), carried_before + 40);
     EXPECT_EQ(forwarded_by_the_kernel() == before, shortcut() != Shortcut::none);
+    EXPECT_EQ(frames_of_xdp() - frames_before, shortcut() == Shortcut::xdp ? 40u : 0u);
     EXPECT_THAT(ping(*first, host_behind, "-t 1"), HasSubstr("From 2001:db8:100::1"));
     EXPECT_THAT(ping(*server, inner, "-t 1"), HasSubstr("From 2001:db8:3::1"));
 }

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <memory>
 
+#include <net/if.h>
+
 #include "bpf/test_run.hpp"
 #include "common/base/bytes.hpp"
 #include "common/tunnel/reference_model.hpp"
@@ -142,6 +144,7 @@ protected:
         }
         ASSERT_TRUE(opened) << to_string(opened.error());
         endpoint = std::move(*opened);
+        set_way_out(true);
         world = {};
         world.inner_ipv6 = settings.inner_ipv6;
         world.hairpin = hairpin;
@@ -150,6 +153,11 @@ protected:
         tunnel(in_udp, {v4("10.0.4.5"), client_port}, std::chrono::hours(1), "2001:db8:300::/48");
         tunnel(ended, {v4("10.0.9.5"), 0}, std::chrono::seconds(0), nullptr);
         expected.clear();
+    }
+
+    void set_way_out(bool takes_frames) {
+        const auto interface = host->in([] { return if_nametoindex("eth0"); });
+        endpoint->set_port(static_cast<int>(interface), takes_frames);
     }
 
     void tunnel(const char* inner, const IpEndpoint& client, std::chrono::seconds lifetime,

@@ -110,7 +110,9 @@ protected:
         return counter.empty() ? Fate::straight : Fate::dropped;
     }
     [[nodiscard]] static Fate fate_down(const Packet& ipv6, const std::string& counter) {
-        if (!is_plain(ipv6)) return Fate::layer_1;
+        const auto source = load_ipv6(ipv6, 8);
+        const bool is_own = source == v6("2001:db8:100::1");
+        if (!is_plain(ipv6) || is_own || source.bytes()[0] == 0xff) return Fate::layer_1;
         if (counter == "expired" || counter == "hairpin_off") return Fate::dropped;
         return counter.empty() ? Fate::straight : Fate::layer_1;
     }
@@ -189,6 +191,11 @@ TEST_P(ProgramIpv6Straight, UpTable) {
         SCOPED_TRACE(row.description);
         up(row.packet, row.fate);
     }
+    if (is_xdp()) {
+        auto elsewhere = frame(ethertype_ipv4, make(Ipv4{}, plain));
+        elsewhere.at(5) ^= 1;
+        EXPECT_EQ(host->in([&] { return endpoint->xdp(elsewhere).verdict; }), XDP_PASS);
+    }
     if (is_xdp()) up(cut(make(Ipv4{}, plain), 20 + plain.size() + 3), Fate::layer_1);
     // Besides what layer 1 counts by tc: seven, the fragment of it too large included.
     const auto first = counters_of(in_ipv4);
@@ -255,6 +262,12 @@ TEST_P(ProgramIpv6Straight, DownTable) {
          with(in_ipv4, [](Ipv6& ip) { ip.source = "fe80::7"; }), Fate::layer_1},
         {"router solicitation", with(in_ipv4, [](Ipv6& ip) { ip.payload[0] = 133; }),
          Fate::layer_1},
+        {"from multicast", with(in_ipv4, [](Ipv6& ip) { ip.source = "ff05::7"; }), Fate::layer_1},
+        {"from loopback", with(in_ipv4, [](Ipv6& ip) { ip.source = "::1"; }), Fate::layer_1},
+        {"from the endpoint", with(in_ipv4, [](Ipv6& ip) { ip.source = "2001:db8:100::1"; }),
+         Fate::layer_1},
+        {"from the endpoint's outer address",
+         with(in_ipv4, [](Ipv6& ip) { ip.source = Endpoint::outer; }), Fate::layer_1},
         {"length beyond the packet", with_byte(make(to(in_ipv4)), 5, 200), Fate::layer_1},
         {"no transport",
          with(in_ipv4,
@@ -278,6 +291,25 @@ TEST_P(ProgramIpv6Straight, DownTable) {
     open(false);
     down(make(Ipv6{.source = in_ipv4, .destination = in_udp}), Fate::dropped);
     EXPECT_EQ(expected, (is_xdp() ? Counters{{"hairpin_off", 1}} : Counters{}));
+}
+
+TEST_P(ProgramIpv6Straight, OnlyXdpMindsAnInterfaceThatTakesNoFrames) {
+    set_way_out(false);
+    const auto fate = is_xdp() ? Fate::layer_1 : Fate::straight;
+    up(make(Ipv4{}, make(Ipv6{})), fate);
+    down(make(Ipv6{.source = remote, .destination = in_udp}), fate);
+}
+
+// RFC 9868: their bytes are not in the inner checksum. RFC 768: without one, the outer field is empty.
+TEST_P(ProgramIpv6Straight, UdpOptionsInsideLeaveTheOuterChecksumOut) {
+    for (const std::uint8_t size : std::vector<std::uint8_t>{9, 12}) {
+        SCOPED_TRACE(size);
+        Ipv6 ip{.source = remote, .destination = in_udp, .protocol = 17};
+        ip.payload = {0x12, 0x34, 0x56, 0x78, 0, size, 0, 0, 'd', 's', 't', 'm'};
+        const auto outcome = run(ethertype_ipv6, make(ip));
+        EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_REDIRECT} : TC_ACT_REDIRECT);
+        EXPECT_EQ(load16(outcome.packet, 20 + 6) != 0, size == 12);
+    }
 }
 
 TEST_P(ProgramIpv6Straight, EcnAndDscpInAllCombinations) {
@@ -327,6 +359,7 @@ TEST_P(ProgramIpv6Straight, RandomPacketsFareAsInTheModel) {
         for (auto& byte : ip.payload) byte = static_cast<std::uint8_t>(dice());
         const auto checksum = checksum_at(ip.protocol);
         store16(ip.payload, checksum, 0);  // computed without what stood there
+        if (ip.protocol == 17) store16(ip.payload, 4, static_cast<std::uint16_t>(ip.payload.size()));
         auto outer = one_of(outers);
         outer.tos = static_cast<std::uint8_t>(dice());
         const auto packet = make(ip);

@@ -214,7 +214,10 @@ TEST_F(ProgramIpv6, RandomPacketsFareAsInTheModel) {
         ip.protocol = one_of(std::vector<std::uint8_t>{6, 17, icmpv6});
         ip.payload = Packet(20 + dice() % 60);
         for (auto& byte : ip.payload) byte = static_cast<std::uint8_t>(dice());
-        if (ip.protocol == 17) store16(ip.payload, 6, 0);  // computed without what stood there
+        if (ip.protocol == 17) {
+            store16(ip.payload, 4, static_cast<std::uint16_t>(ip.payload.size()));
+            store16(ip.payload, 6, 0);  // computed without what stood there
+        }
         if (ip.protocol == 6) store16(ip.payload, 16, 0);
         if (ip.protocol == icmpv6) store16(ip.payload, 2, 0);
         auto outer = one_of(outers);

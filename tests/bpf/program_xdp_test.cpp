@@ -2,6 +2,7 @@
 // 1, which has its own tables; what is refused counts as there.
 #include <linux/bpf.h>
 #include <linux/pkt_cls.h>
+#include <net/if.h>
 
 #include "bpf/test_run.hpp"
 #include "common/base/bytes.hpp"
@@ -58,6 +59,14 @@ Packet and_more(Packet packet) {
     packet.insert(packet.end(), {1, 2, 3});
     return packet;
 }
+Packet with_wrong_checksum(Packet packet, std::size_t header) {
+    packet.at(header + 10) ^= 1;
+    return packet;
+}
+Packet to_another_station(Packet frame) {
+    frame.at(5) ^= 1;
+    return frame;
+}
 Packet without_end(Packet packet) {
     packet.pop_back();
     return packet;
@@ -81,6 +90,13 @@ protected:
         host->ip("route add default via 203.0.113.254");
         host->ip("neigh add 203.0.113.80 lladdr 02:00:00:00:00:80 dev eth0 nud permanent");
         host->ip("route add unreachable 198.51.100.0/24");
+        set_way_out(true);
+    }
+
+    void set_way_out(bool takes_frames) {
+        if (!endpoint) return;
+        const auto interface = host->in([] { return if_nametoindex("eth0"); });
+        endpoint->set_port(static_cast<int>(interface), takes_frames);
     }
 
     void check(const std::vector<Row>& rows) {
@@ -150,6 +166,28 @@ TEST_F(ProgramXdp, DownTable) {
          XDP_DROP,
          {},
          {{"expired", 1}}},
+        {"from this network",
+         down(with(to_client(), [](Inner& i) { i.source = v4("0.1.2.3"); })),
+         XDP_PASS,
+         {},
+         {}},
+        {"from loopback",
+         down(with(to_client(), [](Inner& i) { i.source = v4("127.0.0.1"); })),
+         XDP_PASS,
+         {},
+         {}},
+        {"from multicast",
+         down(with(to_client(), [](Inner& i) { i.source = v4("224.1.1.1"); })),
+         XDP_PASS,
+         {},
+         {}},
+        {"from the endpoint",
+         down(with(to_client(), [](Inner& i) { i.source = v4("192.0.2.1"); })),
+         XDP_PASS,
+         {},
+         {}},
+        {"a wrong checksum", with_wrong_checksum(down(to_client()), 14), XDP_PASS, {}, {}},
+        {"to another station", to_another_station(down(to_client())), XDP_PASS, {}, {}},
         {"in a VLAN", frame(vlan, make(to_client())), XDP_PASS, {}, {}},
         {"version 6 in an IPv4 frame", frame(ipv4, make(around_it(), {})), XDP_PASS, {}, {}},
     });
@@ -212,6 +250,8 @@ TEST_F(ProgramXdp, UpTable) {
         {"to another client", up(to("192.0.2.8")), XDP_PASS, {}, {}},
         {"no way", up(to("198.51.100.9")), XDP_PASS, {}, {}},
         {"TTL 1", up(with(from_client(), [](Inner& i) { i.ttl = 1; })), XDP_PASS, {}, {}},
+        {"a wrong checksum", with_wrong_checksum(up(from_client()), 54), XDP_PASS, {}, {}},
+        {"to another station", to_another_station(up(from_client())), XDP_PASS, {}, {}},
         {"encapsulation limit",
          up(from_client(), next(60, {4, 0, 4, 1, 4, 1, 0, 0})),
          XDP_PASS,
@@ -231,6 +271,18 @@ TEST_F(ProgramXdp, UpTable) {
     });
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 2u);
     EXPECT_EQ(endpoint->entry("192.0.2.7").bytes_up, 64u);
+}
+
+// A VLAN's interface, a bridge: what XDP would hand to them is lost.
+TEST_F(ProgramXdp, WhatTheNextInterfaceDoesNotTakeIsLeftToLayerOne) {
+    endpoint->set_mtu(1500, false);
+    set_way_out(false);
+    check({
+        {"down", down(to_client()), XDP_PASS, {}, {}},
+        {"up", up(from_client()), XDP_PASS, {}, {}},
+    });
+    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 0u);
+    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 0u);
 }
 
 TEST_F(ProgramXdp, CutAtEveryByteIsLeftToLayerOne) {
@@ -262,6 +314,10 @@ TEST_F(ProgramStraight, DownTable) {
         {"fragment", with(to_client(), [](Inner& i) { i.fragment = more_fragments; }), false},
         {"options", with(to_client(), [](Inner& i) { i.options = {7, 4, 4, 0}; }), false},
         {"too large", with(to_client(), [](Inner& i) { i.payload.resize(1441); }), false},
+        {"from loopback", with(to_client(), [](Inner& i) { i.source = v4("127.0.0.1"); }), false},
+        {"from the endpoint",
+         with(to_client(), [](Inner& i) { i.source = v4("192.0.2.1"); }),
+         false},
         {"of no tunnel",
          with(to_client(), [](Inner& i) { i.destination = v4("192.0.2.77"); }),
          false},
@@ -273,6 +329,8 @@ TEST_F(ProgramStraight, DownTable) {
         EXPECT_EQ(outcome.verdict, row.is_taken ? TC_ACT_REDIRECT : TC_ACT_UNSPEC);
         EXPECT_EQ(outcome.packet, row.is_taken ? wrapped(row.inner) : make(row.inner));
     }
+    const auto wrong = with_wrong_checksum(make(to_client()), 0);
+    EXPECT_EQ(endpoint->straight_down(wrong).verdict, TC_ACT_UNSPEC);
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 2u);
     EXPECT_TRUE(endpoint->drops().empty()) << "layer 1 counts what it drops";
 }

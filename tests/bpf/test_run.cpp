@@ -42,14 +42,26 @@ Result<std::unique_ptr<Endpoint>> Endpoint::open(tep::bpf::ProgramSettings setti
     if (!refusals) return tl::unexpected(refusals.error());
     endpoint->refusals_.emplace(std::move(*refusals));
     endpoint->set_mtu(1500);
+    endpoint->set_port(1, true);
     return endpoint;
 }
 
-void Endpoint::set_mtu(std::uint16_t mtu) {
+void Endpoint::set_port(int interface, bool takes_frames) {
+    dstm_port port{};
+    port.interface = static_cast<__u32>(interface);
+    port.takes_frames = takes_frames;
+    const auto there = frame(ethertype_ipv4, {});
+    std::copy_n(there.begin(), 6, port.address);
+    const __u32 place = port.interface % DSTM_PORTS_MAX;
+    DSTM_ASSERT(bpf_map_update_elem(programs_.ports(), &place, &port, BPF_ANY) == 0);
+}
+
+void Endpoint::set_mtu(std::uint16_t mtu, bool takes_frames) {
     const __u32 key = 0;
     dstm_next_hop hop{};
     hop.interface = 1;
     hop.mtu = mtu;
+    hop.takes_frames = takes_frames;
     hop.has_link_addresses = 1;
     std::memcpy(hop.destination, "\x02\0\0\0\0\x07", 6);
     std::memcpy(hop.source, "\x02\0\0\0\0\x08", 6);

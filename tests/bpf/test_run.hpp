@@ -50,7 +50,9 @@ public:
     // Those that are not zero.
     [[nodiscard]] std::map<std::string, std::uint64_t> drops();
     [[nodiscard]] dstm_entry entry(const char* inner_address);
-    void set_mtu(std::uint16_t mtu);
+    void set_mtu(std::uint16_t mtu, bool takes_frames = true);
+    // To it frame() sends; whether XDP may, as next hop of what leaves a tunnel.
+    void set_port(int interface, bool takes_frames);
 
     [[nodiscard]] tep::bpf::EntryTable& table() { return *table_; }
     [[nodiscard]] tep::bpf::Ipv6Table& ipv6_table() { return *ipv6_table_; }

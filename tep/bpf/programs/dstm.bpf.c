@@ -117,6 +117,8 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
                                       int *done) {
     *done = 0;
     if (ip->ttl <= 1) return 0;  // the kernel says "time exceeded"
+    // Options and checksums are the kernel's to look at.
+    if (*(const __u8 *)ip != IPV4_PLAIN || !is_sum_right(ip)) return 0;
     const struct decision down = decide_down(ip, end);
     if (down.fate != FATE_CARRY || !down.entry) return 0;  // the device's own hook decides
     const struct dstm_next_hop *hop = next_hop_of(down.entry);
@@ -168,6 +170,7 @@ static __always_inline int straight_down(struct __sk_buff *skb) {
     void *end = (void *)(long)skb->data_end;
     struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
     if ((void *)(ip + 1) > end || !is_plain(ip, end)) return TC_ACT_UNSPEC;
+    if (!is_from_elsewhere(ip)) return TC_ACT_UNSPEC;
     if (check_inner(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
     const struct decision decision = decide_down(ip, end);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
@@ -270,6 +273,7 @@ int dstm_xdp(struct xdp_md *context) {
     const struct ethhdr *link = (void *)(long)context->data;
     const void *end = (void *)(long)context->data_end;
     if ((void *)(link + 1) > end) return XDP_PASS;
+    if (!is_to_interface(link, context->ingress_ifindex)) return XDP_PASS;
     if (link->h_proto == bpf_htons(ETH_P_IPV6)) {
         const struct ipv6hdr *ip = (void *)(link + 1);
         if (!settings.outer_ipv4) return xdp_up(context);

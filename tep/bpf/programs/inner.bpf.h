@@ -45,6 +45,29 @@ static __always_inline int is_usable_unicast(__u32 address) {
     return first != 0 && first != 127 && first < 224;
 }
 
+static __always_inline __u16 folded(__u32 sum) {
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return (__u16)sum;
+}
+
+/* Of a header without options. */
+static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
+    const __u32 *words = (const __u32 *)ip;
+    __u32 sum = 0;
+    for (int i = 0; i < 5; ++i) sum += (words[i] & 0xffff) + (words[i] >> 16);
+    return folded(sum);
+}
+
+/* Twice folded, what is no multiple of 0xffff is not 0xffff. */
+static __always_inline int is_sum_right(const struct iphdr *ip) {
+    const __u32 *words = (const __u32 *)ip;
+    __u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    return sum == 0xffff;
+}
+
 /* RFC 6040 s4.2: the ECN field of the packet that leaves the tunnel, -1 when it must be dropped. */
 static __always_inline int ecn_leaving(__u32 inner, __u32 outer) {
     inner &= ECN_MASK;

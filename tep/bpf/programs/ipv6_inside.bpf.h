@@ -216,6 +216,15 @@ static __always_inline int is_plain_ipv6(const struct ipv6hdr *ip, const void *e
     return (const void *)(flags + 1) <= end && !(*flags & TCP_SYN);
 }
 
+/* As is_from_elsewhere(). */
+static __always_inline int is_ipv6_from_elsewhere(const struct ipv6hdr *ip) {
+    __u64 source[2];
+    read_address(source, &ip->saddr);
+    if (source[0] == settings.outer[0] && source[1] == settings.outer[1]) return 0;
+    if (source[0] == settings.inner_ipv6[0] && source[1] == settings.inner_ipv6[1]) return 0;
+    return is_ipv6_host(source);
+}
+
 /* The way to a client, and the MTU of the path there; null: the kernel's, by the daemon. */
 static __always_inline const struct cached_route *route_to_peer(void *context, __u32 interface,
                                                                 __u64 peer,
@@ -240,20 +249,6 @@ static __always_inline void set_ecn_ipv6(struct ipv6hdr *ip, int ecn) {
     *second = (__u8)((*second & 0xcf) | ecn << 4);
 }
 
-static __always_inline __u16 folded(__u32 sum) {
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return (__u16)sum;
-}
-
-/* All ones where the checksum is right; no options. */
-static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
-    const __u32 *words = (const __u32 *)ip;
-    __u32 sum = 0;
-    for (int i = 0; i < 5; ++i) sum += (words[i] & 0xffff) + (words[i] >> 16);
-    return folded(sum);
-}
-
 /* RFC 4213 s3.5, with DF: what does not fit is not sent from here. */
 static __always_inline void write_outer_ipv4(struct iphdr *outer, __u64 peer, __u8 tos,
                                              __u32 payload_size) {
@@ -273,7 +268,9 @@ static __always_inline void write_outer_ipv4(struct iphdr *outer, __u64 peer, __
  * header's first words. 0: not of such a transport. */
 static __always_inline __u32 sum_of_inner(const struct ipv6hdr *ip, const void *end) {
     const struct udphdr *udp = (const void *)(ip + 1);
-    const int is_udp = ip->nexthdr == IPPROTO_UDP && (const void *)(udp + 1) <= end && udp->check;
+    /* Options may follow the datagram, which its checksum does not cover (RFC 9868). */
+    const int is_udp = ip->nexthdr == IPPROTO_UDP && (const void *)(udp + 1) <= end && udp->check &&
+                       udp->len == ip->payload_len;
     if (!is_udp && ip->nexthdr != IPPROTO_TCP && ip->nexthdr != IPPROTO_ICMPV6) return 0;
     const __u16 *words = (const __u16 *)ip;
     return (__u32)words[0] + words[1] + words[3] + (__u16)~bpf_htons(ip->nexthdr);
@@ -315,7 +312,7 @@ static __always_inline int write_headers(void *link, const void *end, __u64 peer
 static __always_inline __u32 open_ipv4(const struct iphdr *outer, const void *end, __u64 *peer) {
     if (*(const __u8 *)outer != IPV4_PLAIN || outer->daddr != settings.outer_ipv4) return 0;
     if (outer->frag_off & bpf_htons(IPV4_OFFSET_MASK | 0x2000)) return 0;
-    if (sum_of_header(outer) != 0xffff) return 0;
+    if (!is_sum_right(outer)) return 0;
     *peer = ipv4_peer(outer->saddr, 0);
     if (outer->protocol == IPPROTO_IPV6) return OUTER_IPV4_SIZE;
     if (outer->protocol != IPPROTO_UDP || !settings.udp_port) return 0;

@@ -90,7 +90,9 @@ static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
     void *end = (void *)(long)skb->data_end;
     struct ipv6hdr *ip = (void *)(long)skb->data + ETH_HLEN;
     if ((void *)(ip + 1) > end || !is_plain_ipv6(ip, end)) return TC_ACT_UNSPEC;
-    if (check_inner_ipv6(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
+    if (check_inner_ipv6(ip, skb->len - ETH_HLEN) || !is_ipv6_from_elsewhere(ip)) {
+        return TC_ACT_UNSPEC;
+    }
     const struct decision decision = decide_down_ipv6(ip, end);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
 

@@ -22,6 +22,7 @@ static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     void *end = (void *)(long)context->data_end;
     struct ipv6hdr *ip = (void *)(long)context->data + ETH_HLEN;
     if ((void *)(ip + 1) > end || !is_plain_ipv6(ip, end)) return XDP_PASS;
+    if (!is_ipv6_from_elsewhere(ip)) return XDP_PASS;
     const __u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
     if (total != end - (void *)ip) return XDP_PASS;
     const struct decision decision = decide_down_ipv6(ip, end);
@@ -34,7 +35,7 @@ static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     __u32 path_mtu = 0;
     const struct cached_route *route =
         route_to_peer(context, context->ingress_ifindex, peer, decision.entry, &path_mtu);
-    if (!route || total + overhead_to(peer) > path_mtu) return XDP_PASS;
+    if (!route || !route->takes_frames || total + overhead_to(peer) > path_mtu) return XDP_PASS;
 
     --ip->hop_limit;
     if (bpf_xdp_adjust_head(context, -(int)overhead_to(peer))) {
@@ -69,7 +70,7 @@ static __always_inline int xdp_up_ipv6(struct xdp_md *context) {
     if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
     const struct cached_route *route = route_to_ipv6(
         context, context->ingress_ifindex, source, destination, decision.entry->last_seen);
-    if (!route || (route->mtu && total > route->mtu)) return XDP_PASS;
+    if (!route || !route->takes_frames || (route->mtu && total > route->mtu)) return XDP_PASS;
 
     set_ecn_ipv6(ip, decision.ecn);
     --ip->hop_limit;

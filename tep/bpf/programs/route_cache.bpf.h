@@ -17,7 +17,8 @@ struct cached_route {
     __u32 until;       /* tick */
     __u32 interface;
     __u32 mtu;
-    __u64 is_new; /* the kernel has been asked for this very packet */
+    __u32 is_new; /* the kernel has been asked for this very packet */
+    __u32 takes_frames; /* as in dstm_port */
     __u8 addresses[16] __attribute__((aligned(8))); /* of the link: to, from; four of padding */
 };
 
@@ -31,7 +32,9 @@ struct {
 
 static __always_inline void write_route(struct cached_route *route,
                                         const struct bpf_fib_lookup *answer, __u32 tick) {
+    const struct dstm_port *port = port_of(answer->ifindex);
     route->is_new = 1;
+    route->takes_frames = port && port->takes_frames;
     route->interface = answer->ifindex;
     route->mtu = answer->mtu_result;
     __builtin_memcpy(route->addresses, answer->dmac, ETH_ALEN);

@@ -103,6 +103,13 @@ struct {
 } next_hops SEC(".maps");
 
 struct {
+    __uint(type, BPF_MAP_TYPE_ARRAY);
+    __uint(max_entries, DSTM_PORTS_MAX);
+    __type(key, __u32);
+    __type(value, struct dstm_port);
+} ports SEC(".maps");
+
+struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, DSTM_DROP_COUNT);
     __type(key, __u32);
@@ -117,6 +124,12 @@ struct {
 static __always_inline void count_drop(__u32 reason) {
     __u64 *counter = bpf_map_lookup_elem(&drops, &reason);
     if (counter) ++*counter; /* of this CPU; a program is not interrupted by itself */
+}
+
+static __always_inline const struct dstm_port *port_of(__u32 interface) {
+    __u32 place = interface % DSTM_PORTS_MAX;
+    const struct dstm_port *port = bpf_map_lookup_elem(&ports, &place);
+    return port && port->interface == interface ? port : NULL;
 }
 
 /* The kernel inlines the lookup in an array where it knows which one it is: the empty line of

@@ -32,10 +32,12 @@ static __always_inline struct load load_with(struct __sk_buff *skb, __u32 ip_off
         headers = ip_size + (offset >> 4) * 4;
     }
     load.largest = headers + skb->gso_size;
-    if (skb->gso_segs > 1) {
-        load.packets = skb->gso_segs;
-        load.bytes += (load.packets - 1) * headers;
-    }
+    // Of one from a virtual machine the kernel has not counted the segments.
+    const __u32 payload = total > headers ? total - headers : 0;
+    load.packets = skb->gso_segs ? skb->gso_segs
+                                 : (payload + skb->gso_size - 1) / skb->gso_size;
+    if (load.packets == 0) load.packets = 1;
+    load.bytes += (load.packets - 1) * headers;
     return load;
 }
 

@@ -68,7 +68,11 @@ Result<void> Entrances::guard() {
     if (!wanted) return tl::unexpected(wanted.error());
     drop_unwanted(*wanted);
     for (const int index : *wanted) {
-        if (entrances_.contains(index) || index == device_) continue;
+        if (index == device_ || (entrances_.contains(index) && stands(index))) continue;
+        if (const auto found = entrances_.find(index); found != entrances_.end()) {
+            found->second.leave();  // the next goes on from its record
+            entrances_.erase(found);
+        }
         if (auto entered = enter(index); !entered) return entered;
     }
     for (const auto& [index, entrance] : entrances_) write_port(index);
@@ -85,6 +89,14 @@ void Entrances::drop_unwanted(const std::set<int>& wanted) {
         records_.erase(index);
         put_port(index, {});
     }
+}
+
+// Somebody may have taken our filter away, or clsact with all that was on it.
+bool Entrances::stands(int index) const {
+    const auto filters = filters_on(index, TcDirection::ingress);
+    return !filters || std::ranges::any_of(*filters, [](const TcFilter& filter) {
+        return filter.name.starts_with("dstm_up");
+    });
 }
 
 // For layer 2. Of two interfaces in one place the later one has it, and the other does without.
@@ -134,12 +146,14 @@ Result<void> Entrances::enter(int index) {
     return {};
 }
 
+void Entrances::Entrance::leave() {
+    hook.leave();
+    if (xdp) xdp->leave();
+    filter.leave();
+}
+
 void Entrances::leave() {
-    for (auto& [index, entrance] : entrances_) {
-        entrance.hook.leave();
-        if (entrance.xdp) entrance.xdp->leave();
-        entrance.filter.leave();
-    }
+    for (auto& [index, entrance] : entrances_) entrance.leave();
 }
 
 Shortcut Entrances::shortcut_of(const std::string& interface) const {

@@ -41,10 +41,13 @@ private:
         TcHook hook;
         std::optional<XdpHook> xdp;
         SourceFilterOff filter;
+
+        void leave();  // it stays when the object goes
     };
 
     [[nodiscard]] Result<void> enter(int index);
     void drop_unwanted(const std::set<int>& wanted);
+    [[nodiscard]] bool stands(int index) const;
     void write_port(int index);
     void put_port(int index, const dstm_port& port);
 

@@ -1,4 +1,4 @@
-// One question to nfnetlink: what hangs on the forward hook of a family.
+// A question to nfnetlink for each hook that a forwarded packet passes: what hangs there.
 #include "tep/bpf/firewall.hpp"
 
 #include <array>
@@ -26,9 +26,7 @@ struct Question {
 };
 static_assert(sizeof(Question) == NLMSG_HDRLEN + sizeof(nfgenmsg) + NLA_HDRLEN + 4);
 
-}  // namespace
-
-ForwardHook forward_hook(ForwardFamily family) {
+ForwardHook ask(ForwardFamily family, std::uint32_t hook) {
     const dataplane::Descriptor socket(
         ::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_NETFILTER));
     // A kernel without this protocol has no firewall either.
@@ -43,7 +41,7 @@ ForwardHook forward_hook(ForwardFamily family) {
         family == ForwardFamily::ipv4 ? NFPROTO_IPV4 : NFPROTO_IPV6;
     question.attribute.nla_type = NFNLA_HOOK_HOOKNUM;
     question.attribute.nla_len = NLA_HDRLEN + sizeof question.hook;
-    question.hook = htonl(NF_INET_FORWARD);
+    question.hook = htonl(hook);
     if (::send(socket.number(), &question, sizeof question, 0) < 0) return ForwardHook::unknown;
     std::array<char, 8192> answer{};
     const auto size = ::recv(socket.number(), answer.data(), answer.size(), 0);
@@ -53,6 +51,16 @@ ForwardHook forward_hook(ForwardFamily family) {
     if (first.nlmsg_type == NLMSG_DONE) return ForwardHook::empty;
     if (first.nlmsg_type == NLMSG_ERROR) return ForwardHook::unknown;
     return ForwardHook::taken;
+}
+
+}  // namespace
+
+ForwardHook forward_hook(ForwardFamily family) {
+    for (const auto hook : {NF_INET_PRE_ROUTING, NF_INET_FORWARD, NF_INET_POST_ROUTING}) {
+        const auto found = ask(family, hook);
+        if (found != ForwardHook::empty) return found;
+    }
+    return ForwardHook::empty;
 }
 
 }  // namespace dstm::tep::bpf

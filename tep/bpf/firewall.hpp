@@ -1,5 +1,6 @@
 // Whether somebody wants to see packets that are forwarded: nftables and iptables hang on the
-// kernel's forward hooks, which the shortcuts pass by.
+// kernel's hooks before, in and behind forwarding (filters, address translation, connection
+// tracking), which the shortcuts pass by.
 #pragma once
 
 namespace dstm::tep::bpf {

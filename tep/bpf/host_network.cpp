@@ -186,8 +186,9 @@ HostNetwork::HostNetwork(Descriptor questions, Descriptor devices, Descriptor mo
 Result<HostNetwork> HostNetwork::open() {
     auto questions = open_socket(NETLINK_ROUTE, 0);
     auto devices = open_socket(NETLINK_GENERIC, 0);
-    auto monitor = open_socket(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_IPV6_ROUTE |
-                                                  RTMGRP_IPV6_IFADDR);
+    auto monitor = open_socket(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_TC |
+                                                  RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_IFADDR |
+                                                  RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_IFADDR);
     if (!questions) return tl::unexpected(questions.error());
     if (!devices) return tl::unexpected(devices.error());
     if (!monitor) return tl::unexpected(monitor.error());

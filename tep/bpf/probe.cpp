@@ -9,6 +9,12 @@ namespace dstm::tep::bpf {
 Result<std::string> probe() {
     ProgramSettings settings;
     settings.pools = {{Ipv4Address(), 32}};
+    // Code for what is not configured is dead, and the verifier passes by it.
+    settings.inner = Ipv4Address::parse("192.0.2.1").value();
+    settings.outer_ipv4 = Ipv4Address::parse("192.0.2.1").value();
+    settings.inner_ipv6 = Ipv6Address::parse("2001:db8::1").value();
+    settings.udp_port = 3653;
+    settings.ipv6_tunnels_max = 1;
     if (const auto programs = Programs::load(settings); !programs) {
         return tl::unexpected(programs.error());
     }

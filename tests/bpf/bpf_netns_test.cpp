@@ -80,6 +80,21 @@ TEST_F(BpfCampus, InterfaceThatVanishesAndComesBackIsTakenAgain) {
     EXPECT_TRUE(wait_until([&] { return answers(*first, "203.0.113.80"); }));
 }
 
+TEST_F(BpfCampus, FilterThatSomebodyTookAwayIsPutBack) {
+    bring_up();
+    const auto stands = [&] {
+        return endpoint->exec("tc filter show dev eth0 ingress").find("dstm_up") !=
+               std::string::npos;
+    };
+    for (const auto* const what : {"filter del dev eth0 ingress", "qdisc del dev eth0 clsact"}) {
+        EXPECT_EQ(endpoint->exec(std::string("tc ") + what), "");
+        EXPECT_TRUE(wait_until(stands)) << what;
+    }
+    EXPECT_TRUE(answers(*first, "203.0.113.80"));
+    tep->stop();
+    EXPECT_THAT(endpoint->exec("tc qdisc show dev eth0"), Not(HasSubstr("clsact")));
+}
+
 TEST_F(BpfCampus, RouteThatChangesIsFollowed) {
     bring_up();
     ASSERT_TRUE(answers(*first, "203.0.113.80"));

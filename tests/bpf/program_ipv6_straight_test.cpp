@@ -300,7 +300,7 @@ TEST_P(ProgramIpv6Straight, OnlyXdpMindsAnInterfaceThatTakesNoFrames) {
     down(make(Ipv6{.source = remote, .destination = in_udp}), fate);
 }
 
-// RFC 9868: their bytes are not in the inner checksum. RFC 768: without one, the outer field is empty.
+// RFC 9868: their bytes are not in the inner checksum. RFC 768: without one, the field is empty.
 TEST_P(ProgramIpv6Straight, UdpOptionsInsideLeaveTheOuterChecksumOut) {
     for (const std::uint8_t size : std::vector<std::uint8_t>{9, 12}) {
         SCOPED_TRACE(size);
@@ -359,7 +359,8 @@ TEST_P(ProgramIpv6Straight, RandomPacketsFareAsInTheModel) {
         for (auto& byte : ip.payload) byte = static_cast<std::uint8_t>(dice());
         const auto checksum = checksum_at(ip.protocol);
         store16(ip.payload, checksum, 0);  // computed without what stood there
-        if (ip.protocol == 17) store16(ip.payload, 4, static_cast<std::uint16_t>(ip.payload.size()));
+        const auto size = static_cast<std::uint16_t>(ip.payload.size());
+        if (ip.protocol == 17) store16(ip.payload, 4, size);
         auto outer = one_of(outers);
         outer.tos = static_cast<std::uint8_t>(dice());
         const auto packet = make(ip);

@@ -132,7 +132,8 @@ Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
         if (bpf_obj_get_info_by_fd(there, &info, &size) != 0) {
             return tl::unexpected(error_from_errno(errno, "asking for a map"));
         }
-        if (info.type != bpf_map__type(map) || info.value_size != bpf_map__value_size(map) ||
+        if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
+            info.value_size != bpf_map__value_size(map) ||
             info.max_entries != bpf_map__max_entries(map)) {
             return fail(ErrorCode::conflict, "the map " + found->first +
                                                  " is not what an earlier dstm-tep made; "

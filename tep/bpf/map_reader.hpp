@@ -22,8 +22,9 @@ namespace dstm::tep::bpf {
 
 // `what` an earlier daemon left has maps that are not as its layout has them.
 [[nodiscard]] inline tl::unexpected<Error> fail_unlike(const std::string& what) {
-    return fail(ErrorCode::invalid, "an earlier daemon's " + what +
-                                        " have maps of another form; dstm-tep --detach removes them");
+    return fail(ErrorCode::invalid,
+                "an earlier daemon's " + what +
+                    " have maps of another form; dstm-tep --detach removes them");
 }
 
 template <class Layout>

@@ -168,12 +168,12 @@ Result<LeftBehind> find_left_behind(const Pins* pins, const std::string& device)
     if (left.maps.empty()) left.maps = maps_of_hook(device);
     if (left.maps.empty()) return left;
     const auto meta = meta_in(left.maps);
-    if (!meta) {
+    if (!meta && left.maps.contains("meta")) {
         return fail(ErrorCode::conflict,
                     "the maps that are pinned for " + device +
                         " do not say whose they are; dstm-tep --detach removes them");
     }
-    left.meta = *meta;
+    left.meta = meta.value_or(dstm_meta{});
     if (left.meta.version > DSTM_LAYOUT_VERSION) {
         return fail(ErrorCode::conflict,
                     "the tunnels of " + device + " are in layout " +
@@ -181,7 +181,7 @@ Result<LeftBehind> find_left_behind(const Pins* pins, const std::string& device)
                         ", of a newer dstm-tep; this one knows " +
                         std::to_string(DSTM_LAYOUT_VERSION) + ". dstm-tep --detach removes them");
     }
-    if (left.meta.version == 0) left.maps.clear();  // its maker died before it was done
+    if (left.meta.version == 0) left.keep_hooks_only();  // its maker died before it was done
     return left;
 }
 

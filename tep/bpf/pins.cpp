@@ -83,6 +83,9 @@ tl::unexpected<Error> fail_foreign(const fs::path& path, const std::string& what
 
 Result<Descriptor> open_map(const fs::path& path) {
     Descriptor map(bpf_obj_get(path.c_str()));
+    if (!map.is_open() && errno == EPERM) {
+        return fail(ErrorCode::unavailable, "reading " + path.string() + " needs CAP_BPF");
+    }
     if (!map.is_open()) return fail_foreign(path, "cannot be opened as a BPF map");
     if (map_name(map.number()) != path.filename()) {
         return fail_foreign(path, "is pinned by something else");
@@ -102,14 +105,28 @@ Result<void> remove_directory(const std::string& directory) {
 Result<Pins> Pins::open(const std::string& device) {
     if (auto mounted = mount_where_missing(); !mounted) return tl::unexpected(mounted.error());
     // The file system keeps names with a dot for itself.
-    auto name = device + "@" + std::to_string(namespace_cookie());
+    auto name = device;
     std::ranges::replace(name, '.', ',');
-    return Pins(std::string(root) + "/" + name);
+    const auto network = "@" + std::to_string(namespace_cookie());
+    return Pins(std::string(root) + "/" + name + network, network);
 }
 
 bool Pins::exist() const {
     std::error_code none;
     return fs::exists(directory_, none);
+}
+
+bool Pins::have_neighbours() const {
+    return std::ranges::any_of(entries_of(root), [&](const fs::path& path) {
+        return path.string().ends_with(network_) && path != directory_;
+    });
+}
+
+bool Pins::may_be_read() const {
+    return std::ranges::none_of(map_paths_of(directory_), [](const fs::path& path) {
+        const auto map = open_map(path);
+        return !map && map.error().code == ErrorCode::unavailable;
+    });
 }
 
 Result<Maps> Pins::maps() const {

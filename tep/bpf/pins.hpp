@@ -28,7 +28,12 @@ public:
     [[nodiscard]] const std::string& directory() const { return directory_; }
 
     [[nodiscard]] bool exist() const;
-    // What is pinned. conflict: something that is not a map of this name.
+    // Another device of this network namespace has pins too.
+    [[nodiscard]] bool have_neighbours() const;
+    // False: this process has not the right to.
+    [[nodiscard]] bool may_be_read() const;
+    // What is pinned. conflict: something that is not a map of this name. unavailable: no
+    // right to read them.
     [[nodiscard]] Result<Maps> maps() const;
     // Those that are what their names say, without the others.
     [[nodiscard]] Maps good_maps() const;
@@ -38,10 +43,13 @@ public:
     [[nodiscard]] Result<void> remove() const;
 
 private:
-    explicit Pins(std::string directory)
-        : directory_(std::move(directory)), fresh_(directory_ + ",new") {}
+    Pins(std::string directory, std::string network)
+        : directory_(std::move(directory)),
+          network_(std::move(network)),
+          fresh_(directory_ + ",new") {}
 
     std::string directory_;
+    std::string network_;  // how the names of all directories of this network namespace end
     std::string fresh_;  // becomes the directory when all is in it
 };
 

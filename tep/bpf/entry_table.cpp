@@ -29,17 +29,25 @@ dstm_entry make_entry(const Ipv6Address& peer, Way way, std::uint32_t expires) {
     return entry;
 }
 
-// Counters and last_seen stay: the programs count on while this happens.
-void rewrite(dstm_entry& shared, const dstm_entry& fresh) {
+// Counters and last_seen stay: the programs count on while this happens. The record changes while
+// the entry says so, for whoever finds both after a crash in the middle.
+void rewrite(dstm_entry& shared, const dstm_entry& fresh, dstm_record& standing,
+             const dstm_record& record) {
     const auto version = (shared.state & ~(DSTM_ENTRY_VERSION_STEP - 1)) + DSTM_ENTRY_VERSION_STEP;
     publish(shared.state, version | DSTM_ENTRY_WRITING);
     std::atomic_thread_fence(std::memory_order_seq_cst);
+    standing = record;
     publish(shared.peer[0], fresh.peer[0]);
     publish(shared.peer[1], fresh.peer[1]);
     publish(shared.expires, fresh.expires);
     publish(shared.next_hop, fresh.next_hop);
     publish(shared.path_mtu, fresh.path_mtu);
     publish(shared.state, version | fresh.state);
+}
+
+// By a daemon that died: its peer may be half of two. The server installs the tunnel again.
+bool is_half_written(const dstm_entry& entry) {
+    return (entry.state & DSTM_ENTRY_WRITING) != 0;
 }
 
 void clear_counters(dstm_entry& entry) {
@@ -70,9 +78,12 @@ Result<EntryTable> EntryTable::open(Programs& programs) {
         auto records = MappedArray<dstm_record>::map(programs.pool_records(i), count);
         if (!records) return tl::unexpected(records.error());
         for (std::size_t k = 0; k < count; ++k) {
-            if (records->elements()[k].generation == 0) continue;
+            auto& entry = entries->elements()[k];
+            auto& record = records->elements()[k];
+            if (is_half_written(entry)) rewrite(entry, dstm_entry{}, record, dstm_record{});
+            if (record.generation == 0) continue;
             ++table.size_;
-            table.hold_peer(peer_of(entries->elements()[k]));
+            table.hold_peer(peer_of(entry));
         }
         table.pools_.push_back({pools[i], std::move(*entries), std::move(*records)});
     }
@@ -125,8 +136,7 @@ Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expi
         clear_counters(*entry);
         ++size_;
     }
-    *standing = record;
-    rewrite(*entry, fresh);
+    rewrite(*entry, fresh, *standing, record);
     return {};
 }
 
@@ -186,8 +196,7 @@ Result<void> EntryTable::remove(Ipv4Address inner, Generation up_to) {
     }
     if (standing->generation > up_to) return fail_newer(inner, standing->generation);
     release_peer(*entry);
-    rewrite(*entry, dstm_entry{});
-    *standing = {};
+    rewrite(*entry, dstm_entry{}, *standing, dstm_record{});
     --size_;
     return {};
 }

@@ -3,7 +3,7 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdlib>
+#include <cstdio>
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -34,10 +34,16 @@ void tell(int pipe_end, const Result<void>& started) {
         if (descriptor > STDERR_FILENO) close(descriptor);
     }
     const auto code = body([pipe_end](const Result<void>& started) { tell(pipe_end, started); });
-    std::exit(static_cast<int>(code));
+    end_process(code);
 }
 
 }  // namespace
+
+// The destructors of exit() would run beside threads that are still inside a library (errands.hpp).
+void end_process(ExitCode code) {
+    std::fflush(nullptr);
+    _exit(static_cast<int>(code));
+}
 
 Result<void> start_in_background(const std::string& log_file,
                                  const std::function<ExitCode(Started)>& body) {

@@ -1,4 +1,4 @@
-// Puts the client into the background, and tells the foreground whether it started.
+// Puts the client into the background, and tells the foreground whether it started; ends it.
 #pragma once
 
 #include <functional>
@@ -16,5 +16,8 @@ using Started = std::function<void(const Result<void>&)>;
 // ended. To be called before any thread is made.
 [[nodiscard]] Result<void> start_in_background(const std::string& log_file,
                                                const std::function<ExitCode(Started)>& body);
+
+// Whatever other threads are about.
+[[noreturn]] void end_process(ExitCode code);
 
 }  // namespace dstm::client

@@ -42,7 +42,7 @@ void Control::handle(std::string_view request, const void* waiter, Reply reply) 
     } else if (waiters_.size() >= waiters_max) {
         reply(failure(ExitCode::failed, "too many requests wait already"));
     } else if (command == "up") {
-        if (driver_.engine().state() == State::up) {
+        if (driver_.engine().binding()) {
             reply(success());
             return;
         }
@@ -100,13 +100,10 @@ void Control::observe(const Announce& announcement) {
             break;
         }
         case What::dormant:
+        case What::aside:
             answer([](Wish wish) { return wish == Wish::up; }, success());
             answer([](Wish wish) { return wish == Wish::renewed; },
                    failure(ExitCode::failed, "there is no lease to renew: " + announcement.text));
-            break;
-        case What::aside:
-            answer([](Wish wish) { return wish != Wish::down; },
-                   failure(ExitCode::failed, announcement.text));
             break;
         default: break;
     }

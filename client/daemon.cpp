@@ -74,6 +74,10 @@ public:
         if (!socket) return tl::unexpected(socket.error());
         control_socket_.emplace(std::move(*socket));
         host_.recover();
+        const auto plane =
+            choose_plane(settings_.data_plane, settings_.tunnel_type, settings_.device);
+        if (!plane) return tl::unexpected(plane.error());
+        plane_ = *plane;
         auto monitor = Monitor::start(context_, [this] { host_changed(); });
         if (monitor) {
             monitor_.emplace(std::move(*monitor));
@@ -123,7 +127,7 @@ private:
         config.path_mtu_changed = [this](std::uint32_t) {
             asio::post(context_, [this] { look_at_path(); });
         };
-        return client::make_plane(settings_.data_plane, settings_.tunnel_type, config, clock_);
+        return client::make_plane(plane_, config, clock_);
     }
 
     // --- who served last -------------------------------------------------------------------------
@@ -224,14 +228,16 @@ private:
         if (announcement.what == What::up) {
             has_been_up_ = true;
             failure_.clear();
-            if (!options_.waits_for_request) give_up_.cancel();
-            io::sd_notify("READY=1");
             if (options_.prints) say(stdout, describe(*binding));
         }
         // There is IPv4, or will be for the first packet: what was asked for.
-        const bool is_ready =
+        const bool needs_no_tunnel =
             announcement.what == What::aside || announcement.what == What::dormant;
-        if (is_ready) io::sd_notify("READY=1");
+        if (needs_no_tunnel && options_.prints) say(stdout, announcement.text);
+        const bool is_done = announcement.what == What::up || needs_no_tunnel;
+        if (is_done && !options_.waits_for_request) give_up_.cancel();
+        // The boot waits for neither the server nor the network.
+        if (is_done || announcement.what == What::retrying) io::sd_notify("READY=1");
         if (demand_) demand_->observe(announcement);
         if (announcement.what == What::refused || announcement.what == What::failed) {
             failure_ = announcement.text;
@@ -301,6 +307,7 @@ private:
     RealClock clock_;
     asio::io_context context_{1};
     StateDirectory state_;
+    PlaneKind plane_ = PlaneKind::tun;
     TunnelHost host_;
     std::optional<GoodServer> last_good_;  // of an earlier life
     std::unique_ptr<Signalling> signalling_;

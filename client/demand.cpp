@@ -21,7 +21,8 @@ Demand::Demand(boost::asio::io_context& context, DemandConfig config, Duration i
       clock_(clock),
       own_packets_(std::move(own_packets)),
       idle_watch_(idle_timeout),
-      idle_check_(context) {}
+      idle_check_(context),
+      next_try_(context) {}
 
 Result<void> Demand::start() {
     watch_.reset();
@@ -30,6 +31,16 @@ Result<void> Demand::start() {
     watch_.emplace(std::move(*watch));
     if (leased_ && !driver_.engine().binding()) watch_->stand_in_for(*leased_);
     return {};
+}
+
+// Later, and not when the host changes: a try that fails changes the host as well.
+void Demand::start_or_try_later() {
+    const auto watching = start();
+    if (watching) return;
+    log_warning("CLIENT_DEMAND_FAILED", "{}", to_string(watching.error()));
+    next_try_.after(idle_timeout_ / idle_checks, [this] {
+        if (!watch_ && driver_.engine().state() == State::dormant) start_or_try_later();
+    });
 }
 
 void Demand::observe(const Announce& announcement) {
@@ -47,10 +58,8 @@ void Demand::observe(const Announce& announcement) {
 bool Demand::restore() {
     if (!watch_) return false;
     if (watch_->is_intact()) return watch_->restore_routes();
-    // Once: what fails changes the host as well, and would be tried for ever.
-    const auto watching = start();
-    if (!watching) log_warning("CLIENT_DEMAND_FAILED", "{}", to_string(watching.error()));
-    return watching.has_value();
+    start_or_try_later();
+    return watch_.has_value();
 }
 
 void Demand::tunnel_is_up() {
@@ -67,10 +76,7 @@ void Demand::tunnel_is_down() {
 
 // What came while the last lease was on its way back has been waiting since.
 void Demand::tunnel_is_wanted_again() {
-    if (!watch_) {
-        const auto watching = start();
-        if (!watching) log_warning("CLIENT_DEMAND_FAILED", "{}", to_string(watching.error()));
-    }
+    if (!watch_) start_or_try_later();
     if (watch_ && watch_->has_demand()) driver_.handle(DemandSeen{});
 }
 
@@ -82,10 +88,11 @@ void Demand::seen() {
 }
 
 void Demand::look_whether_idle() {
+    // First: the tunnel may be down when this returns, and there is nothing to look at then.
+    idle_check_.after(idle_timeout_ / idle_checks, [this] { look_whether_idle(); });
     if (watch_ && idle_watch_.is_idle(watch_->uses(), own_packets_(), clock_.now())) {
         driver_.handle(DemandGone{});
     }
-    idle_check_.after(idle_timeout_ / idle_checks, [this] { look_whether_idle(); });
 }
 
 }  // namespace dstm::client

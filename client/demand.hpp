@@ -27,6 +27,7 @@ public:
     [[nodiscard]] bool restore();
 
 private:
+    void start_or_try_later();
     void tunnel_is_up();
     void tunnel_is_down();
     void tunnel_is_wanted_again();
@@ -43,6 +44,7 @@ private:
     std::optional<Ipv4Address> leased_;
     IdleWatch idle_watch_;
     io::Timer idle_check_;
+    io::Timer next_try_;
 };
 
 }  // namespace dstm::client

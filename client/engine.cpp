@@ -1,5 +1,5 @@
-// The dialogue half of the machine: whom to ask, when, and what to make of the answer. The tunnel
-// half is in engine_tunnel.cpp.
+// The dialogue in the machine: whom to ask, when, and what to make of the answer. The tunnel is in
+// engine_tunnel.cpp, its way back in engine_end.cpp.
 #include "client/engine.hpp"
 
 #include <algorithm>
@@ -16,6 +16,7 @@ namespace dstm::client {
 namespace {
 
 constexpr auto status_success = static_cast<std::uint16_t>(tsp::Status::success);
+constexpr int rebinding_share = 8;
 
 }  // namespace
 
@@ -138,57 +139,17 @@ void Engine::stand_aside() {
                                     "\"exclusive\"");
 }
 
-void Engine::tear_down() {
-    state_ = State::tearing_down;
-    retry_at_.reset();
-    attempt_by_.reset();
-    move_.reset();
-    echo_at_.reset();
-    echo_answer_by_.reset();
-    stop_by_ = now_.at + config_.limits.stop_timeout;
-
-    const bool holds_lease = binding_ || pending_ || giving_back_;
-    if (!holds_lease) {
-        // A create may be in flight; the server takes everything back when the session goes.
-        finish_stop();
-        return;
-    }
-    const auto server = binding_ ? binding_->server : current_;
-    // The host first: it must be clean even if nobody answers any more.
-    if (binding_ || pending_) {
-        const auto inner = pending_ ? pending_->offer.inner : binding_->offer.inner;
-        out_.push_back(ClearRoutes{});
-        out_.push_back(RemoveTunnel{inner});
-        announce(Announce::What::down, "stopped");
-    }
-    binding_.reset();
-    pending_.reset();
-    if (dialogue_ == Dialogue::deleting) return;
-    if (dialogue_ == Dialogue::open) {
-        session_was_idle_ = true;
-        send_delete();
-    } else {
-        disconnect();
-        connect(server);
-    }
-}
-
 void Engine::on(const TimePassed&) {
     const auto passed = [this](std::optional<Instant>& timer) {
         if (!timer || now_.at < *timer) return false;
         timer.reset();
         return true;
     };
-    if (passed(stop_by_)) {
-        announce(Announce::What::lease_not_returned,
-                 "no answer from the server in time; the lease ends by itself");
-        finish_stop();
-        return;
-    }
+    if (passed(stop_by_)) return not_given_back("no answer from the server in time");
     if (passed(attempt_by_)) {
         disconnect();
         if (giving_back_) {
-            attempt_failed(*std::exchange(giving_back_, std::nullopt));
+            not_given_back("no answer from the server in time");
         } else {
             attempt_failed({"the server did not finish the dialogue in time"});
         }
@@ -245,7 +206,8 @@ void Engine::on(const AttemptBegan& event) { now_at(event.source); }
 // RFC 5572 s2.3: a client signals again when its outer address changes. Also when it is back where
 // the tunnel is: a dialogue from elsewhere that has begun may have moved it.
 void Engine::on(const OuterAddressChanged& event) {
-    if (has_no_tunnel_to_come() || giving_back_) return;
+    if (state_ == State::tearing_down || giving_back_) return give_back_from(event.source);
+    if (has_no_tunnel_to_come()) return;
     if (!event.source || event.source == place()) {
         if (!event.source) asked_from_.reset();
         move_.reset();
@@ -262,6 +224,7 @@ void Engine::on(const OuterAddressChanged& event) {
 
 void Engine::move() {
     moved_at_ = now_.at;
+    is_tunnel_sound_ = false;
     failures_ = 0;
     begin_attempt();
 }
@@ -275,14 +238,21 @@ State Engine::working_state() const {
     return has_nobody ? State::connecting : State::signalling;
 }
 
+// RFC 2131 s4.4.5: only towards the end of the lease is anybody asked (rebinding), who may give
+// another address. While the tunnel carries nothing there is nothing to keep.
+bool Engine::keeps_its_server() const {
+    return binding_ && is_tunnel_sound_ &&
+           now_.at < binding_->ends_at - binding_->offer.lease / rebinding_share;
+}
+
 void Engine::begin_attempt() {
     disconnect();
     move_.reset();
     targets_.clear();
     visited_.clear();
     redirects_ = 0;
-    is_to_find_ = config_.servers.empty();
-    if (!is_to_find_) return try_servers();
+    is_to_find_ = config_.servers.empty() && !keeps_its_server();
+    if (!is_to_find_ && !keeps_its_server()) return try_servers();
     if (!binding_) return find_servers();
     // After a move the DNS may be slow or out of reach, and this one knows the lease.
     targets_ = {binding_->server};
@@ -315,7 +285,7 @@ void Engine::try_servers() {
     std::remove_copy_if(servers_.begin(), servers_.end(), std::back_inserter(targets_),
                         is_last_good);
     std::erase_if(targets_, [this](const Target& server) { return visited_.contains(server); });
-    if (targets_.empty()) return attempt_failed({last_error_});
+    if (targets_.empty()) return attempt_failed(last_failure_);
     connect_next();
 }
 
@@ -379,13 +349,6 @@ void Engine::send_create() {
     out_.push_back(SendCommand{create_request(config_.wishes, local_.address)});
 }
 
-void Engine::send_delete() {
-    dialogue_ = Dialogue::deleting;
-    session_idle_at_.reset();
-    out_.push_back(
-        SendCommand{delete_request(given_type_, config_.wishes.host_id, local_.address)});
-}
-
 void Engine::on(const SessionOpened& event) {
     if (dialogue_ != Dialogue::connecting) return;
     local_ = event.local;
@@ -410,57 +373,25 @@ void Engine::on(const SessionFailed& event) {
         connect(Target(current_));
         return;
     }
+    const bool is_refused = event.cause == SessionFailed::Cause::refused;
+    Failure failure{event.text, 0, event.cause == SessionFailed::Cause::local};
+    if (is_refused) {
+        failure = {explain(event.status, event.text), event.status, is_permanent(event.status)};
+    }
     if (event.has_others && event.brokers.empty()) {
-        last_error_ = event.text;
+        last_failure_ = std::move(failure);
         connect_elsewhere();
-        return;
-    }
-    if (state_ == State::tearing_down) {
-        announce(Announce::What::lease_not_returned, event.text + "; the lease ends by itself");
-        finish_stop();
-        return;
-    }
-    if (giving_back_) {
-        attempt_failed(*std::exchange(giving_back_, std::nullopt));
-        return;
-    }
-    if (!event.brokers.empty()) {
+    } else if (state_ == State::tearing_down || giving_back_) {
+        not_given_back(failure.text);
+    } else if (!event.brokers.empty()) {
         follow_redirect(event.brokers);
-        return;
-    }
-    switch (event.cause) {
-        case SessionFailed::Cause::refused:
-            attempt_failed({explain(event.status, event.text), event.status,
-                            is_permanent(event.status)});
-            return;
-        case SessionFailed::Cause::local:
-            attempt_failed({event.text, 0, true});
-            return;
-        case SessionFailed::Cause::unreachable:
-        case SessionFailed::Cause::lost:
-            attempt_failed({event.text});
-            return;
+    } else {
+        attempt_failed(std::move(failure));
     }
 }
 
 void Engine::on(const Answered& event) {
-    if (dialogue_ == Dialogue::deleting) {
-        disconnect();
-        if (state_ != State::tearing_down) {
-            attempt_failed(*std::exchange(giving_back_, std::nullopt));
-            return;
-        }
-        if (tsp::is_temporary(event.status)) {
-            // The server may still be busy with a renewal that this stop cut short.
-            retry_at_ = now_.at + config_.limits.delete_retry;
-            return;
-        }
-        if (event.status != status_success) {
-            announce(Announce::What::lease_not_returned, explain(event.status, event.text));
-        }
-        finish_stop();
-        return;
-    }
+    if (dialogue_ == Dialogue::deleting) return delete_answered(event);
     if (dialogue_ != Dialogue::creating) return;
     dialogue_ = Dialogue::open;
     if (!event.brokers.empty()) {
@@ -468,13 +399,14 @@ void Engine::on(const Answered& event) {
         follow_redirect(event.brokers);
     } else if (event.status != status_success) {
         disconnect();
+        Failure failure{explain(event.status, event.text), event.status,
+                        is_permanent(event.status)};
         if (has_others_ && may_differ_elsewhere(event.status)) {
-            last_error_ = explain(event.status, event.text);
+            last_failure_ = std::move(failure);
             connect_elsewhere();
             return;
         }
-        attempt_failed(
-            {explain(event.status, event.text), event.status, is_permanent(event.status)});
+        attempt_failed(std::move(failure));
     } else {
         take_offer(event);
     }
@@ -506,7 +438,7 @@ void Engine::follow_redirect(const std::vector<tsp::Broker>& brokers) {
 }
 
 void Engine::attempt_failed(Failure failure) {
-    last_error_ = failure.text;
+    last_failure_ = failure;
     attempt_by_.reset();
     if (!targets_.empty()) return connect_next();
     if (is_to_find_) return find_servers();
@@ -540,26 +472,9 @@ void Engine::retry_after(Duration base) {
     state_ = binding_ ? State::renewing : State::waiting;
     Announce announcement{};
     announcement.what = Announce::What::retrying;
-    announcement.text = last_error_;
+    announcement.text = last_failure_.text;
     announcement.in = in;
     out_.push_back(std::move(announcement));
-}
-
-void Engine::finish_stop() {
-    disconnect();
-    stop_by_.reset();
-    retry_at_.reset();
-    giving_back_.reset();
-    failures_ = 0;
-    state_ = State::stopped;
-    if (!std::exchange(may_come_back_, false)) return;
-    if (native_way_) {
-        stand_aside();
-    } else if (config_.on_demand) {
-        rest();
-    } else {
-        begin_attempt();
-    }
 }
 
 void Engine::announce(Announce::What what, std::string text) {

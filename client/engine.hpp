@@ -46,7 +46,7 @@ public:
     [[nodiscard]] State state() const { return state_; }
     [[nodiscard]] const std::optional<Binding>& binding() const { return binding_; }
     // In plain words; empty when the last attempt went well.
-    [[nodiscard]] const std::string& last_error() const { return last_error_; }
+    [[nodiscard]] const std::string& last_error() const { return last_failure_.text; }
     // Towards whom this host's source address matters: the server it talks to, or the one that gave
     // the tunnel. While none is known, nobody's address: there the way out decides.
     [[nodiscard]] IpEndpoint peer() const;
@@ -59,6 +59,12 @@ private:
         IpEndpoint outer;
         IpEndpoint peer;
         Target server;
+    };
+    // What a server holds for this host, from the accept until it is given back or over.
+    struct Lease {
+        Target server;
+        IpAddress peer;
+        Instant ends_at;
     };
     // One that came too soon after the last, and waits.
     struct Move {
@@ -92,6 +98,7 @@ private:
     void stand_aside();
     void rest();
     [[nodiscard]] bool has_no_tunnel_to_come() const;
+    [[nodiscard]] bool keeps_its_server() const;
     void begin_attempt();
     void move();
     [[nodiscard]] bool has_local_end() const;
@@ -112,8 +119,13 @@ private:
 
     void take_offer(const Answered& event);
     void become_up();
-    void install_failed(const Error& error);
+    void install_failed(const Error& error, bool is_changed);
     void lease_ended();
+
+    void give_back_from(const std::optional<IpAddress>& source);
+    void delete_answered(const Answered& event);
+    void not_given_back(const std::string& why);
+    void delete_is_over();
     void finish_stop();
 
     void start_keepalive();
@@ -131,7 +143,7 @@ private:
     State state_ = State::stopped;
     Actions out_;
     Moment now_{};
-    std::string last_error_;
+    Failure last_failure_;
 
     // The dialogue.
     Dialogue dialogue_ = Dialogue::none;
@@ -163,6 +175,8 @@ private:
     tsp::RequestType given_type_;  // of the last offer; a delete names it
     std::optional<Pending> pending_;
     std::optional<Binding> binding_;
+    bool is_tunnel_sound_ = false;  // as far as this host knows
+    std::optional<Lease> lease_;
     std::optional<Failure> giving_back_;  // the host failed, the lease is on its way back
     Generation generation_ = 0;
 

@@ -1,5 +1,5 @@
-// The tunnel half of the machine: from an offer to a tunnel on the host, its renewal, its keepalive
-// and its end. The dialogue half is in engine.cpp.
+// The tunnel in the machine: from an offer to a tunnel on the host, its renewal, its keepalive and
+// the end of its lease. The dialogue is in engine.cpp, its way back in engine_end.cpp.
 #include <algorithm>
 #include <utility>
 
@@ -12,16 +12,17 @@ constexpr double keepalive_smallest_share = 0.75;  // RFC 5572 s4.6 (N8)
 
 // Whether the tunnel still runs between the same addresses, with the same encapsulation.
 bool is_same_place(const Binding& binding, const Offer& offer, const IpEndpoint& outer) {
-    return binding.outer.address == outer.address && binding.offer.type == offer.type;
+    return binding.outer.address == outer.address && binding.offer.type == offer.type &&
+           binding.offer.endpoint == offer.endpoint;
 }
 
 }  // namespace
 
 void Engine::take_offer(const Answered& event) {
-    const auto offer = event.message
-                           ? read_offer(*event.message,
-                                        {config_.wishes.type, local_.address, peer_->address})
-                           : fail(ErrorCode::invalid, "the server's success came without an offer");
+    auto offer = event.message
+                     ? read_offer(*event.message,
+                                  {config_.wishes.type, local_.address, peer_->address})
+                     : fail(ErrorCode::invalid, "the server's success came without an offer");
     if (!offer) {
         out_.push_back(SendCommand{bare_request(tsp::Action::reject, config_.wishes.type)});
         disconnect();
@@ -31,7 +32,10 @@ void Engine::take_offer(const Answered& event) {
     // RFC 5572 s4.3: both ends build the tunnel after the accept.
     out_.push_back(SendCommand{bare_request(tsp::Action::accept)});
     given_type_ = request_type(offer->type);
+    // The broker has no word for none, and may name its own.
+    if (config_.wishes.keepalive_s == 0) offer->keepalive_interval = Duration{0};
     pending_ = Pending{*offer, local_, *peer_, current_};
+    lease_ = Lease{current_, peer_->address, asked_at_.at + offer->lease};
     attempt_by_.reset();
     if (!offer->lease_is_exact) {
         announce(Announce::What::lifetime_guessed, std::to_string(offer->lifetime_attribute));
@@ -60,7 +64,7 @@ void Engine::take_offer(const Answered& event) {
 void Engine::on(const TunnelInstalled& event) {
     if (!pending_) return;
     if (event.error) {
-        install_failed(*event.error);
+        install_failed(*event.error, false);
     } else {
         out_.push_back(SetRoutes{});
     }
@@ -69,7 +73,7 @@ void Engine::on(const TunnelInstalled& event) {
 void Engine::on(const RoutesSet& event) {
     if (!pending_) return;
     if (event.error) {
-        install_failed(*event.error);
+        install_failed(*event.error, true);
     } else {
         become_up();
     }
@@ -98,36 +102,13 @@ void Engine::become_up() {
     good_was_listed_ = std::find(servers_.begin(), servers_.end(), pending.server) !=
                        servers_.end();
     failures_ = 0;
-    last_error_.clear();
+    last_failure_ = {};
+    is_tunnel_sound_ = true;
     targets_.clear();
     if (dialogue_ == Dialogue::open) session_idle_at_ = now_.at + config_.limits.session_idle;
     state_ = State::up;
     announce(what);
     start_keepalive();
-}
-
-// The lease was taken and cannot be used: the host is left as it was, the lease goes back.
-void Engine::install_failed(const Error& error) {
-    const auto inner = std::exchange(pending_, std::nullopt)->offer.inner;
-    out_.push_back(ClearRoutes{});
-    out_.push_back(RemoveTunnel{inner});
-    if (binding_) announce(Announce::What::down, "the tunnel could not be changed");
-    binding_.reset();
-    echo_at_.reset();
-    echo_answer_by_.reset();
-    move_.reset();
-    // Another server's tunnel would fail on this host in the same way.
-    targets_.clear();
-    is_to_find_ = false;
-    giving_back_ = Failure{"this host cannot build the tunnel: " + to_string(error), 0, true};
-    if (dialogue_ == Dialogue::open) {
-        session_was_idle_ = true;
-        send_delete();
-    } else {
-        connect(Target(current_));
-    }
-    attempt_by_ = now_.at + config_.limits.attempt_timeout;
-    state_ = working_state();
 }
 
 // RFC 5572 s4.7.1: at its end the endpoint drops the tunnel, whoever may hold the address next.
@@ -139,7 +120,14 @@ void Engine::lease_ended() {
     echo_answer_by_.reset();
     announce(Announce::What::down, "the lease ended and could not be renewed");
     const bool is_asking = dialogue_ != Dialogue::none && dialogue_ != Dialogue::open;
-    if (is_asking) {
+    if (config_.on_demand) {
+        // Nobody may want it now; the next packet leases anew.
+        disconnect();
+        retry_at_.reset();
+        move_.reset();
+        failures_ = 0;
+        rest();
+    } else if (is_asking) {
         state_ = working_state();
     } else {
         begin_attempt();
@@ -180,10 +168,12 @@ void Engine::on(const KeepaliveAnswered&) {
     // A late answer shows a living tunnel as well.
     echo_misses_ = 0;
     echo_answer_by_.reset();
+    is_tunnel_sound_ = true;
 }
 
 void Engine::keepalive_lost() {
     echo_misses_ = 0;
+    is_tunnel_sound_ = false;
     announce(Announce::What::keepalive_lost,
              std::to_string(config_.limits.echo_misses) + " echoes in a row without an answer");
     // The dialogue is as doubtful as the tunnel: a new connection.

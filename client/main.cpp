@@ -194,5 +194,5 @@ int main(int argc, char** argv) {
         const int code = app.exit(error);
         return code == 0 ? 0 : static_cast<int>(ExitCode::usage);
     }
-    return execute(app, line);
+    end_process(static_cast<ExitCode>(execute(app, line)));
 }

@@ -111,8 +111,13 @@ void read_lease(const tsp::TunnelMessage& message, Offer& offer) {
 }
 
 // RFC 5572 s4.6: the address and the interval are the broker's choice. An address that cannot be
-// pinged through the tunnel (some brokers echo 127.0.0.1 or ::) means no keepalive.
+// pinged through the tunnel (some brokers echo 127.0.0.1 or ::) means no keepalive. Then the other
+// end of the tunnel is the likeliest to answer the echoes that measure the path.
 void read_keepalive(const tsp::TunnelMessage& message, Offer& offer) {
+    const auto other_end = usable(message.server, std::holds_alternative<Ipv4Address>(offer.inner)
+                                                      ? tsp::AddressType::ipv4
+                                                      : tsp::AddressType::ipv6);
+    if (other_end != offer.inner) offer.keepalive_to = other_end;
     for (const auto* party : {&message.client, &message.server}) {
         if (!*party || !(*party)->keepalive) continue;
         const auto& keepalive = *(*party)->keepalive;

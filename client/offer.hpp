@@ -25,7 +25,7 @@ struct Offer {
     bool lease_is_exact = false;              // the peer is a DSTM server and named the seconds
     std::uint32_t lifetime_attribute = 0;     // as it stood in the message, for the log
     Duration keepalive_interval{0};           // 0: none
-    std::optional<IpAddress> keepalive_to;    // set when keepalive_interval is
+    std::optional<IpAddress> keepalive_to;    // who answers echoes inside; set with an interval
 
     bool operator==(const Offer&) const = default;
 };

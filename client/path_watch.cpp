@@ -18,8 +18,8 @@ PathWatch::PathWatch(asio::io_context& context, const std::string& device, Drive
 
 void PathWatch::look(const Binding& binding) {
     const auto mtu = host_.mtu();
-    // Without `keepalive_to` nobody is known who would answer.
-    if (!binding.offer.keepalive_to || !mtu) return;
+    // Without `keepalive_to` nobody is known who would answer, and the former peer is no longer.
+    if (!binding.offer.keepalive_to || !mtu) return stop();
     from_ = binding.offer.inner;
     to_ = *binding.offer.keepalive_to;
     begin(*mtu);

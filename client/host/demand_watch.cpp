@@ -158,7 +158,13 @@ struct DemandWatch::State : std::enable_shared_from_this<DemandWatch::State> {
     }
 
     void release(Ipv4Address leased) {
-        if (!is_bound_to_tunnel()) return;
+        if (is_bound_to_tunnel()) send_what_waits(leased);
+        if (!stands_in_for) return;
+        (void)netlink.remove_address(device_index, *stands_in_for, 32);
+        stands_in_for.reset();
+    }
+
+    void send_what_waits(Ipv4Address leased) {
         for (const auto& packet : queue.take(clock.now())) {
             // Of a lease before this one: the endpoint would have to take it for forged.
             if (packet.source != placeholder && packet.source != leased) continue;
@@ -168,9 +174,6 @@ struct DemandWatch::State : std::enable_shared_from_this<DemandWatch::State> {
             (void)::sendto(raw.number(), packet.bytes.data(), packet.bytes.size(), MSG_DONTWAIT,
                            reinterpret_cast<const sockaddr*>(&to), sizeof(to));
         }
-        if (!stands_in_for) return;
-        (void)netlink.remove_address(device_index, *stands_in_for, 32);
-        stands_in_for.reset();
     }
 };
 

@@ -1,62 +1,78 @@
-// A raw rtnetlink socket: one call for any number of reports.
+// One call for any number of reports.
 #include "client/host/monitor.hpp"
 
-#include <array>
 #include <cerrno>
+#include <memory>
 #include <utility>
 
-#include <linux/netlink.h>
+#include <fcntl.h>
 #include <linux/rtnetlink.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <netlink/netlink.h>
+#include <netlink/socket.h>
 
 #include "common/io/asio.hpp"
 
 namespace dstm::client {
+namespace {
+
+using NetlinkSocket = std::unique_ptr<nl_sock, decltype(&nl_socket_free)>;
+
+constexpr int reports_at_once = 1000;
+
+// Links as well: the kernel does not tell which IPv4 routes went with one.
+Result<NetlinkSocket> listen_to_rtnetlink() {
+    NetlinkSocket socket(nl_socket_alloc(), &nl_socket_free);
+    if (!socket) return fail(ErrorCode::exhausted, "no memory for rtnetlink");
+    nl_socket_disable_seq_check(socket.get());  // of answers, and these are none
+    int error = nl_connect(socket.get(), NETLINK_ROUTE);
+    if (error == 0) error = nl_socket_set_nonblocking(socket.get());
+    if (error == 0) {
+        error = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR,
+                                          RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_IFADDR,
+                                          RTNLGRP_IPV4_ROUTE, RTNLGRP_NONE);
+    }
+    if (error == 0) return socket;
+    return fail(ErrorCode::unavailable,
+                std::string("listen to rtnetlink: ") + nl_geterror(error));
+}
+
+}  // namespace
 
 struct Monitor::State : std::enable_shared_from_this<Monitor::State> {
-    State(asio::io_context& context, int descriptor, std::function<void()> handler)
-        : socket(context, descriptor), changed(std::move(handler)) {}
+    State(asio::io_context& context, NetlinkSocket reports, std::function<void()> handler)
+        : netlink(std::move(reports)),
+          // Of its own: each of the two closes one.
+          descriptor(context, ::fcntl(nl_socket_get_fd(netlink.get()), F_DUPFD_CLOEXEC, 0)),
+          changed(std::move(handler)) {}
 
-    asio::posix::stream_descriptor socket;
+    NetlinkSocket netlink;
+    asio::posix::stream_descriptor descriptor;
     std::function<void()> changed;
 
     void wait() {
-        socket.async_wait(asio::posix::stream_descriptor::wait_read,
-                          [self = shared_from_this()](const ErrorCodeOfAsio& error) {
-                              if (error || !self->changed) return;
-                              self->drain();
-                              self->changed();
-                              if (self->socket.is_open()) self->wait();
-                          });
+        descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                              [self = shared_from_this()](const ErrorCodeOfAsio& error) {
+                                  if (error || !self->changed) return;
+                                  self->drain();
+                                  self->changed();
+                                  if (self->descriptor.is_open()) self->wait();
+                              });
     }
 
-    // Reports that were dropped for want of space (ENOBUFS) are changes as well.
+    // Reports that were dropped for want of space (ENOBUFS, to libnl out of memory) are changes as
+    // well.
     void drain() {
-        std::array<char, 16384> buffer;
-        for (int bound = 0; bound < 1000; ++bound) {
-            const auto count =
-                recv(socket.native_handle(), buffer.data(), buffer.size(), MSG_DONTWAIT);
-            if (count < 0 && errno != ENOBUFS) return;
+        for (int bound = 0; bound < reports_at_once; ++bound) {
+            const int error = nl_recvmsgs_default(netlink.get());
+            if (error < 0 && error != -NLE_NOMEM) return;
         }
     }
 };
 
 Result<Monitor> Monitor::start(asio::io_context& context, std::function<void()> changed) {
-    const int descriptor =
-        ::socket(AF_NETLINK, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC, NETLINK_ROUTE);
-    if (descriptor < 0) return tl::unexpected(error_from_errno(errno, "rtnetlink socket"));
-    sockaddr_nl address{};
-    address.nl_family = AF_NETLINK;
-    // Links as well: the kernel does not tell which IPv4 routes went with one.
-    address.nl_groups = RTMGRP_LINK | RTMGRP_IPV6_IFADDR | RTMGRP_IPV6_ROUTE |
-                         RTMGRP_IPV4_IFADDR | RTMGRP_IPV4_ROUTE;
-    if (::bind(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof(address)) != 0) {
-        const int error = errno;
-        ::close(descriptor);
-        return tl::unexpected(error_from_errno(error, "listen to rtnetlink"));
-    }
-    auto state = std::make_shared<State>(context, descriptor, std::move(changed));
+    auto socket = listen_to_rtnetlink();
+    if (!socket) return tl::unexpected(socket.error());
+    auto state = std::make_shared<State>(context, std::move(*socket), std::move(changed));
     state->wait();
     return Monitor(std::move(state));
 }
@@ -68,7 +84,7 @@ Monitor::~Monitor() {
     if (!state_) return;
     state_->changed = nullptr;
     ErrorCodeOfAsio ignored;
-    state_->socket.close(ignored);
+    state_->descriptor.close(ignored);
 }
 
 }  // namespace dstm::client

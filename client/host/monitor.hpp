@@ -1,5 +1,6 @@
 // Tells that the host's links, addresses or routes have changed, as the kernel reports it over
-// rtnetlink. It does not read what has changed: whoever is told asks the kernel what holds now.
+// rtnetlink (by libnl-3). It does not read what has changed: whoever is told asks the kernel what
+// holds now.
 #pragma once
 
 #include <functional>

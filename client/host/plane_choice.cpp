@@ -18,9 +18,7 @@ Result<void> kernel_can(tsp::RequestType type) {
 
 }  // namespace
 
-Result<std::unique_ptr<dataplane::DataPlane>> make_plane(PlaneWish wish, tsp::RequestType type,
-                                                         const dataplane::TunPlaneConfig& tun,
-                                                         const Clock& clock) {
+Result<PlaneKind> choose_plane(PlaneWish wish, tsp::RequestType type, const std::string& device) {
     std::string why = wish == PlaneWish::automatic ? "auto" : "configured";
     bool is_kernel = wish != PlaneWish::tun;
     if (is_kernel) {
@@ -30,8 +28,14 @@ Result<std::unique_ptr<dataplane::DataPlane>> make_plane(PlaneWish wish, tsp::Re
         is_kernel = can.has_value();
     }
     log_info("CLIENT_DATA_PLANE", "data-plane={} device={} why={}", is_kernel ? "kernel" : "tun",
-             tun.device, log::quoted(why));
-    if (!is_kernel) return dataplane::make_tun_plane(tun, clock);
+             device, log::quoted(why));
+    return is_kernel ? PlaneKind::kernel : PlaneKind::tun;
+}
+
+Result<std::unique_ptr<dataplane::DataPlane>> make_plane(PlaneKind kind,
+                                                         const dataplane::TunPlaneConfig& tun,
+                                                         const Clock& clock) {
+    if (kind == PlaneKind::tun) return dataplane::make_tun_plane(tun, clock);
     dataplane::KernelPlaneConfig kernel;
     kernel.role = dataplane::KernelPlaneConfig::Role::client;
     kernel.device = tun.device;

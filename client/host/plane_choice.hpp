@@ -12,11 +12,14 @@
 namespace dstm::client {
 
 enum class PlaneWish { automatic, kernel, tun };
+enum class PlaneKind { kernel, tun };
 
-// One line in the log says which it is, and why. `tun` is for that plane and names the device for
-// both. unavailable: the wish cannot be had on this host.
+// One line in the log says which it is, and why. unavailable: the wish cannot be had on this host.
+[[nodiscard]] Result<PlaneKind> choose_plane(PlaneWish wish, tsp::RequestType type,
+                                             const std::string& device);
+
+// `tun` is for that plane and names the device for both.
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_plane(
-    PlaneWish wish, tsp::RequestType type, const dataplane::TunPlaneConfig& tun,
-    const Clock& clock);
+    PlaneKind kind, const dataplane::TunPlaneConfig& tun, const Clock& clock);
 
 }  // namespace dstm::client

@@ -66,18 +66,27 @@ Result<void> TunnelHost::install(const TunnelSpec& spec) {
     if (!inside_) inside_ = inside_network_.plan(spec.inner_prefix, config_.device);
     const HostChanges changes{config_.device, spec.inner, config_.routes, config_.route_metric,
                               inside_};
-    if (const auto recorded = state_.record(changes); !recorded) return recorded;
+    // Not again at a renewal or a move, which waits for the disk otherwise.
+    if (recorded_ != changes) {
+        if (const auto recorded = state_.record(changes); !recorded) return recorded;
+        recorded_ = changes;
+    }
     inner_ = spec.inner;
     if (!plane_) {
         auto plane = make_plane_();
         if (!plane) {
             inside_.reset();
-            state_.forget();
+            forget();
             return tl::unexpected(plane.error());
         }
         plane_ = std::move(*plane);
     }
     return plane_->add(spec);
+}
+
+void TunnelHost::forget() {
+    state_.forget();
+    recorded_.reset();
 }
 
 dataplane::Route TunnelHost::route_of(const dataplane::IpPrefix& destination, int device) const {
@@ -142,7 +151,7 @@ Result<void> TunnelHost::remove(const IpAddress& inner) {
     leave_inside();
     const auto removed = plane_->remove(inner, std::numeric_limits<Generation>::max());
     plane_.reset();
-    state_.forget();
+    forget();
     const bool is_gone = removed || removed.error().code == ErrorCode::not_found;
     return is_gone ? Result<void>{} : removed;
 }

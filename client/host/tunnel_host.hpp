@@ -54,6 +54,7 @@ private:
     [[nodiscard]] bool restore_address();
     void apply_inside();
     void leave_inside();
+    void forget();
 
     TunnelHostConfig config_;
     StateDirectory& state_;
@@ -63,6 +64,7 @@ private:
     InsideNetwork inside_network_;
     std::unique_ptr<dataplane::DataPlane> plane_;
     IpAddress inner_;
+    std::optional<HostChanges> recorded_;
     std::optional<InsideChanges> inside_;  // on record, and perhaps made
     bool inside_failed_ = false;  // which is told once
 };

@@ -56,9 +56,8 @@ void Dialogue::arm_timer() {
         timer_.cancel();
         return;
     }
-    timer_.expires_after(*limit - around_.clock.now());
-    timer_.async_wait([self = shared_from_this()](const ErrorCodeOfAsio& error) {
-        if (!error && !self->closing_) self->tell_session(tsp::client::TimePassed{});
+    timer_.after(*limit - around_.clock.now(), [self = shared_from_this()] {
+        if (!self->closing_) self->tell_session(tsp::client::TimePassed{});
     });
 }
 
@@ -108,7 +107,7 @@ void Dialogue::run_one(const tsp::client::ChooseMechanism& action) {
             self->tell_session(
                 tsp::client::MechanismChosen{start->mechanism, start->initial_response});
         });
-    if (!is_begun) fail_locally("earlier authentications are still at work");
+    if (!is_begun) fail_for_now("earlier authentications are still at work");
 }
 
 void Dialogue::run_one(const tsp::client::ContinueAuthentication& action) {
@@ -131,7 +130,7 @@ void Dialogue::run_one(const tsp::client::ContinueAuthentication& action) {
                 self->tell_session(tsp::client::AuthenticationStepDone{false, *response});
             }
         });
-    if (!is_begun) fail_locally("earlier authentications are still at work");
+    if (!is_begun) fail_for_now("earlier authentications are still at work");
 }
 
 void Dialogue::run_one(const tsp::client::Authenticated&) {
@@ -170,6 +169,10 @@ void Dialogue::run_one(const tsp::client::Failed& action) {
 
 void Dialogue::fail_locally(const std::string& text) {
     failed(SessionFailed::Cause::local, text, false);
+}
+
+void Dialogue::fail_for_now(const std::string& text) {
+    failed(SessionFailed::Cause::unreachable, text, false);
 }
 
 void Dialogue::failed(SessionFailed::Cause cause, std::string text, bool is_here_alone) {

@@ -12,6 +12,7 @@
 #include "client/net/server_addresses.hpp"
 #include "client/net/signalling.hpp"
 #include "common/io/asio.hpp"
+#include "common/io/timer.hpp"
 
 namespace dstm::client {
 
@@ -97,7 +98,7 @@ protected:
     [[nodiscard]] const ServerAddresses& addresses() const { return *addresses_; }
     [[nodiscard]] std::uint16_t port() const { return addresses_->server().port; }
     [[nodiscard]] const std::string& server_name() const { return addresses_->server().host; }
-    asio::steady_timer timer_;
+    io::Timer timer_;
 
 private:
     void run(const tsp::client::Actions& actions);
@@ -109,6 +110,7 @@ private:
     void run_one(const tsp::client::CommandAnswered& action);
     void run_one(const tsp::client::Failed& action);
     void fail_locally(const std::string& text);
+    void fail_for_now(const std::string& text);
     void fail_with(SessionFailed event, bool is_here_alone);
     void tell(const Event& event);
 

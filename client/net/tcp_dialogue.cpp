@@ -43,9 +43,8 @@ void TcpDialogue::connect_next() {
     attempts_.push_back(std::make_shared<Attempt>(around().context, *address));
     has_head_start_ = true;
     connect(attempts_.back());
-    timer_.expires_after(config().attempt_delay);
-    timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
-        if (error || self->is_closing()) return;
+    timer_.after(config().attempt_delay, [self = self()] {
+        if (self->is_closing()) return;
         self->has_head_start_ = false;
         self->connect_next();
     });
@@ -56,9 +55,7 @@ void TcpDialogue::try_addresses() {
 }
 
 void TcpDialogue::connect(const std::shared_ptr<Attempt>& attempt) {
-    attempt->timeout.expires_after(config().connect_timeout);
-    attempt->timeout.async_wait([attempt](const ErrorCodeOfAsio& error) {
-        if (error) return;
+    attempt->timeout.after(config().connect_timeout, [attempt] {
         attempt->is_too_late = true;
         ErrorCodeOfAsio ignored;
         attempt->socket.close(ignored);
@@ -86,10 +83,9 @@ void TcpDialogue::connected(const std::shared_ptr<Attempt>& attempt) {
     auto stream = make_stream(std::move(attempt->socket));
     if (!stream) return failed(SessionFailed::Cause::local, stream.error().context, false);
     stream_ = std::move(*stream);
-    timer_.expires_after(config().connect_timeout);
-    timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
+    timer_.after(config().connect_timeout, [self = self()] {
         ErrorCodeOfAsio unused;
-        if (!error && !self->session_) self->stream_->socket().close(unused);
+        if (!self->session_) self->stream_->socket().close(unused);
     });
     stream_->begin([self = self()](const ErrorCodeOfAsio& error) {
         if (!self->is_closing()) self->begun(error);
@@ -170,10 +166,7 @@ void TcpDialogue::write_more() {
 }
 
 void TcpDialogue::flush() {
-    timer_.expires_after(config().flush_timeout);
-    timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
-        if (!error) self->shut();
-    });
+    timer_.after(config().flush_timeout, [self = self()] { self->shut(); });
 }
 
 void TcpDialogue::close_socket() {

@@ -28,7 +28,7 @@ private:
             : address(std::move(to)), socket(context), timeout(context) {}
         asio::ip::address address;
         Tcp::socket socket;
-        asio::steady_timer timeout;
+        io::Timer timeout;
         bool is_too_late = false;
     };
 

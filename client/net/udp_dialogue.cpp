@@ -122,16 +122,10 @@ void UdpDialogue::flush() {
     if (!flush_by_) flush_by_ = around().clock.now() + config().udp_flush_timeout;
     const auto due = deadline();
     if (!due || *due >= *flush_by_) {
-        timer_.expires_after(*flush_by_ - around().clock.now());
-        timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
-            if (!error) self->shut();
-        });
+        timer_.after(*flush_by_ - around().clock.now(), [self = self()] { self->shut(); });
         return;
     }
-    timer_.expires_after(*due - around().clock.now());
-    timer_.async_wait([self = self()](const ErrorCodeOfAsio& error) {
-        if (!error) self->repeat_when_due();
-    });
+    timer_.after(*due - around().clock.now(), [self = self()] { self->repeat_when_due(); });
 }
 
 void UdpDialogue::repeat_when_due() {

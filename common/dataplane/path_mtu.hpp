@@ -40,21 +40,25 @@ public:
     void set_link(std::uint32_t mtu) { link_ = std::max(mtu, floor_); }
 
     // A packet-too-big arrived. False when it changes nothing: below the floor (for IPv6 outside
-    // RFC 8201 s4: must be discarded) or not below what is known.
+    // RFC 8201 s4: must be discarded), above what is known, or heard before. It is news also when
+    // the kernel heard it first, and its routing says so already.
     bool lower(std::uint32_t mtu, Instant now) {
         if (mtu < floor_ || mtu > value(now)) return false;
-        const bool is_news = mtu < value(now);
+        const bool is_news = !has_learned(now) || learned_ != mtu;
         learned_ = mtu;
         learned_at_ = now;
         return is_news;
     }
 
     [[nodiscard]] std::uint32_t value(Instant now) const {
-        if (learned_ == 0 || now - learned_at_ >= path_mtu_lifetime) return link_;
-        return std::min(learned_, link_);
+        return has_learned(now) ? std::min(learned_, link_) : link_;
     }
 
 private:
+    [[nodiscard]] bool has_learned(Instant now) const {
+        return learned_ != 0 && now - learned_at_ < path_mtu_lifetime;
+    }
+
     std::uint32_t floor_;
     std::uint32_t link_ = ipv6_mtu_min;
     std::uint32_t learned_ = 0;  // 0 = nothing

@@ -103,9 +103,9 @@ private:
 
 }  // namespace
 
+// The function belongs to the context: what it holds may hold the timer.
 struct Timer::State {
-    std::function<void()> run;
-    std::uint64_t round = 0;  // tells an expiry that was queued before a rearm from the present one
+    std::weak_ptr<std::function<void()>> run;  // empty: not to be run any more
 };
 
 struct Timer::Entry {
@@ -121,23 +121,26 @@ Timer::~Timer() { cancel(); }
 
 void Timer::after(Duration wait, std::function<void()> run) {
     cancel();
-    state_->run = std::move(run);
+    auto armed = std::make_shared<std::function<void()>>(std::move(run));
+    state_->run = armed;
     const auto at = since_boot() + std::clamp<nanoseconds>(wait, Duration::zero(), wait_max);
-    entry_->slot = entry_->alarm.add(at, [state = state_, round = state_->round] {
-        if (state->round != round) return;
-        ++state->round;
+    entry_->slot = entry_->alarm.add(at, [armed = std::move(armed)] {
         // Taken out first: the function may arm the timer again or destroy it.
-        const auto run_now = std::exchange(state->run, nullptr);
-        run_now();
+        const auto run_now = std::exchange(*armed, nullptr);
+        if (run_now) run_now();
     });
 }
 
 void Timer::cancel() {
-    ++state_->round;
-    state_->run = nullptr;
+    // Until the end: the timer may go with what it holds.
+    std::function<void()> dropped;
+    if (const auto armed = state_->run.lock()) dropped = std::exchange(*armed, nullptr);
     entry_->alarm.remove(entry_->slot);
 }
 
-bool Timer::is_armed() const { return static_cast<bool>(state_->run); }
+bool Timer::is_armed() const {
+    const auto armed = state_->run.lock();
+    return armed && *armed;
+}
 
 }  // namespace dstm::io

@@ -84,6 +84,20 @@ class ClientUnit(unittest.TestCase):
             hear("STOPPING=1")
             self.assertEqual(client.stop(), 0)
 
+    def test_ready_while_the_server_is_away(self):
+        self.campus.server.stop()
+        self.addCleanup(self.campus.wait_ready)
+        self.addCleanup(self.campus.start_server)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+            notify.bind(self.campus.path("notify-away"))
+            notify.settimeout(10)
+            client = self.start({"NOTIFY_SOCKET": self.campus.path("notify-away")})
+            said = ""
+            while "READY=1" not in said or "STATUS=waiting" not in said:
+                said += notify.recv(4096).decode() + "\n"
+            self.assertNotIn("CLIENT_UP", client.output())
+            self.assertEqual(client.stop(), 0)
+
     def test_systemd_understands_the_units_and_finds_them_hardened(self):
         if shutil.which("systemd-analyze") is None:
             self.skipTest("systemd-analyze is not installed")

@@ -9,6 +9,7 @@ import support
 import tsp
 
 BATCH = 50
+ELSEWHERE = "2001:db8:1::66"
 
 
 class ThousandTunnels(unittest.TestCase):
@@ -94,6 +95,58 @@ class ThousandTunnels(unittest.TestCase):
         events = [line["event"] for line in self.campus.audit()]
         self.assertEqual(events.count("started"), 1200)
         self.assertEqual(events.count("ended"), 1200)
+
+
+class LeaseOfAnother(unittest.TestCase):
+    """A host id is no secret: who says another's is not taken for the other."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.campus = c.Campus(plain=True, mechanisms=("PLAIN", "ANONYMOUS"))
+        cls.addClassCleanup(cls.campus.close)
+        for user in ("alice", "bob"):
+            cls.campus.add_user(user, "secret")
+        cls.campus.client.ip("addr", "add", f"{ELSEWHERE}/64", "dev", "lan", "nodad")
+        cls.campus.start_daemons()
+
+    def dialogue(self, user=None, source=ELSEWHERE):
+        peer = tsp.Dialogue(self.campus.client.connect(c.BROKER, 3653, source))
+        self.addCleanup(peer.close)
+        if user is None:
+            peer.login_anonymous()
+        else:
+            self.assertEqual(peer.login_plain(user, "secret")[:3], "200")
+        return peer
+
+    def test_host_id_of_another_user_neither_takes_nor_ends_the_lease(self):
+        alice = self.dialogue("alice", c.CLIENT)
+        alice.create(c.CLIENT, host="her-laptop")
+        status, text, xml = alice.framed()
+        self.assertEqual(status, 200, text)
+        alice.accept()
+        hers = tsp.leased_address(xml)
+
+        def binding():
+            return self.campus.leases()[hers], self.campus.tunnels()[hers]["outer-client"]
+
+        before = binding()
+        for user in ("bob", None):
+            with self.subTest(user or "anonymous"):
+                thief = self.dialogue(user)
+                thief.delete("her-laptop")
+                thief.framed()
+                thief = self.dialogue(user)
+                thief.create(ELSEWHERE, host="her-laptop")
+                status, text, xml = thief.framed()
+                self.assertEqual(status, 200, text)
+                self.assertNotEqual(tsp.leased_address(xml), hers)
+                thief.accept()
+                thief.delete("her-laptop")
+                self.assertEqual(thief.framed()[0], 200)
+                self.assertEqual(binding(), before)
+        alice.delete("her-laptop")
+        self.assertEqual(alice.framed()[0], 200)
+        c.wait_for("no lease", lambda: not self.campus.leases())
 
 
 class CheckConfig(unittest.TestCase):

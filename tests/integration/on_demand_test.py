@@ -90,6 +90,9 @@ class OnDemand(OnDemandCase):
         client.wait_for_log("CLIENT_DORMANT", count=2, timeout=30)
         c.wait_for("Kea has it back", lambda: self.campus.leases() == {})
         self.assertEqual(self.curl(), PAGE)
+        said = client.output()
+        self.assertEqual(said.count("CLIENT_DATA_PLANE"), 1, "chosen once")
+        self.assertLess(said.index("CLIENT_DATA_PLANE"), said.index("CLIENT_DORMANT"), "at start")
 
     def taken(self):
         """Packets that went into the device that waits."""

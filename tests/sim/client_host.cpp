@@ -114,6 +114,10 @@ class ClientHost::Ground final : public client::HostNetwork {
 public:
     explicit Ground(ClientHost& host) : host_(host) {}
     Result<void> install(const TunnelSpec& spec) override {
+        // As the kernel, which lets nothing run from an address that this host does not have.
+        if (spec.outer_client.address != host_.place_) {
+            return fail(ErrorCode::unavailable, "no interface has the address");
+        }
         host_.installed_ = spec;
         return {};
     }

@@ -33,6 +33,9 @@ public:
 
     void start() { tell(client::StartRequested{}); }
     void stop() { tell(client::StopRequested{}); }
+    void renew() { tell(client::RenewRequested{}); }
+    // It has another address, and the kernel's report is still to come: chatter().
+    void slip_to(const IpAddress& place) { place_ = place; }
     // It has this address now and no other; nullopt: none.
     void move_to(std::optional<IpAddress> place);
     // The kernel reports what changes nothing.

@@ -131,6 +131,10 @@ void ClientSimulation::host_event(std::size_t index) {
         case 5: return host.sleep();
         case 6: return host.stop();
         case 7: return host.start();
+        case 8:  // the report comes late
+            host.slip_to(address_in(pick(3), index));
+            run_for(between(Duration(0), Duration(300)));
+            return host.chatter();
         default: return host.chatter();
     }
 }

@@ -4,6 +4,7 @@
 //   DSTM_SIM_RUNS=100000  so many, from seed 1
 #include "sim/client_simulation.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <gmock/gmock.h>
@@ -109,6 +110,47 @@ TEST_F(ClientLife, MoveDuringTheFirstAttemptIsMadeAtOnce) {
         simulation.run_for(Duration(moves_after));
         simulation.host(0).move_to(ClientSimulation::address_in(1, 0));
         EXPECT_TRUE(simulation.run_until([&] { return simulation.all_up(); }, 2s)) << moves_after;
+    }
+}
+
+TEST_F(ClientLife, AddressThatGoesBeforeTheAnswerComesCostsNeitherTheLeaseNorTheTunnel) {
+    for (int leaves_after = 0; leaves_after <= 1000; leaves_after += 25) {
+        ClientSimulation simulation(1);
+        const auto inner = come_up(simulation, 1);
+        auto& host = simulation.host(0);
+        simulation.run_for(1min);
+        simulation.delay_min = simulation.delay_max = 100ms;
+        host.renew();
+        simulation.run_for(Duration(leaves_after));
+        host.slip_to(ClientSimulation::address_in(1, 0));
+        simulation.run_for(200ms);
+        host.chatter();
+        EXPECT_TRUE(simulation.run_until([&] { return simulation.all_up(); }, 3s))
+            << leaves_after;
+        EXPECT_EQ(host.inner(), inner[0]) << leaves_after;
+        EXPECT_EQ(host.count(What::down), 0U) << leaves_after;
+        EXPECT_THAT(simulation.found(), IsEmpty()) << leaves_after;
+    }
+}
+
+TEST_F(ClientLife, StopOnTheMoveGivesTheLeaseBack) {
+    for (int moves_after = -1000; moves_after <= 1000; moves_after += 50) {
+        ClientSimulation simulation(1);
+        come_up(simulation, 1);
+        auto& host = simulation.host(0);
+        simulation.run_for(10s);  // the session is open yet
+        simulation.delay_min = simulation.delay_max = 50ms;
+        const auto move = [&host] { host.move_to(ClientSimulation::address_in(1, 0)); };
+        if (moves_after < 0) move();
+        simulation.run_for(Duration(std::max(0, -moves_after)));
+        host.stop();
+        simulation.run_for(Duration(std::max(0, moves_after)));
+        if (moves_after >= 0) move();
+        simulation.run_for(10s);
+        EXPECT_EQ(host.engine().state(), client::State::stopped) << moves_after;
+        EXPECT_FALSE(host.inner()) << moves_after;
+        EXPECT_EQ(host.count(What::lease_not_returned), 0U) << moves_after;
+        EXPECT_TRUE(simulation.world().kea.leases.empty()) << moves_after;
     }
 }
 

@@ -12,43 +12,13 @@
 #include "common/io/asio.hpp"
 #include "common/io/real_clock.hpp"
 #include "fake_world.hpp"
+#include "quiet_ports.hpp"
 #include "temporary_directory.hpp"
 
 namespace dstm::client {
 namespace {
 
 using namespace std::chrono_literals;
-
-// Ports that do nothing by themselves: the test says what happens.
-struct QuietSignalling final : Signalling {
-    void connect(const Target&) override { ++connects; }
-    void connect_elsewhere() override { ++connects; }
-    void send(const tsp::TunnelMessage& message) override { last = message.action; }
-    void close() override {}
-    std::optional<IpAddress> source_towards(const IpEndpoint& peer) override {
-        asked_for = peer;
-        return source;
-    }
-    std::optional<IpEndpoint> asked_for;
-    unsigned connects = 0;
-    std::optional<tsp::Action> last;
-    std::optional<IpAddress> source = home;
-};
-struct QuietHost final : HostNetwork {
-    Result<void> install(const TunnelSpec&) override { return {}; }
-    Result<void> set_routes() override { return {}; }
-    Result<void> clear_routes() override { return {}; }
-    Result<void> remove(const IpAddress&) override { return {}; }
-    std::optional<dataplane::TunnelCounters> counters() const override {
-        return dataplane::TunnelCounters{1, 100, 2, 200, {}};
-    }
-};
-struct QuietEcho final : EchoProbe {
-    void send(const SendKeepalive&) override {}
-    std::uint64_t sent() const override { return 0; }
-    std::optional<std::chrono::microseconds> round_trip() const override { return 1500us; }
-    void close() override {}
-};
 
 class ClientControl : public testing::Test {
 protected:
@@ -144,6 +114,27 @@ TEST_F(ClientControl, RenewAndDownAnswerWhenTheyAreDone) {
     ASSERT_EQ(replies.size(), 2U);
     EXPECT_EQ(replies[1]["ok"], true);
     EXPECT_EQ(replies[1]["state"], "stopped");
+}
+
+TEST_F(ClientControl, UpIsDoneWhileATunnelThatStandsIsRenewed) {
+    driver.handle(StartRequested{});
+    come_up();
+    driver.handle(RenewRequested{});
+    driver.handle(SessionFailed{SessionFailed::Cause::lost, 0, "away", {}});
+    ASSERT_EQ(driver.engine().state(), State::renewing);
+    ASSERT_EQ(ask(R"({"command":"up"})").size(), 1U);
+    EXPECT_EQ(replies[0]["ok"], true);
+    EXPECT_EQ(replies[0]["address"], "192.0.2.7");
+}
+
+TEST_F(ClientControl, UpIsDoneWhereTheHostHasAWayOfItsOwn) {
+    driver.handle(NativeWayChanged{true});
+    ASSERT_EQ(ask(R"({"command":"up"})").size(), 1U);
+    EXPECT_EQ(replies[0]["ok"], true);
+    EXPECT_EQ(replies[0]["state"], "aside");
+    ask(R"({"command":"renew"})");
+    ASSERT_EQ(replies.size(), 2U);
+    EXPECT_EQ(replies[1]["ok"], false) << "there is nothing to renew";
 }
 
 TEST_F(ClientControl, BadRequestsGetAnError) {

@@ -204,6 +204,21 @@ TEST(ClientEngine, MoveWhileARenewalWaitsForItsRetryIsMadeAtOnce) {
     EXPECT_EQ(world.count(What::moved), 1U);
 }
 
+TEST(ClientEngine, AnotherEndpointAtARenewalIsAMove) {
+    World world;
+    world.tell(StartRequested{});
+    world.offer = [] {
+        auto message = offer_message("192.0.2.7", home, 3600);
+        message.server->addresses[1].text = "2001:db8:2::2";
+        return message;
+    };
+    world.tell(RenewRequested{});
+    EXPECT_EQ(world.count(What::moved), 1U) << "its path is new";
+    EXPECT_EQ(world.count(What::renewed), 0U);
+    world.tell(RenewRequested{});
+    EXPECT_EQ(world.count(What::renewed), 1U);
+}
+
 // --- sleep ---------------------------------------------------------------------------------------
 
 TEST(ClientEngine, SleepPastTheEndOfTheLeaseEndsTheTunnelAtOnceAndAsksAgain) {

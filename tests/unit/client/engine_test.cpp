@@ -371,6 +371,16 @@ TEST(ClientEngine, ThreeMissesInARowSignalAgainAndTwoDoNot) {
     EXPECT_FALSE(world.host_is_clean()) << "the tunnel stands while it signals";
 }
 
+TEST(ClientEngine, NoKeepaliveIsWhatWhoWishesNoneGets) {
+    auto config = World::default_config();
+    config.wishes.keepalive_s = 0;
+    World world(config);
+    world.tell(StartRequested{});
+    world.pass(10min);
+    EXPECT_TRUE(world.echoes.empty());
+    EXPECT_TRUE(world.engine.binding()->offer.keepalive_to) << "the path is measured";
+}
+
 // --- stop ----------------------------------------------------------------------------------------
 
 TEST(ClientEngine, StopEndsInFiveSecondsWhenTheServerIsSilent) {

@@ -138,6 +138,7 @@ public:
     std::optional<IpAddress> installed;
     bool routes = false;
     TunnelSpec spec;
+    ErrorCode install_error = ErrorCode::refused;
 
     // The step that fails, counted from 1, and how many do from there on.
     unsigned step = 0;
@@ -238,7 +239,7 @@ private:
     }
     void carry_out(const InstallTunnel& action) {
         if (fails("install")) {
-            events.push_back(TunnelInstalled{Error{ErrorCode::refused, "no right"}});
+            events.push_back(TunnelInstalled{Error{install_error, "as the test wants it"}});
             return;
         }
         installed = action.spec.inner;
@@ -248,7 +249,7 @@ private:
     void carry_out(const SetRoutes&) {
         if (fails("routes")) {
             routes = true;  // half of them
-            events.push_back(RoutesSet{Error{ErrorCode::refused, "no right"}});
+            events.push_back(RoutesSet{Error{install_error, "as the test wants it"}});
             return;
         }
         routes = true;

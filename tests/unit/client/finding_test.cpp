@@ -129,6 +129,66 @@ TEST(ClientEngineFinding, DnsIsAskedInTheSameAttemptWhenThatServerIsGone) {
     EXPECT_EQ(world.engine.state(), State::up);
 }
 
+// RFC 2131 s4.4.5: from T1 to T2 only who gave the lease. Another may give another address, and the
+// connections of this host would end with a tunnel that works.
+TEST(ClientEngineFinding, OutageAtARenewalLeavesTheTunnelWithWhoGaveItUntilTheLeaseIsNearlyOver) {
+    for (const bool is_configured : {false, true}) {
+        const std::vector<Target> servers{{"first.example", 3653}, {"second.example", 3653}};
+        auto config = nothing_configured();
+        if (is_configured) config.servers = servers;
+        World world(config);
+        world.found = servers;
+        bool first_works = true;
+        world.on_connect = [&](const Connect& connect) {
+            if (connect.server.host == "second.example" || first_works) {
+                world.events.push_back(SessionOpened{{home, 0}, world.peer});
+            } else {
+                world.events.push_back(
+                    SessionFailed{SessionFailed::Cause::unreachable, 0, "no", {}});
+            }
+        };
+        world.tell(StartRequested{});
+        first_works = false;
+        world.pass(3600s / 8 * 7 - 1s);
+        EXPECT_GT(world.connects.size(), 15U) << "it is asked again and again";
+        for (const auto& name : hosts(world)) EXPECT_EQ(name, "first.example");
+        world.pass(61s, [&world] { return world.count(What::renewed) > 0; });
+        EXPECT_EQ(world.connects.back().server.host, "second.example");
+        EXPECT_EQ(world.count(What::renewed), 1U);
+    }
+}
+
+TEST(ClientEngineFinding, TunnelThatCarriesNothingGoesToAnyServerAtOnce) {
+    auto config = World::default_config();
+    config.servers = {{"first.example", 3653}, {"second.example", 3653}};
+    World world(config);
+    world.tell(StartRequested{});
+    world.on_connect = [&](const Connect& connect) {
+        if (connect.server.host == "second.example") {
+            world.events.push_back(SessionOpened{{home, 0}, world.peer});
+        } else {
+            world.events.push_back(SessionFailed{SessionFailed::Cause::unreachable, 0, "no", {}});
+        }
+    };
+    world.echo_answers = false;
+    world.pass(5min, [&world] { return world.count(What::keepalive_lost) == 1; });
+    EXPECT_EQ(world.connects.back().server.host, "second.example");
+    EXPECT_EQ(world.count(What::renewed), 1U);
+}
+
+TEST(ClientEngineFinding, RefusalOfTheOnlyServerThatIsFoundKeepsItsStatus) {
+    World world(nothing_configured());
+    world.found = {{"first.example", 3653}};
+    world.tell(StartRequested{});
+    world.create_status = 303;
+    world.source = elsewhere;
+    world.tell(OuterAddressChanged{elsewhere});
+    ASSERT_NE(world.last(What::refused), nullptr);
+    EXPECT_EQ(world.last(What::refused)->status, 303);
+    EXPECT_TRUE(world.last(What::refused)->permanent);
+    EXPECT_EQ(world.count(What::failed), 0U);
+}
+
 // --- the other addresses of one server -----------------------------------------------------------
 
 TEST(ClientEngineAddresses, NextOneIsAskedForWhateverOneMachineCannotDo) {

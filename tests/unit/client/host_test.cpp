@@ -259,6 +259,30 @@ TEST_F(ClientTunnelHost, WhatOthersTakeAwayIsSetAgainWhileTheTunnelStands) {
     });
 }
 
+TEST_F(ClientTunnelHost, RenewalWritesNoRecordAndAnotherAddressDoes) {
+    in_namespace([this] {
+        auto state = StateDirectory::open(directory_.path());
+        auto host = make_host(*state);
+        const auto record = [this] {
+            struct stat file{};
+            EXPECT_EQ(::stat((directory_.path() + "/changes.json").c_str(), &file), 0);
+            return file.st_ino;
+        };
+        ASSERT_TRUE(host.install(spec()));
+        const auto first = record();
+        ASSERT_TRUE(host.install(spec()));
+        EXPECT_EQ(record(), first);
+        auto other = spec();
+        other.inner = *Ipv4Address::parse("192.0.2.99");
+        ASSERT_TRUE(host.install(other));
+        EXPECT_NE(record(), first);
+        EXPECT_EQ(state->recorded()->inner, other.inner);
+        ASSERT_TRUE(host.remove(other.inner));
+        ASSERT_TRUE(host.install(other));
+        EXPECT_TRUE(state->recorded()) << "what was forgotten is written again";
+    });
+}
+
 TEST_F(ClientTunnelHost, FailedInstallLeavesNothingAfterRemove) {
     in_namespace([this] {
         auto state = StateDirectory::open(directory_.path());

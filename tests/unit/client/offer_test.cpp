@@ -62,10 +62,27 @@ TEST(ClientOffer, KeepaliveThatCannotBePingedThroughTheTunnelIsNone) {
         const auto offer = read_offer(message, v4v6);
         ASSERT_TRUE(offer);
         EXPECT_EQ(offer->keepalive_interval, 0s) << text;
-        EXPECT_FALSE(offer->keepalive_to);
+        EXPECT_EQ(offer->keepalive_to, IpAddress(*Ipv4Address::parse("192.0.2.1")))
+            << "the path can be measured all the same";
     }
     auto zero = offer_message("192.0.2.7", home, 3600, 0);
     EXPECT_EQ(read_offer(zero, v4v6)->keepalive_interval, 0s);
+}
+
+TEST(ClientOffer, OfferWithoutAKeepaliveNamesTheOtherEndAsWhoAnswersEchoes) {
+    auto message = offer_message("192.0.2.7", home, 3600);
+    message.client->keepalive.reset();
+    EXPECT_EQ(read_offer(message, v4v6)->keepalive_to,
+              IpAddress(*Ipv4Address::parse("192.0.2.1")));
+    EXPECT_EQ(read_offer(message, v4v6)->keepalive_interval, 0s);
+    message.server->addresses[0].text = "192.0.2.7";  // ourselves
+    EXPECT_FALSE(read_offer(message, v4v6)->keepalive_to);
+    message.server->addresses.erase(message.server->addresses.begin());
+    EXPECT_FALSE(read_offer(message, v4v6)->keepalive_to);
+    auto v6 = offer_message_v6(tsp::RequestType::v6v4, home_v4.to_string());
+    v6.client->keepalive.reset();
+    const auto offer = read_offer(v6, {tsp::RequestType::v6v4, home_v4, peer_v4.address});
+    EXPECT_EQ(to_string(*offer->keepalive_to), "2001:db8:100::1");
 }
 
 TEST(ClientOffer, AbsentLifetimeIsTheDefaultOfTheDtd) {

@@ -49,6 +49,31 @@ TEST(ClientOnDemand, NoLeaseUntilItIsWantedAndNoneWhenItIsNot) {
     EXPECT_EQ(world.engine.state(), State::stopped);
 }
 
+TEST(ClientOnDemand, LeaseThatEndedUnrenewedIsLeasedAgainWhenItIsWanted) {
+    World world(on_demand());
+    world.tell(StartRequested{});
+    world.tell(DemandSeen{});
+    world.reachable = false;
+    world.pass(3600s);
+    EXPECT_TRUE(world.host_is_clean());
+    EXPECT_EQ(world.engine.state(), State::dormant);
+    EXPECT_FALSE(world.engine.deadline()) << "nothing is tried for nobody";
+    world.reachable = true;
+    world.tell(DemandSeen{});
+    EXPECT_EQ(world.engine.state(), State::up);
+
+    world.now.at += 4000s;  // asleep
+    world.tell(TimePassed{});
+    EXPECT_EQ(world.engine.state(), State::dormant);
+    EXPECT_FALSE(world.session);
+
+    world.tell(DemandSeen{});
+    world.on_connect = [](const Connect&) {};  // it asks, and nobody answers
+    world.pass(3600s, [&world] { return world.engine.state() == State::dormant; });
+    EXPECT_EQ(world.engine.state(), State::dormant);
+    EXPECT_FALSE(world.engine.deadline());
+}
+
 TEST(ClientOnDemand, StopAndStartWhileDormant) {
     World world(on_demand());
     world.tell(StartRequested{});
@@ -358,6 +383,31 @@ TEST_F(ClientDemandWatch, EchoesOfTheClientsOwnAreCountedBySenderAndWatchAlike) 
         close(raw);
         close(client);
         path.stop();
+    });
+}
+
+TEST_F(ClientDemandWatch, PathThatNobodyIsKnownToAnswerOnIsLookedAtNoMore) {
+    in_namespace([] {
+        asio::io_context context;
+        const RealClock clock;
+        const TunInterface tunnel("dstmt0");
+        auto netlink = std::move(*dataplane::Netlink::open());
+        ASSERT_TRUE(netlink.add_address(tunnel.index(), leased, 32));
+        HostWithMtu host;
+        NoSignalling signalling;
+        auto keepalive = make_icmp_probe(context, config.tunnel_device, [](const Event&) {});
+        Driver driver(Engine(on_demand()), {signalling, host, *keepalive, clock, [](auto) {}});
+        PathWatch path(context, config.tunnel_device, driver);
+        Binding binding;
+        binding.offer.inner = leased;
+        binding.offer.keepalive_to = *Ipv4Address::parse("192.0.2.1");
+        path.look(binding);
+        ASSERT_EQ(path.sent(), 2U);
+        binding.offer.keepalive_to.reset();
+        path.look(binding);
+        context.run_for(10s);
+        EXPECT_TRUE(context.stopped()) << "the former peer is still asked";
+        EXPECT_EQ(path.sent(), 2U);
     });
 }
 

@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "client/net/tcp_dialogue.hpp"
 #include "common/io/real_clock.hpp"
 #include "scripted_server.hpp"
 
@@ -219,6 +220,22 @@ TEST_F(TcpSignallingTest, SourceTowardsAPeerIsTheKernelsChoice) {
               parse_ip_address("::1"));
     EXPECT_EQ(signalling->source_towards({*Ipv4Address::parse("127.0.0.1"), 3653}),
               parse_ip_address("127.0.0.1"));
+}
+
+TEST_F(TcpSignallingTest, AuthenticationThatCannotBeginNowMayBeginLater) {
+    ScriptedServer server(context, good_script());
+    Errands none(context, 0);
+    PreparedSasl prepared;
+    SignallingConfig config;
+    config.mechanisms = {"ANONYMOUS"};
+    const auto addresses =
+        std::make_shared<ServerAddresses>(Target{"::1", server.port()}, Family::ipv6, 1);
+    const auto dialogue = std::make_shared<TcpDialogue>(
+        Dialogue::Surroundings{context, none, prepared, clock}, config, addresses,
+        [this](const Event& event) { events.push_back(event); });
+    dialogue->start();
+    ASSERT_TRUE(reached([this] { return first<SessionFailed>() != nullptr; }));
+    EXPECT_EQ(first<SessionFailed>()->cause, SessionFailed::Cause::unreachable);
 }
 
 }  // namespace

@@ -19,6 +19,13 @@ TEST(PathMtu, IsTheLinksUntilAPacketWasTooBig) {
     EXPECT_EQ(path.value(start), 1300u);
 }
 
+TEST(PathMtu, IsNewsAlsoWhenTheKernelsRoutingKnewItFirst) {
+    PathMtu path(1500);
+    path.set_link(1400);
+    EXPECT_TRUE(path.lower(1400, start));
+    EXPECT_FALSE(path.lower(1400, start));
+}
+
 TEST(PathMtu, ForgetsAfterTenMinutesWithoutNews) {
     PathMtu path(1500);
     ASSERT_TRUE(path.lower(1400, start));

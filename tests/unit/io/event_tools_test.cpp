@@ -82,6 +82,17 @@ TEST(IoTimer, MayBeRearmedAndDestroyedFromItsOwnFunction) {
     EXPECT_EQ(runs, 3);
 }
 
+TEST(IoTimer, ThatIsHeldByItsOwnFunctionGoesWithTheContext) {
+    auto context = std::make_unique<asio::io_context>();
+    auto timer = std::make_shared<Timer>(*context);
+    timer->after(std::chrono::hours(1), [timer] {});
+    const std::weak_ptr<Timer> armed = timer;
+    timer.reset();
+    EXPECT_FALSE(armed.expired());
+    context.reset();
+    EXPECT_TRUE(armed.expired());
+}
+
 TEST(IoTimer, TimersRunInTheOrderOfTheirTimes) {
     asio::io_context context;
     Timer late(context);

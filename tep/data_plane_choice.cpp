@@ -8,6 +8,7 @@
 #include "common/base/assert.hpp"
 #include "common/dataplane/kernel_plane.hpp"
 #include "common/dataplane/tun_plane.hpp"
+#include "common/log/log.hpp"
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/config.hpp"
 
@@ -114,16 +115,47 @@ constexpr std::array carriers{
     Carrier{"tun", make_tun, dataplane::probe_tun_plane},
 };
 
+std::vector<dataplane::IpPrefix> pools_of(const Config& config) {
+    std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
+    pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+    return pools;
+}
+
+// Programs that an earlier daemon left would take the packets, which no one looks after any more.
+Result<void> end_programs(const Config& config) {
+    if (!bpf::is_left(config.device)) return {};
+    const auto removed = bpf::detach(config.device, pools_of(config));
+    if (!removed) return tl::unexpected(removed.error());
+    for (const auto& what : *removed) log_info("TEP_DETACHED", "removed={}", log::quoted(what));
+    return {};
+}
+
+Made make_only(const Carrier& carrier, const Config& config, const Clock& clock,
+               const dataplane::TspDatagram& tsp_datagram) {
+    if (carrier.make != make_bpf) {
+        if (auto ended = end_programs(config); !ended) return tl::unexpected(ended.error());
+    }
+    return carrier.make(config, clock, tsp_datagram);
+}
+
+// What no other plane can do better: somebody else is in the way, or the configuration names what
+// this host has not.
+bool is_final(const Error& error) {
+    return error.code == ErrorCode::conflict || error.code == ErrorCode::not_found;
+}
+
 Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
                                const dataplane::TspDatagram& tsp_datagram) {
     std::string not_those;
     Error last;
     for (const auto& carrier : carriers) {
-        auto plane = carrier.make(config, clock, tsp_datagram);
+        auto plane = make_only(carrier, config, clock, tsp_datagram);
         if (plane) return DataPlaneChoice{std::move(*plane), "auto" + not_those};
         last = plane.error();
+        if (is_final(last)) break;
         not_those += "; not " + std::string(carrier.name) + ": " + last.context;
     }
+    if (is_final(last)) return tl::unexpected(last);
     return tl::unexpected<Error>({last.code, "no data plane" + not_those});
 }
 
@@ -134,7 +166,7 @@ Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock
     if (config.data_plane == "auto") return choose(config, clock, tsp_datagram);
     const auto* const carrier = std::ranges::find(carriers, config.data_plane, &Carrier::name);
     DSTM_ASSERT(carrier != carriers.end());  // or read_config lies
-    auto plane = carrier->make(config, clock, std::move(tsp_datagram));
+    auto plane = make_only(*carrier, config, clock, tsp_datagram);
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
 }
@@ -148,11 +180,13 @@ std::vector<ProbedPlane> probe_data_planes() {
 }
 
 Result<std::vector<std::string>> detach_data_plane(const Config& config) {
-    auto devices = dataplane::detach_kernel_plane(kernel_config(config));
-    if (!devices || !devices->empty()) return devices;
-    std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
-    pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
-    return bpf::detach(config.device, pools);
+    auto removed = dataplane::detach_kernel_plane(kernel_config(config));
+    if (!removed && removed.error().code == ErrorCode::conflict) return removed;
+    const auto programs = bpf::detach(config.device, pools_of(config));
+    if (!removed) return removed;
+    if (!programs) return programs;
+    removed->insert(removed->end(), programs->begin(), programs->end());
+    return removed;
 }
 
 }  // namespace dstm::tep

@@ -151,8 +151,9 @@ Result<void> BpfPlane::start(const Migrated& migrated) {
     if (!device) return tl::unexpected(device.error());
     device_index_ = *device;
     if (auto taken = take_over(migrated); !taken) return taken;
-    if (auto attached = attach(); !attached) return attached;
     if (config_.lasting) leave_word();
+    if (auto attached = attach(); !attached) return attached;
+    stays_ = config_.lasting;
     thread_ = std::thread([this] { run(); });
     return {};
 }
@@ -243,10 +244,9 @@ TunnelSpec BpfPlane::spec_of(const TunnelView& view) const {
     return spec;
 }
 
-// From here on a killed process leaves all in place. Without pins the maps still live as long as
-// the program on the device's hook.
+// Before anything is attached: what a killed process leaves on interfaces is in maps that can be
+// found. Without pins they still live as long as the program on the device's hook.
 void BpfPlane::leave_word() {
-    stays_ = true;
     auto done = programs_.bind_maps();
     if (done) done = write_meta(programs_);
     if (done && pins_) done = programs_.pin(*pins_);
@@ -498,7 +498,7 @@ Result<LeftBehind> find_left(const BpfPlaneConfig& config, const std::optional<P
 // Tunnels whose packets come to another outer address are none of ours any more.
 Result<Migrated> to_migrate(const LeftBehind& left, const ProgramSettings& settings) {
     Migrated out;
-    if (left.maps.empty() || left.is_usable_for(settings)) return out;
+    if (left.meta.version == 0 || left.is_usable_for(settings)) return out;
     const auto wanted = meta_of(settings);
     if (std::memcmp(left.meta.outer, wanted.outer, sizeof wanted.outer) == 0) {
         auto tunnels = left.tunnels();
@@ -524,7 +524,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     if (!left) return tl::unexpected(left.error());
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
-    const bool is_first = left->maps.empty();
+    const bool is_first = left->meta.version == 0;
     if (!left->is_usable_for(settings)) left->keep_hooks_only();
     auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());

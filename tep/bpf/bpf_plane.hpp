@@ -79,8 +79,12 @@ struct BpfPlaneConfig {
 // Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,
 // the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
 // put back. What is not there is no error. Returns what was found and removed, for the operator.
-// conflict: a process holds the device.
+// conflict: a process holds the device. refused: without CAP_BPF it cannot be seen whether all of
+// it is gone.
 [[nodiscard]] Result<std::vector<std::string>> detach(
     const std::string& device, const std::vector<dataplane::IpPrefix>& pools);
+
+// There is something for detach() to take back.
+[[nodiscard]] bool is_left(const std::string& device);
 
 }  // namespace dstm::tep::bpf

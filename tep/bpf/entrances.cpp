@@ -117,6 +117,24 @@ void Entrances::put_port(int index, const dstm_port& port) {
     }
 }
 
+// Whoever dies in the middle has all of it taken back, what was not done yet to no effect: only
+// an empty clsact of another would go with it.
+dstm_hook Entrances::intent(const std::string& interface,
+                            const std::optional<dstm_hook>& earlier) const {
+    dstm_hook out = earlier.value_or(dstm_hook{});
+    if (!earlier) out.made_clsact = 1;
+    if (out.has_xdp == 0 && shortcut_of(interface) == Shortcut::xdp) {
+        out.has_xdp = 1;
+        out.xdp_program = XdpHook::number_of(programs_.xdp());
+    }
+    if (const auto setting = SourceFilterOff::setting_of(interface);
+        setting && out.has_rp_filter == 0) {
+        out.has_rp_filter = 1;
+        out.rp_filter = static_cast<__u8>(*setting);
+    }
+    return out;
+}
+
 // What an earlier daemon has changed there was not so before: it goes on from its record.
 Result<void> Entrances::enter(int index) {
     const auto interface = netlink_.interface_name(index);
@@ -126,10 +144,15 @@ Result<void> Entrances::enter(int index) {
         log_info("BPF_NO_ETHERNET", "interface={} takes the slow path", *interface);
         return {};
     }
-    const auto earlier = records_.find(index).value_or(dstm_hook{});
+    const auto recorded = records_.find(index);
+    const auto earlier = recorded.value_or(dstm_hook{});
+    records_.write(index, intent(*interface, recorded));
     auto hook = TcHook::attach(index, TcDirection::ingress, program_of(*interface),
                                earlier.made_clsact != 0);
-    if (!hook) return tl::unexpected(hook.error());
+    if (!hook) {
+        recorded ? records_.write(index, earlier) : records_.erase(index);
+        return tl::unexpected(hook.error());
+    }
     auto xdp = try_xdp(index, *interface, earlier.xdp_program);
     if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index, earlier.xdp_program);
     auto filter = earlier.has_rp_filter != 0 ? SourceFilterOff(*interface, earlier.rp_filter)

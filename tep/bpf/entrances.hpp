@@ -46,6 +46,8 @@ private:
     };
 
     [[nodiscard]] Result<void> enter(int index);
+    [[nodiscard]] dstm_hook intent(const std::string& interface,
+                                   const std::optional<dstm_hook>& earlier) const;
     void drop_unwanted(const std::set<int>& wanted);
     [[nodiscard]] bool stands(int index) const;
     void write_port(int index);

@@ -3,7 +3,13 @@
 
 #include <bpf/bpf.h>
 
+#include "tep/bpf/map_form.hpp"
+
 namespace dstm::tep::bpf {
+
+HookRecords::HookRecords(int map) : map_(-1) {
+    if (form_of(map) == map_form<__u32, dstm_hook>(BPF_MAP_TYPE_HASH)) map_ = map;
+}
 
 std::optional<dstm_hook> HookRecords::find(int interface) const {
     const auto key = static_cast<__u32>(interface);

@@ -11,8 +11,8 @@ namespace dstm::tep::bpf {
 
 class HookRecords {
 public:
-    // The descriptor of the map `hooks`, which must stay open.
-    explicit HookRecords(int map) : map_(map) {}
+    // The descriptor of the map `hooks`, which must stay open. Of another form it has no records.
+    explicit HookRecords(int map);
 
     [[nodiscard]] std::optional<dstm_hook> find(int interface) const;
     [[nodiscard]] std::vector<std::pair<int, dstm_hook>> all() const;

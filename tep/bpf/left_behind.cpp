@@ -3,13 +3,16 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 
+#include "tep/bpf/map_form.hpp"
 #include "tep/bpf/map_reader.hpp"
 
 namespace dstm::tep::bpf {
@@ -43,7 +46,11 @@ void add_counters(dstm_entry& to, const dstm_entry& more) {
     to.bytes_down += more.bytes_down;
 }
 
-std::vector<LeftIpv6Tunnel> read_ipv6_hash(int entries, int records) {
+Result<std::vector<LeftIpv6Tunnel>> read_ipv6_hash(int entries, int records) {
+    if (form_of(entries) != map_form<dstm_ipv6_key, dstm_entry>(BPF_MAP_TYPE_HASH) ||
+        form_of(records) != map_form<dstm_ipv6_key, Layout2Ipv6Record>(BPF_MAP_TYPE_HASH)) {
+        return fail_unlike("tunnels of IPv6");
+    }
     std::vector<LeftIpv6Tunnel> out;
     dstm_ipv6_key key{};
     const dstm_ipv6_key* before = nullptr;
@@ -72,6 +79,10 @@ std::vector<LeftIpv6Tunnel> read_ipv6_hash(int entries, int records) {
 
 Result<std::vector<LeftIpv6Tunnel>> read_ipv6_slots(int entries_map, int records_map,
                                                     std::uint32_t count) {
+    if (form_of(entries_map) != map_form<__u32, dstm_entry>(BPF_MAP_TYPE_ARRAY) ||
+        form_of(records_map) != map_form<__u32, dstm_ipv6_record>(BPF_MAP_TYPE_ARRAY)) {
+        return fail_unlike("tunnels of IPv6");
+    }
     auto entries = MappedArray<dstm_entry>::map(entries_map, count);
     if (!entries) return tl::unexpected(entries.error());
     auto records = MappedArray<dstm_ipv6_record>::map(records_map, count);
@@ -89,6 +100,11 @@ Result<void> read_outside_slots(const Maps& maps, std::vector<LeftTunnel>& out) 
     const auto records_at = maps.find("outside_records");
     if (entries_at == maps.end() || records_at == maps.end()) {
         return fail(ErrorCode::invalid, "an earlier daemon's tunnels outside pools have no maps");
+    }
+    if (form_of(entries_at->second.number()) != map_form<__u32, dstm_entry>(BPF_MAP_TYPE_ARRAY) ||
+        form_of(records_at->second.number()) !=
+            map_form<__u32, dstm_outside_record>(BPF_MAP_TYPE_ARRAY)) {
+        return fail_unlike("tunnels outside the pools");
     }
     auto entries = MappedArray<dstm_entry>::map(entries_at->second.number(), DSTM_OUTSIDE_MAX);
     if (!entries) return tl::unexpected(entries.error());
@@ -154,13 +170,22 @@ Result<std::vector<LeftIpv6Tunnel>> LeftBehind::ipv6_tunnels() const {
     return read_ipv6_slots(entries->second.number(), records->second.number(), meta.ipv6_slots);
 }
 
+// A newer layout may have a longer one; in layout 1 it ended before the IPv4 address.
 std::optional<dstm_meta> meta_in(const Maps& maps) {
     const auto found = maps.find("meta");
-    dstm_meta meta{};
-    if (found == maps.end() ||
-        bpf_map_lookup_elem(found->second.number(), &first_key, &meta) != 0) {
+    if (found == maps.end()) return std::nullopt;
+    const int map = found->second.number();
+    const auto form = form_of(map);
+    if (!form || form->type != BPF_MAP_TYPE_ARRAY || form->key_size != sizeof first_key) {
         return std::nullopt;
     }
+    std::vector<std::uint8_t> value(form->value_size);
+    if (bpf_map_lookup_elem(map, &first_key, value.data()) != 0) return std::nullopt;
+    dstm_meta meta{};
+    std::memcpy(&meta, value.data(), std::min(value.size(), sizeof meta));
+    const bool has_known_size =
+        value.size() == sizeof meta || value.size() == offsetof(dstm_meta, outer_ipv4);
+    if (!has_known_size && meta.version <= DSTM_LAYOUT_VERSION) return std::nullopt;
     return meta;
 }
 
@@ -174,12 +199,12 @@ Result<LeftBehind> find_left_behind(const Pins* pins, const std::string& device)
     if (left.maps.empty()) left.maps = maps_of_hook(device);
     if (left.maps.empty()) return left;
     const auto meta = meta_in(left.maps);
-    if (!meta) {
+    if (!meta && left.maps.contains("meta")) {
         return fail(ErrorCode::conflict,
                     "the maps that are pinned for " + device +
                         " do not say whose they are; dstm-tep --detach removes them");
     }
-    left.meta = *meta;
+    left.meta = meta.value_or(dstm_meta{});
     if (left.meta.version > DSTM_LAYOUT_VERSION) {
         return fail(ErrorCode::conflict,
                     "the tunnels of " + device + " are in layout " +
@@ -187,7 +212,7 @@ Result<LeftBehind> find_left_behind(const Pins* pins, const std::string& device)
                         ", of a newer dstm-tep; this one knows " +
                         std::to_string(DSTM_LAYOUT_VERSION) + ". dstm-tep --detach removes them");
     }
-    if (left.meta.version == 0) left.maps.clear();  // its maker died before it was done
+    if (left.meta.version == 0) left.keep_hooks_only();  // its maker died before it was done
     return left;
 }
 

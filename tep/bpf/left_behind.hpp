@@ -26,8 +26,8 @@ struct LeftIpv6Tunnel {
 };
 
 struct LeftBehind {
-    Maps maps;  // empty: nothing is there
-    dstm_meta meta{};
+    Maps maps;
+    dstm_meta meta{};  // version 0: no tunnels are there
 
     // Where its maps fit `settings` as they are.
     [[nodiscard]] bool is_usable_for(const ProgramSettings& settings) const;
@@ -45,7 +45,8 @@ struct LeftBehind {
 // What the maps say of themselves.
 [[nodiscard]] std::optional<dstm_meta> meta_in(const Maps& maps);
 
-// Says in the maps whose they are. When all is written, so that half of a table is not adopted.
+// Says in the maps whose they are. When all tunnels are written, so that half of a table is not
+// adopted.
 [[nodiscard]] Result<void> write_meta(const Programs& programs);
 [[nodiscard]] dstm_meta meta_of(const ProgramSettings& settings);
 

@@ -15,9 +15,17 @@
 #include <bpf/bpf.h>
 
 #include "tep/bpf/left_behind.hpp"
+#include "tep/bpf/map_form.hpp"
 #include "tep/bpf/mapped_array.hpp"
 
 namespace dstm::tep::bpf {
+
+// `what` an earlier daemon left has maps that are not as its layout has them.
+[[nodiscard]] inline tl::unexpected<Error> fail_unlike(const std::string& what) {
+    return fail(ErrorCode::invalid,
+                "an earlier daemon's " + what +
+                    " have maps of another form; dstm-tep --detach removes them");
+}
 
 template <class Layout>
 class MapReader {
@@ -33,13 +41,18 @@ public:
                 return tl::unexpected(read.error());
             }
         }
-        read_outside();
+        if (auto read = read_outside(); !read) return tl::unexpected(read.error());
         return std::move(out_);
     }
 
 private:
     using Entry = typename Layout::Entry;
     using Record = typename Layout::Record;
+
+    template <class Value>
+    static bool has_form(const dataplane::Descriptor& map, bpf_map_type type) {
+        return form_of(map.number()) == map_form<__u32, Value>(type);
+    }
 
     void take(std::uint32_t inner, const Entry& entry, const Record& record) {
         const auto today = Layout::record(record);
@@ -53,6 +66,10 @@ private:
         if (entries_at == maps_.end() || records_at == maps_.end()) {
             return fail(ErrorCode::invalid, "an earlier daemon's pool " + number + " has no maps");
         }
+        if (!has_form<Entry>(entries_at->second, BPF_MAP_TYPE_ARRAY) ||
+            !has_form<Record>(records_at->second, BPF_MAP_TYPE_ARRAY)) {
+            return fail_unlike("tunnels of pool " + number);
+        }
         auto entries = MappedArray<Entry>::map(entries_at->second.number(), pool.size);
         if (!entries) return tl::unexpected(entries.error());
         auto records = MappedArray<Record>::map(records_at->second.number(), pool.size);
@@ -63,10 +80,14 @@ private:
         return {};
     }
 
-    void read_outside() {
+    Result<void> read_outside() {
         const auto entries = maps_.find("outside");
         const auto records = maps_.find("outside_records");
-        if (entries == maps_.end() || records == maps_.end()) return;
+        if (entries == maps_.end() || records == maps_.end()) return {};
+        if (!has_form<Entry>(entries->second, BPF_MAP_TYPE_HASH) ||
+            !has_form<Record>(records->second, BPF_MAP_TYPE_HASH)) {
+            return fail_unlike("tunnels outside the pools");
+        }
         __u32 key = 0;
         const __u32* before = nullptr;
         while (bpf_map_get_next_key(records->second.number(), before, &key) == 0) {
@@ -78,6 +99,7 @@ private:
                 take(key, entry, record);
             }
         }
+        return {};
     }
 
     const Maps& maps_;

@@ -4,11 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <filesystem>
 #include <optional>
 #include <vector>
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
 #include <linux/magic.h>
 #include <net/if.h>
 #include <sys/mount.h>
@@ -64,9 +66,38 @@ std::vector<fs::path> entries_of(const std::string& directory) {
     return out;
 }
 
+// Daemons of before had a name for what they had just pinned and not yet given its own name.
+std::vector<fs::path> map_paths_of(const std::string& directory) {
+    auto paths = entries_of(directory);
+    std::erase_if(paths, [](const fs::path& path) {
+        const auto name = path.filename().string();
+        return name.starts_with(program_prefix) || name == "fresh";
+    });
+    return paths;
+}
+
 tl::unexpected<Error> fail_foreign(const fs::path& path, const std::string& what) {
     return fail(ErrorCode::conflict, path.string() + " " + what +
                                          ": not ours; remove it, then start again");
+}
+
+Result<Descriptor> open_map(const fs::path& path) {
+    Descriptor map(bpf_obj_get(path.c_str()));
+    if (!map.is_open() && errno == EPERM) {
+        return fail(ErrorCode::unavailable, "reading " + path.string() + " needs CAP_BPF");
+    }
+    if (!map.is_open()) return fail_foreign(path, "cannot be opened as a BPF map");
+    if (map_name(map.number()) != path.filename()) {
+        return fail_foreign(path, "is pinned by something else");
+    }
+    return map;
+}
+
+Result<void> remove_directory(const std::string& directory) {
+    for (const auto& path : entries_of(directory)) ::unlink(path.c_str());
+    if (::rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
+    return fail(ErrorCode::conflict, directory + " cannot be removed: " +
+                                         std::generic_category().message(errno));
 }
 
 }  // namespace
@@ -74,9 +105,10 @@ tl::unexpected<Error> fail_foreign(const fs::path& path, const std::string& what
 Result<Pins> Pins::open(const std::string& device) {
     if (auto mounted = mount_where_missing(); !mounted) return tl::unexpected(mounted.error());
     // The file system keeps names with a dot for itself.
-    auto name = device + "@" + std::to_string(namespace_cookie());
+    auto name = device;
     std::ranges::replace(name, '.', ',');
-    return Pins(std::string(root) + "/" + name);
+    const auto network = "@" + std::to_string(namespace_cookie());
+    return Pins(std::string(root) + "/" + name + network, network);
 }
 
 bool Pins::exist() const {
@@ -84,48 +116,60 @@ bool Pins::exist() const {
     return fs::exists(directory_, none);
 }
 
+bool Pins::have_neighbours() const {
+    return std::ranges::any_of(entries_of(root), [&](const fs::path& path) {
+        return path.string().ends_with(network_) && path != directory_;
+    });
+}
+
+bool Pins::may_be_read() const {
+    return std::ranges::none_of(map_paths_of(directory_), [](const fs::path& path) {
+        const auto map = open_map(path);
+        return !map && map.error().code == ErrorCode::unavailable;
+    });
+}
+
 Result<Maps> Pins::maps() const {
     Maps out;
-    std::error_code none;
-    for (const auto& entry : fs::directory_iterator(directory_, none)) {
-        const auto name = entry.path().filename().string();
-        if (name.starts_with(program_prefix)) continue;
-        Descriptor map(bpf_obj_get(entry.path().c_str()));
-        if (!map.is_open()) return fail_foreign(entry.path(), "cannot be opened as a BPF map");
-        if (const auto real = map_name(map.number()); real != name) {
-            return fail_foreign(entry.path(), "is pinned by something else");
-        }
-        out.emplace(name, std::move(map));
+    for (const auto& path : map_paths_of(directory_)) {
+        auto map = open_map(path);
+        if (!map) return tl::unexpected(map.error());
+        out.emplace(path.filename(), std::move(*map));
     }
     return out;
 }
 
-Result<void> Pins::pin(const std::string& name, int descriptor) const {
-    std::error_code failed;
-    fs::create_directories(directory_, failed);
-    if (failed) return fail(ErrorCode::unavailable, "making " + directory_ + failed.message());
-    // A name is replaced in one step, so that it is never missing.
-    const auto path = directory_ + "/" + name;
-    const auto fresh = directory_ + "/fresh";
-    ::unlink(fresh.c_str());
-    if (bpf_obj_pin(descriptor, fresh.c_str()) != 0 ||
-        ::rename(fresh.c_str(), path.c_str()) != 0) {
-        return tl::unexpected(error_from_errno(errno, "pinning " + path));
+Maps Pins::good_maps() const {
+    Maps out;
+    for (const auto& path : map_paths_of(directory_)) {
+        if (auto map = open_map(path)) out.emplace(path.filename(), std::move(*map));
     }
-    return {};
+    return out;
 }
 
-void Pins::keep_only(const std::set<std::string>& names) const {
-    for (const auto& path : entries_of(directory_)) {
-        if (!names.contains(path.filename())) ::unlink(path.c_str());
+Result<void> Pins::replace(const std::vector<Pin>& all) const {
+    if (auto removed = remove_directory(fresh_); !removed) return removed;
+    std::error_code failed;
+    fs::create_directories(fresh_, failed);
+    if (failed) {
+        return fail(ErrorCode::unavailable, "making " + fresh_ + ": " + failed.message());
     }
+    for (const auto& [name, descriptor] : all) {
+        if (bpf_obj_pin(descriptor, (fresh_ + "/" + name).c_str()) == 0) continue;
+        const auto error = error_from_errno(errno, "pinning " + name + " in " + fresh_);
+        static_cast<void>(remove_directory(fresh_));
+        return tl::unexpected(error);
+    }
+    const auto how = exist() ? RENAME_EXCHANGE : RENAME_NOREPLACE;
+    if (::renameat2(AT_FDCWD, fresh_.c_str(), AT_FDCWD, directory_.c_str(), how) != 0) {
+        return tl::unexpected(error_from_errno(errno, "making " + directory_));
+    }
+    return remove_directory(fresh_);  // what was there before
 }
 
 Result<void> Pins::remove() const {
-    for (const auto& path : entries_of(directory_)) ::unlink(path.c_str());
-    if (::rmdir(directory_.c_str()) != 0 && errno != ENOENT) {
-        return fail(ErrorCode::conflict, directory_ + " cannot be removed: " +
-                                             std::generic_category().message(errno));
+    for (const auto& directory : {fresh_, directory_}) {
+        if (auto removed = remove_directory(directory); !removed) return removed;
     }
     ::rmdir(root);  // stays while another device has pins
     return {};

@@ -3,8 +3,8 @@
 #pragma once
 
 #include <map>
-#include <set>
 #include <string>
+#include <vector>
 
 #include "common/base/result.hpp"
 #include "common/dataplane/descriptor.hpp"
@@ -13,6 +13,11 @@ namespace dstm::tep::bpf {
 
 // Maps by their names in the programs.
 using Maps = std::map<std::string, dataplane::Descriptor, std::less<>>;
+
+struct Pin {
+    std::string name;
+    int descriptor;  // of a map or program
+};
 
 class Pins {
 public:
@@ -23,19 +28,29 @@ public:
     [[nodiscard]] const std::string& directory() const { return directory_; }
 
     [[nodiscard]] bool exist() const;
-    // What is pinned. conflict: something that is no BPF map or program.
+    // Another device of this network namespace has pins too.
+    [[nodiscard]] bool have_neighbours() const;
+    // False: this process has not the right to.
+    [[nodiscard]] bool may_be_read() const;
+    // What is pinned. conflict: something that is not a map of this name. unavailable: no
+    // right to read them.
     [[nodiscard]] Result<Maps> maps() const;
-    // Takes the place of what was pinned under this name.
-    [[nodiscard]] Result<void> pin(const std::string& name, int descriptor) const;
-    // What is pinned under other names, by an older version, goes.
-    void keep_only(const std::set<std::string>& names) const;
+    // Those that are what their names say, without the others.
+    [[nodiscard]] Maps good_maps() const;
+    // These and no others, all in one step: whoever dies in the middle leaves what was there.
+    [[nodiscard]] Result<void> replace(const std::vector<Pin>& all) const;
     // All that is pinned, and the directory. conflict: something else is in it, and stays.
     [[nodiscard]] Result<void> remove() const;
 
 private:
-    explicit Pins(std::string directory) : directory_(std::move(directory)) {}
+    Pins(std::string directory, std::string network)
+        : directory_(std::move(directory)),
+          network_(std::move(network)),
+          fresh_(directory_ + ",new") {}
 
     std::string directory_;
+    std::string network_;  // how the names of all directories of this network namespace end
+    std::string fresh_;  // becomes the directory when all is in it
 };
 
 // The maps of the program on a device's egress hook: where the BPF file system was private to the

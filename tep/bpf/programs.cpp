@@ -4,7 +4,6 @@
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <set>
 #include <string_view>
 #include <utility>
 
@@ -135,7 +134,8 @@ Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
         if (bpf_obj_get_info_by_fd(there, &info, &size) != 0) {
             return tl::unexpected(error_from_errno(errno, "asking for a map"));
         }
-        if (info.type != bpf_map__type(map) || info.value_size != bpf_map__value_size(map) ||
+        if (info.type != bpf_map__type(map) || info.key_size != bpf_map__key_size(map) ||
+            info.value_size != bpf_map__value_size(map) ||
             info.max_entries != bpf_map__max_entries(map)) {
             return fail(ErrorCode::conflict, "the map " + found->first +
                                                  " is not what an earlier dstm-tep made; "
@@ -258,24 +258,17 @@ Result<void> Programs::bind_maps() const {
 }
 
 Result<void> Programs::pin(const Pins& pins) const {
-    std::set<std::string> names;
-    const auto pin = [&](const std::string& name, int descriptor) {
-        names.insert(name);
-        return pins.pin(name, descriptor);
-    };
+    std::vector<Pin> all;
     const bpf_map* map = nullptr;
     bpf_object__for_each_map(map, impl_->skeleton->obj) {
-        if (!outlives(map)) continue;
-        if (auto pinned = pin(bpf_map__name(map), bpf_map__fd(map)); !pinned) return pinned;
+        if (outlives(map)) all.push_back({bpf_map__name(map), bpf_map__fd(map)});
     }
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, impl_->skeleton->obj) {
-        auto pinned = pin(std::string("program_") + bpf_program__name(program),
-                          bpf_program__fd(program));
-        if (!pinned) return pinned;
+        all.push_back(
+            {std::string("program_") + bpf_program__name(program), bpf_program__fd(program)});
     }
-    pins.keep_only(names);
-    return {};
+    return pins.replace(all);
 }
 
 void Programs::set_outside_count(std::uint32_t count) {

@@ -34,6 +34,12 @@ public:
         if (changed_) static_cast<void>(dataplane::write_sysctl(path_, before_));
     }
 
+    // What there is to turn off; none where it is off.
+    [[nodiscard]] static std::optional<int> setting_of(const std::string& interface) {
+        const auto value = dataplane::read_sysctl("net/ipv4/conf/" + interface + "/rp_filter");
+        if (value.size() != 1 || value == "0") return std::nullopt;
+        return value[0] - '0';
+    }
     // What it was, when this changed it.
     [[nodiscard]] std::optional<int> before() const {
         if (!changed_ || before_.size() != 1) return std::nullopt;

@@ -86,6 +86,11 @@ Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program,
     return out;
 }
 
+bool TcHook::stands_on(int interface, TcDirection direction) {
+    const auto there = filters_on(interface, direction);
+    return there && std::ranges::any_of(*there, is_ours);
+}
+
 dataplane::Descriptor TcHook::program_on(int interface, TcDirection direction) {
     const auto hook = hook_of(interface, direction);
     auto place = our_place();
@@ -116,8 +121,7 @@ TcHook::~TcHook() {
     // An interface that is gone has taken its hook with it: what fails here is done already.
     auto hook = hook_of(interface_, direction_);
     const auto place = our_place();
-    const auto there = filters_on(interface_, direction_);
-    if (there && std::ranges::any_of(*there, is_ours)) {
+    if (stands_on(interface_, direction_)) {
         static_cast<void>(bpf_tc_detach(&hook, &place));
     }
     // Filters of others would go with the qdisc.

@@ -21,6 +21,8 @@ public:
     [[nodiscard]] static TcHook adopt(int interface, TcDirection direction, bool made_qdisc) {
         return {interface, direction, made_qdisc};
     }
+    // One of ours stands there. Reading this needs fewer rights than the program.
+    [[nodiscard]] static bool stands_on(int interface, TcDirection direction);
     // The program in our place there; closed when there is none of ours.
     [[nodiscard]] static dataplane::Descriptor program_on(int interface, TcDirection direction);
     TcHook(TcHook&& other) noexcept;

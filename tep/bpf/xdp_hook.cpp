@@ -16,13 +16,6 @@ namespace {
 
 using dataplane::Descriptor;
 
-// 0: none.
-std::uint32_t number_on(int interface) {
-    __u32 number = 0;
-    if (bpf_xdp_query_id(interface, XDP_FLAGS_DRV_MODE, &number) != 0) return 0;
-    return number;
-}
-
 bool is_ours(std::uint32_t number, std::uint32_t earlier) {
     if (number == 0) return false;
     if (number == earlier) return true;
@@ -58,10 +51,22 @@ XdpHook::~XdpHook() {
     if (interface_ != 0) bpf_xdp_detach(interface_, XDP_FLAGS_DRV_MODE, nullptr);
 }
 
+std::uint32_t XdpHook::number_on(int interface) {
+    __u32 number = 0;
+    if (bpf_xdp_query_id(interface, XDP_FLAGS_DRV_MODE, &number) != 0) return 0;
+    return number;
+}
+
+std::uint32_t XdpHook::number_of(int program) {
+    bpf_prog_info info{};
+    __u32 size = sizeof info;
+    return bpf_obj_get_info_by_fd(program, &info, &size) == 0 ? info.id : 0;
+}
+
 std::uint32_t XdpHook::program_number() const { return number_on(interface_); }
 
 void XdpHook::detach_ours(int interface, std::uint32_t program) {
-    if (is_ours(number_on(interface), program)) XdpHook{interface};
+    if (is_ours(XdpHook::number_on(interface), program)) XdpHook{interface};
 }
 
 }  // namespace dstm::tep::bpf

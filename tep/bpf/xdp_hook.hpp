@@ -19,6 +19,10 @@ public:
 
     // Takes a program back that an earlier process attached; no other.
     static void detach_ours(int interface, std::uint32_t program);
+    // The number in the kernel of what stands on an interface, ours or not; 0 = nothing.
+    [[nodiscard]] static std::uint32_t number_on(int interface);
+    // The number in the kernel of a loaded program.
+    [[nodiscard]] static std::uint32_t number_of(int program);
     // The number in the kernel of what stands there.
     [[nodiscard]] std::uint32_t program_number() const;
     // It stays when the object goes.

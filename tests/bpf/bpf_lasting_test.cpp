@@ -268,7 +268,7 @@ TEST_F(BpfLasting, MapPinnedBySomethingElseIsNamed) {
     const dataplane::Descriptor map(
         bpf_map_create(BPF_MAP_TYPE_ARRAY, "others", 4, 8, 1, nullptr));
     ASSERT_TRUE(map.is_open());
-    ASSERT_TRUE(pins().pin("pool_0", map.number()));
+    ASSERT_TRUE(pins().replace({{"pool_0", map.number()}}));
     const auto plane = make();
     ASSERT_FALSE(plane);
     EXPECT_EQ(plane.error().code, ErrorCode::conflict);

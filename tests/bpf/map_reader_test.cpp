@@ -3,11 +3,14 @@
 #include <bpf/bpf.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstring>
+#include <vector>
 
 #include <gtest/gtest.h>
 
 #include "bpf/packets.hpp"
+#include "tep/bpf/hook_records.hpp"
 #include "tep/bpf/map_reader.hpp"
 
 namespace dstm::tep::bpf {
@@ -123,6 +126,41 @@ TEST_F(MapReader, TunnelsOfLayout3OutsideThePoolsAreRead) {
     EXPECT_EQ(tunnels->front().inner, test::v4("198.51.100.9"));
     EXPECT_EQ(tunnels->front().entry.packets_up, 42u);
     EXPECT_EQ(tunnels->front().record.generation, 12u);
+}
+
+// The kernel would write 4096 bytes where a struct has its place.
+TEST_F(MapReader, MapsOfAnotherFormAreNotRead) {
+    constexpr std::size_t too_long = 4096;
+    add("meta", BPF_MAP_TYPE_ARRAY, too_long, 1, nullptr);
+    EXPECT_EQ(meta_in(maps), std::nullopt);
+
+    add("hooks", BPF_MAP_TYPE_HASH, too_long, 1, nullptr);
+    const std::vector<std::uint8_t> value(too_long, 0xff);
+    put("hooks", 1, value.data());
+    EXPECT_TRUE(HookRecords(maps.at("hooks").number()).all().empty());
+
+    maps.erase("outside_records");
+    add("outside_records", BPF_MAP_TYPE_HASH, too_long, 8, nullptr);
+    put("outside", 7, &entry);
+    put("outside_records", 7, value.data());
+    EXPECT_EQ(bpf::MapReader<Older>(maps, meta).tunnels().error().code, ErrorCode::invalid);
+
+    maps.clear();
+    add("ipv6_tunnels", BPF_MAP_TYPE_HASH, sizeof(dstm_entry), 8, nullptr);
+    add("ipv6_records", BPF_MAP_TYPE_HASH, sizeof(dstm_ipv6_record), 8, nullptr);
+    meta.version = 2;
+    const LeftBehind behind{std::move(maps), meta};
+    EXPECT_EQ(behind.ipv6_tunnels().error().code, ErrorCode::invalid) << "keys of 4 bytes";
+}
+
+// What comes first is the same in all layouts, what comes then may be more.
+TEST_F(MapReader, NewerLayoutMayHaveALongerMeta) {
+    add("meta", BPF_MAP_TYPE_ARRAY, 2 * sizeof(dstm_meta), 1, nullptr);
+    std::array<dstm_meta, 2> newer{};
+    newer[0].version = DSTM_LAYOUT_VERSION + 1;
+    put("meta", 0, newer.data());
+    ASSERT_TRUE(meta_in(maps));
+    EXPECT_EQ(meta_in(maps)->version, DSTM_LAYOUT_VERSION + 1u);
 }
 
 // In layout 2 an address and a prefix had an entry each, in a hash.

@@ -159,6 +159,83 @@ class BpfEndpoint(unittest.TestCase):
         self.assertIn("filter", self.tc("filter", "show", "dev", "dmz", "ingress"))
         self.assertIn("removed: ", self.detach())
 
+    def killed(self, **changes):
+        """The pins of a daemon that ran and was killed."""
+        daemon = self.started(**changes)
+        os.kill(daemon.pid, signal.SIGKILL)
+        daemon.popen.wait()
+        return self.pins()
+
+    @staticmethod
+    def make_map(place, name, value):
+        c.run("bpftool", "map", "create", place, "type", "array", "key", "4", "value", str(value),
+              "entries", "1", "name", name)
+
+    def ingress_of_dmz(self):
+        return self.tc("filter", "show", "dev", "dmz", "ingress")
+
+    def test_what_a_daemon_left_that_was_killed_while_it_pinned_is_no_hindrance(self):
+        pins = self.killed()
+        self.make_map(os.path.join(pins, "fresh"), "pool_0", 8)
+        os.mkdir(pins + ",new")
+        self.make_map(os.path.join(pins + ",new", "pool_0"), "pool_0", 8)
+        self.killed()
+        self.assertFalse(os.path.exists(pins + ",new"))
+        self.assertNotIn("fresh", os.listdir(pins))
+
+    def test_maps_that_were_never_finished_are_made_anew_but_what_was_changed_is_known(self):
+        self.host.run("sysctl", "-w", "net.ipv4.conf.dmz.rp_filter=2")
+        self.addCleanup(self.host.run, "sysctl", "-w", "net.ipv4.conf.dmz.rp_filter=0")
+        os.unlink(os.path.join(self.killed(), "meta"))
+        self.killed()
+        self.detach()
+        self.assertEqual(self.host.run("sysctl", "-n", "net.ipv4.conf.dmz.rp_filter").stdout, "2\n")
+        self.assertNotIn("clsact", self.tc("qdisc", "show", "dev", "dmz"))
+
+    def test_foreign_map_in_the_place_of_the_meta_is_refused_and_not_read(self):
+        place = os.path.join(self.killed(), "meta")
+        os.unlink(place)
+        self.make_map(place, "meta", 4096)
+        self.assertIn("do not say whose they are", self.fails())
+        self.assertIn("programs on dmz", self.detach())
+        self.assertNotIn("clsact", self.tc("qdisc", "show", "dev", "dmz"))
+
+    def test_foreign_pin_and_no_device_keep_detach_from_nothing(self):
+        place = os.path.join(self.killed(), "pool_0")
+        os.unlink(place)
+        self.make_map(place, "others", 8)
+        self.host.ip("link", "del", "dstm0")
+        self.assertIn("programs on dmz", self.detach())
+        self.assertEqual(self.ingress_of_dmz(), "")
+
+    def test_programs_whose_records_are_lost_are_known_by_their_names(self):
+        os.unlink(os.path.join(self.killed(), "hooks"))
+        self.host.ip("link", "del", "dstm0")
+        self.addCleanup(self.tc, "qdisc", "del", "dev", "dmz", "clsact")
+        self.assertIn("program on dmz", self.detach())
+        self.assertEqual(self.ingress_of_dmz(), "")
+
+    # --- another plane ---------------------------------------------------------------------------
+
+    def test_auto_takes_no_other_plane_while_something_is_in_the_way(self):
+        place = os.path.join(self.killed(), "pool_0")
+        os.unlink(place)
+        self.make_map(place, "others", 8)
+        self.host.ip("link", "del", "dstm0")
+        self.assertIn(f"{place} is pinned by something else", self.fails(**{"data-plane": "auto"}))
+        self.assertIn("dstm_up", self.ingress_of_dmz())
+
+    def test_another_plane_takes_the_programs_away_first(self):
+        for rights, plane in ((["net_admin", "net_raw"], "auto"), (None, "tun")):
+            self.killed()
+            self.assertIn("dstm_up", self.ingress_of_dmz())
+            daemon = self.started(rights, **{"data-plane": plane})
+            self.assertIn("data-plane=tun", self.line_with(daemon.output(), "TEP_STARTED"))
+            self.line_with(daemon.output(), "TEP_DETACHED")
+            self.assertEqual(self.ingress_of_dmz(), "")
+            self.assertEqual(daemon.stop(), 0)
+        self.assertNotIn("clsact", self.tc("qdisc", "show", "dev", "dmz"))
+
     def test_place_of_our_filter_that_another_has_is_named(self):
         self.tc("qdisc", "add", "dev", "dmz", "clsact")
         self.addCleanup(self.tc, "qdisc", "del", "dev", "dmz", "clsact")

@@ -86,25 +86,6 @@ TEST_F(EntryTable, OlderGenerationIsAConflict) {
 
 // A daemon that died in the middle of a change may have left half of one address and half of
 // another.
-TEST_F(EntryTable, TunnelThatIsHalfWrittenIsNotAdopted) {
-    auto& programs = endpoint->programs();
-    auto entries = tep::bpf::MappedArray<dstm_entry>::map(programs.pool_entries(0), 256);
-    ASSERT_TRUE(entries);
-    entries->elements()[7].state |= DSTM_ENTRY_WRITING;
-    auto next = tep::bpf::EntryTable::open(programs);
-    ASSERT_TRUE(next);
-    EXPECT_EQ(next->size(), 2U);
-    EXPECT_FALSE(next->holds(v4("192.0.2.7")));
-    EXPECT_FALSE(next->leads_to(v6("2001:db8:1::7")));
-    EXPECT_EQ(entries->elements()[7].state & (DSTM_ENTRY_WRITING | DSTM_ENTRY_CARRIED), 0U);
-    ASSERT_TRUE(next->put(spec("192.0.2.7", "2001:db8:1::7", 1), {}, 0xffffffff));
-    EXPECT_TRUE(next->holds(v4("192.0.2.7")));
-    EXPECT_EQ(endpoint->up(make(Outer{v6("2001:db8:1::7"), v6(Endpoint::outer)},
-                                make({v4("192.0.2.7"), v4("203.0.113.80")})))
-                  .verdict,
-              0);
-}
-
 TEST_F(EntryTable, NewTunnelStartsAtZero) {
     const auto packet = make({v4("203.0.113.80"), v4("192.0.2.7")});
     static_cast<void>(endpoint->down(packet));

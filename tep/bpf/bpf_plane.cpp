@@ -426,9 +426,11 @@ void BpfPlane::run() {
 void BpfPlane::follow_host() {
     const auto news = network_.take_news();
     next_hops_->neighbours_changed(news.neighbours);
-    if (!news.routes) return;
-    next_hops_->routes_changed();
-    set_ways(std::nullopt);
+    if (news.routes) {
+        next_hops_->routes_changed();
+        set_ways(std::nullopt);
+    }
+    if (!news.routes && !news.hooks) return;
     if (const auto guarded = entrances_->guard(); !guarded) {
         log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
     }

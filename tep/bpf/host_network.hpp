@@ -13,6 +13,10 @@
 
 namespace dstm::tep::bpf {
 
+namespace netlink {
+class Request;
+}
+
 using LinkAddress = std::array<std::uint8_t, 6>;
 
 struct RouteAnswer {
@@ -37,6 +41,7 @@ struct NeighbourNews {
 
 struct News {
     bool routes = false;  // or links or addresses: ask again
+    bool hooks = false;   // of tc, on whichever interface
     std::vector<NeighbourNews> neighbours;
 };
 
@@ -61,7 +66,7 @@ private:
     HostNetwork(dataplane::Descriptor questions, dataplane::Descriptor devices,
                 dataplane::Descriptor monitor);
     [[nodiscard]] Result<std::vector<std::uint8_t>> ask(const dataplane::Descriptor& socket,
-                                                        std::vector<std::uint8_t> request);
+                                                        netlink::Request request);
     [[nodiscard]] std::uint16_t find_device_family();
     [[nodiscard]] bool takes_frames(int interface, bool has_driver_program);
 

@@ -1,0 +1,139 @@
+// Netlink messages, written and read with bounds (netlink(7)); knows none of their meanings.
+#pragma once
+
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <optional>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <sys/socket.h>
+
+#include "common/base/result.hpp"
+#include "common/dataplane/descriptor.hpp"
+
+namespace dstm::tep::bpf::netlink {
+
+// `groups`: of news, RTMGRP_*.
+[[nodiscard]] inline Result<dataplane::Descriptor> open_socket(int protocol,
+                                                               std::uint32_t groups = 0) {
+    dataplane::Descriptor out(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
+    sockaddr_nl address{};
+    address.nl_family = AF_NETLINK;
+    address.nl_groups = groups;
+    if (!out.is_open() ||
+        ::bind(out.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+        return tl::unexpected(error_from_errno(errno, "opening netlink"));
+    }
+    return out;
+}
+
+// A request that is being written: one struct, then attributes.
+class Request {
+public:
+    template <class Body>
+    Request(std::uint16_t type, std::uint16_t flags, const Body& body)
+        : bytes_(NLMSG_SPACE(sizeof(Body))) {
+        nlmsghdr header{};
+        header.nlmsg_type = type;
+        header.nlmsg_flags = static_cast<__u16>(NLM_F_REQUEST | flags);
+        std::memcpy(bytes_.data(), &header, sizeof header);
+        std::memcpy(bytes_.data() + NLMSG_HDRLEN, &body, sizeof body);
+    }
+
+    void add(std::uint16_t type, std::span<const std::uint8_t> value) {
+        rtattr attribute{};
+        attribute.rta_type = type;
+        attribute.rta_len = static_cast<unsigned short>(RTA_LENGTH(value.size()));
+        const auto at = bytes_.size();
+        bytes_.resize(at + RTA_SPACE(value.size()));
+        std::memcpy(bytes_.data() + at, &attribute, sizeof attribute);
+        std::memcpy(bytes_.data() + at + RTA_LENGTH(0), value.data(), value.size());
+    }
+
+    [[nodiscard]] std::vector<std::uint8_t> take(std::uint32_t sequence = 0) {
+        nlmsghdr header{};
+        std::memcpy(&header, bytes_.data(), sizeof header);
+        header.nlmsg_len = static_cast<__u32>(bytes_.size());
+        header.nlmsg_seq = sequence;
+        std::memcpy(bytes_.data(), &header, sizeof header);
+        return std::move(bytes_);
+    }
+
+private:
+    std::vector<std::uint8_t> bytes_;
+};
+
+// One message that was received, taken apart; reads stay within it.
+class Message {
+public:
+    // The first message of `bytes`, none when there is no whole one.
+    static std::optional<Message> first_of(std::span<const std::uint8_t> bytes) {
+        nlmsghdr header{};
+        if (bytes.size() < sizeof header) return std::nullopt;
+        std::memcpy(&header, bytes.data(), sizeof header);
+        if (header.nlmsg_len < sizeof header || header.nlmsg_len > bytes.size()) {
+            return std::nullopt;
+        }
+        return Message(header, bytes.first(header.nlmsg_len));
+    }
+
+    [[nodiscard]] std::uint16_t type() const { return header_.nlmsg_type; }
+    [[nodiscard]] std::uint32_t sequence() const { return header_.nlmsg_seq; }
+    [[nodiscard]] std::size_t space() const { return NLMSG_ALIGN(header_.nlmsg_len); }
+
+    template <class Body>
+    [[nodiscard]] Body body() const {
+        Body out{};
+        if (bytes_.size() >= NLMSG_HDRLEN + sizeof out) {
+            std::memcpy(&out, bytes_.data() + NLMSG_HDRLEN, sizeof out);
+        }
+        return out;
+    }
+
+    // Of the attributes behind a body of `body_size`; empty when there is none.
+    [[nodiscard]] std::span<const std::uint8_t> attribute(std::size_t body_size,
+                                                          std::uint16_t type) const {
+        return find(bytes_, NLMSG_SPACE(body_size), type);
+    }
+    [[nodiscard]] static std::span<const std::uint8_t> find(std::span<const std::uint8_t> bytes,
+                                                            std::size_t at, std::uint16_t type) {
+        rtattr attribute{};
+        while (at + sizeof attribute <= bytes.size()) {
+            std::memcpy(&attribute, bytes.data() + at, sizeof attribute);
+            if (attribute.rta_len < sizeof attribute || at + attribute.rta_len > bytes.size()) {
+                return {};
+            }
+            if ((attribute.rta_type & NLA_TYPE_MASK) == type) {
+                return bytes.subspan(at + RTA_LENGTH(0), attribute.rta_len - RTA_LENGTH(0));
+            }
+            at += RTA_ALIGN(attribute.rta_len);
+        }
+        return {};
+    }
+
+private:
+    Message(const nlmsghdr& header, std::span<const std::uint8_t> bytes)
+        : header_(header), bytes_(bytes) {}
+    nlmsghdr header_;
+    std::span<const std::uint8_t> bytes_;
+};
+
+// 0 when the attribute is not of this size.
+template <class Number>
+[[nodiscard]] Number number_in(std::span<const std::uint8_t> value) {
+    Number out = 0;
+    if (value.size() == sizeof out) std::memcpy(&out, value.data(), sizeof out);
+    return out;
+}
+
+template <class Number>
+[[nodiscard]] std::span<const std::uint8_t> bytes_of(const Number& number) {
+    return {reinterpret_cast<const std::uint8_t*>(&number), sizeof number};
+}
+
+}  // namespace dstm::tep::bpf::netlink

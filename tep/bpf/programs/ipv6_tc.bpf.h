@@ -1,7 +1,8 @@
 /* Tunnels with IPv6 inside on the tc hooks, the same as those of v4v6. Layer 1: down behind the
- * kernel's IPv6 routing, up before its IPv4 input. Layer 2 passes by both. What is left to the kernel reaches the daemon by the TUN
- * device, the raw socket or the UDP socket: fragments, extension headers, what does not fit,
- * signalling, clients whose way the kernel must find first. RFC 4213, RFC 768. */
+ * kernel's IPv6 routing, up before its IPv4 input. Layer 2 passes by both. What is left to the
+ * kernel reaches the daemon by the TUN device, the raw socket or the UDP socket: fragments,
+ * extension headers, what does not fit, signalling, clients whose way the kernel must find first.
+ * RFC 4213, RFC 768. */
 #ifndef DSTM_IPV6_TC_BPF_H
 #define DSTM_IPV6_TC_BPF_H
 
@@ -177,7 +178,8 @@ static __always_inline int up_ipv6(struct __sk_buff *skb, int may) {
     __u32 path_mtu = 0;
     const __u8 *tcp_flags = (void *)(ip + 1) + TCP_FLAGS;
     if (settings.mss_clamp && protocol == IPPROTO_TCP && (void *)(tcp_flags + 1) <= end &&
-        (*tcp_flags & TCP_SYN) && !route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu)) {
+        (*tcp_flags & TCP_SYN) &&
+        !route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu)) {
         return TC_ACT_UNSPEC; /* for how large the MSS may be */
     }
     const struct cached_route *onward =

@@ -1,22 +1,11 @@
-/* Layer 2 in the driver for tunnels with IPv6 inside: as xdp.bpf.h, with the headers of RFC 4213 and
- * RFC 768. Besides what is not plain there, extension headers, signalling, and packets of one link
- * only go up to layer 1, untouched. */
+/* Layer 2 in the driver for tunnels with IPv6 inside: as xdp.bpf.h, with the headers of RFC 4213
+ * and RFC 768. Besides what is not plain there, extension headers, signalling, and packets of one
+ * link only go up to layer 1, untouched. */
 #ifndef DSTM_IPV6_XDP_BPF_H
 #define DSTM_IPV6_XDP_BPF_H
 
 #include "tep/bpf/programs/ipv6_inside.bpf.h"
 #include "tep/bpf/programs/xdp.bpf.h"
-
-static __always_inline int send_frame(const struct xdp_md *context,
-                                      const struct cached_route *route, __u16 protocol) {
-    struct ethhdr *link = (void *)(long)context->data;
-    if ((void *)(link + 1) > (void *)(long)context->data_end) {
-        return drop_frame(DSTM_DROP_NO_HEADROOM);
-    }
-    write_link(link, route->addresses, protocol);
-    if (route->interface == context->ingress_ifindex) return XDP_TX;
-    return bpf_redirect(route->interface, 0);
-}
 
 static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     void *end = (void *)(long)context->data_end;

@@ -6,10 +6,8 @@
 #define DSTM_XDP_BPF_H
 
 #include "tep/bpf/programs/decide.bpf.h"
+#include "tep/bpf/programs/mss.bpf.h"
 #include "tep/bpf/programs/route_cache.bpf.h"
-
-#define TCP_FLAGS_AT 13
-#define TCP_SYN_BIT 0x02
 
 static __always_inline int drop_frame(__u32 reason) {
     if (reason != DSTM_DROP_NONE) count_drop(reason);
@@ -21,11 +19,12 @@ static __always_inline int is_plain(const struct iphdr *ip, const void *end) {
     if (ip->frag_off & bpf_htons(IPV4_OFFSET_MASK | 0x2000)) return 0;
     if (!is_sum_right(ip)) return 0;
     if (!settings.mss_clamp || ip->protocol != IPPROTO_TCP) return 1;
-    const __u8 *flags = (const __u8 *)(ip + 1) + TCP_FLAGS_AT;
-    return (const void *)(flags + 1) <= end && !(*flags & TCP_SYN_BIT);
+    const __u8 *flags = (const __u8 *)(ip + 1) + TCP_FLAGS;
+    return (const void *)(flags + 1) <= end && !(*flags & TCP_SYN);
 }
 
-/* What the kernel would drop on input by its source: no host's, or this host's as far as we know. */
+/* What the kernel would drop on input by its source: no host's, or this host's as far as we know.
+ */
 static __always_inline int is_from_elsewhere(const struct iphdr *ip) {
     const __u32 source = bpf_ntohl(ip->saddr);
     return is_usable_unicast(source) && source != settings.inner &&
@@ -44,6 +43,18 @@ static __always_inline void count_ttl_down(struct iphdr *ip) {
     const __u32 sum = ip->check + bpf_htons(0x0100);
     --ip->ttl;
     ip->check = (__u16)(sum + (sum >= 0xffff));
+}
+
+/* A packet whose headers are written, but for the link's. */
+static __always_inline int send_frame(const struct xdp_md *context,
+                                      const struct cached_route *route, __u16 protocol) {
+    struct ethhdr *link = (void *)(long)context->data;
+    if ((void *)(link + 1) > (void *)(long)context->data_end) {
+        return drop_frame(DSTM_DROP_NO_HEADROOM);
+    }
+    write_link(link, route->addresses, protocol);
+    if (route->interface == context->ingress_ifindex) return XDP_TX;
+    return bpf_redirect(route->interface, 0);
 }
 
 static __always_inline int xdp_down(struct xdp_md *context) {
@@ -105,14 +116,7 @@ static __always_inline int xdp_up(struct xdp_md *context) {
     count_ttl_down(ip);
     count_up(decision.entry, 1, total);
     if (bpf_xdp_adjust_head(context, (int)OUTER_SIZE)) return drop_frame(DSTM_DROP_NO_HEADROOM);
-    data = (void *)(long)context->data;
-    struct ethhdr *link = data;
-    if ((void *)(link + 1) > (void *)(long)context->data_end) {
-        return drop_frame(DSTM_DROP_NO_HEADROOM);
-    }
-    write_link(link, route->addresses, ETH_P_IP);
-    if (route->interface == context->ingress_ifindex) return XDP_TX;
-    return bpf_redirect(route->interface, 0);
+    return send_frame(context, route, ETH_P_IP);
 }
 
 #endif

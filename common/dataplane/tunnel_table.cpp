@@ -5,14 +5,10 @@
 #include <utility>
 
 #include "common/base/assert.hpp"
+#include "common/dataplane/generation.hpp"
 
 namespace dstm::dataplane {
 namespace {
-
-tl::unexpected<Error> fail_newer(const TunnelSpec& standing) {
-    return fail(ErrorCode::conflict, "tunnel " + to_string(standing.inner) + " has generation " +
-                                         std::to_string(standing.generation));
-}
 
 std::size_t joined(std::size_t one, std::size_t other) {
     return one ^ (other + 0x9e3779b97f4a7c15u + (one << 6) + (one >> 2));
@@ -42,7 +38,7 @@ std::size_t PrefixHash::operator()(const Ipv6Prefix& prefix) const noexcept {
 Result<void> TunnelTable::check_put(const TunnelSpec& spec) const {
     const auto* standing = find(spec.inner);
     if (standing != nullptr && standing->spec.generation > spec.generation) {
-        return fail_newer(standing->spec);
+        return fail_newer(standing->spec.inner, standing->spec.generation);
     }
     if (standing == nullptr && tunnels_.size() >= tunnels_max_) {
         return fail(ErrorCode::exhausted,
@@ -67,7 +63,9 @@ Result<void> TunnelTable::remove(const IpAddress& inner, Generation up_to) {
     if (found == tunnels_.end()) {
         return fail(ErrorCode::not_found, "no tunnel for " + to_string(inner));
     }
-    if (found->second.spec.generation > up_to) return fail_newer(found->second.spec);
+    if (const auto standing = found->second.spec.generation; standing > up_to) {
+        return fail_newer(inner, standing);
+    }
     give_up_prefix(found->second);
     release(found->second.far_end);
     tunnels_.erase(found);

@@ -9,19 +9,16 @@
 #include <bpf/libbpf.h>
 
 #include "common/base/assert.hpp"
+#include "common/dataplane/generation.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
 
-tl::unexpected<Error> fail_newer(Ipv4Address inner, Generation standing) {
-    return fail(ErrorCode::conflict,
-                "tunnel " + inner.to_string() + " has generation " + std::to_string(standing));
-}
+using dataplane::fail_newer;
 
 dstm_entry make_entry(const Ipv6Address& peer, Way way, std::uint32_t expires) {
     dstm_entry entry{};
     std::memcpy(entry.peer, peer.bytes().data(), sizeof(entry.peer));
-    entry.state = DSTM_ENTRY_CARRIED;
     entry.expires = expires;
     entry.next_hop = way.next_hop;
     entry.path_mtu = way.path_mtu;
@@ -133,6 +130,11 @@ EntryTable::Place EntryTable::place_of(Ipv4Address inner) const {
     return found == outside_.end() ? Place{} : place_in(found->second);
 }
 
+EntryTable::Place EntryTable::tunnel_of(Ipv4Address inner) const {
+    const auto place = place_of(inner);
+    return place.entry != nullptr && place.record->generation != 0 ? place : Place{};
+}
+
 Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expires) {
     const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
     const auto* peer = std::get_if<Ipv6Address>(&spec.outer_client.address);
@@ -191,8 +193,8 @@ Result<void> EntryTable::restore(Ipv4Address inner, dstm_entry entry, dstm_recor
 }
 
 Result<void> EntryTable::remove(Ipv4Address inner, Generation up_to) {
-    const auto place = place_of(inner);
-    if (place.entry == nullptr || place.record->generation == 0) {
+    const auto place = tunnel_of(inner);
+    if (place.entry == nullptr) {
         return fail(ErrorCode::not_found, "no tunnel for " + inner.to_string());
     }
     if (place.record->generation > up_to) return fail_newer(inner, place.record->generation);
@@ -221,14 +223,11 @@ void EntryTable::set_way(Ipv4Address inner, Way way) {
     publish(place.entry->path_mtu, __u16{way.path_mtu});
 }
 
-bool EntryTable::holds(Ipv4Address inner) const {
-    const auto place = place_of(inner);
-    return place.entry != nullptr && place.record->generation != 0;
-}
+bool EntryTable::holds(Ipv4Address inner) const { return tunnel_of(inner).entry != nullptr; }
 
 std::optional<dstm_entry> EntryTable::find(Ipv4Address inner) const {
-    if (!holds(inner)) return std::nullopt;
-    return *place_of(inner).entry;
+    const auto* entry = tunnel_of(inner).entry;
+    return entry != nullptr ? std::optional(*entry) : std::nullopt;
 }
 
 void EntryTable::for_each(const std::function<void(const TunnelView&)>& visit) const {

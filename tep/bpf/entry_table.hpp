@@ -76,6 +76,7 @@ private:
     [[nodiscard]] Result<void> mend_keys();
     [[nodiscard]] bool adopt(Place place);
     [[nodiscard]] Place place_of(Ipv4Address inner) const;
+    [[nodiscard]] Place tunnel_of(Ipv4Address inner) const;  // null also where none is installed
     [[nodiscard]] Place place_in(Slot slot) const;
     void begin(Place place, const dstm_entry& fresh, const dstm_record& record);
     [[nodiscard]] Result<void> begin_outside(Ipv4Address inner, const dstm_entry& fresh,

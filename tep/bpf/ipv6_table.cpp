@@ -12,8 +12,12 @@
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 
+#include "common/dataplane/generation.hpp"
+
 namespace dstm::tep::bpf {
 namespace {
+
+using dataplane::fail_newer;
 
 void copy(__u64 (&out)[2], const Ipv6Address& address) {
     std::memcpy(out, address.bytes().data(), sizeof out);
@@ -87,11 +91,6 @@ void write_record(dstm_ipv6_record& shared, dstm_ipv6_record record) {
     std::atomic_thread_fence(std::memory_order_seq_cst);
     shared = record;
     publish(shared.lease.generation, __u64{generation});
-}
-
-tl::unexpected<Error> fail_newer(const Ipv6Address& inner, Generation standing) {
-    return fail(ErrorCode::conflict,
-                "tunnel " + inner.to_string() + " has generation " + std::to_string(standing));
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 
 #include "common/base/assert.hpp"
+#include "tep/bpf/mapped_array.hpp"
 
 namespace dstm::test {
 namespace {
@@ -56,7 +57,9 @@ void Endpoint::set_port(int interface, bool takes_frames) {
 }
 
 void Endpoint::set_mtu(std::uint16_t mtu, bool takes_frames) {
-    const __u32 key = 0;
+    const auto hops =
+        tep::bpf::MappedArray<dstm_next_hop>::map(programs_.next_hops(), DSTM_NEXT_HOPS_MAX);
+    DSTM_ASSERT(hops.has_value());
     dstm_next_hop hop{};
     hop.interface = 1;
     hop.mtu = mtu;
@@ -64,7 +67,7 @@ void Endpoint::set_mtu(std::uint16_t mtu, bool takes_frames) {
     hop.has_link_addresses = 1;
     std::memcpy(hop.destination, "\x02\0\0\0\0\x07", 6);
     std::memcpy(hop.source, "\x02\0\0\0\0\x08", 6);
-    DSTM_ASSERT(bpf_map_update_elem(programs_.next_hops(), &key, &hop, BPF_ANY) == 0);
+    hops->elements()[0] = hop;
 }
 
 void Endpoint::install(const char* inner_address, const char* outer_client,

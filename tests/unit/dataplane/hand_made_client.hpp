@@ -31,6 +31,24 @@ inline std::vector<std::uint8_t> echo_request(const std::string& source,
     return packet;
 }
 
+// An ICMPv6 echo request, whole and right.
+inline std::vector<std::uint8_t> echo_request_ipv6(const std::string& source,
+                                                   const std::string& destination) {
+    constexpr std::uint8_t protocol = 58;
+    std::vector<std::uint8_t> packet(48);
+    store8(packet, 0, 0x60);
+    store16(packet, 4, 8);
+    store8(packet, 6, protocol);
+    store8(packet, 7, 64);
+    store_ipv6(packet, 8, v6(source));
+    store_ipv6(packet, 24, v6(destination));
+    store8(packet, 40, 128);
+    std::vector<std::uint8_t> covered(packet.begin() + 8, packet.end());  // RFC 8200 s8.1
+    covered.insert(covered.end(), {0, 0, 0, 8, 0, 0, 0, protocol});
+    store16(packet, 42, internet_checksum(covered));
+    return packet;
+}
+
 // An ICMPv6 message without content. Its checksum is looked at by nobody whom it shall reach.
 inline std::vector<std::uint8_t> icmpv6(const std::string& source, const std::string& destination,
                                         std::uint8_t type) {

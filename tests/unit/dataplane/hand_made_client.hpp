@@ -1,6 +1,7 @@
 // Packets made by a test itself, for the campus of tun_campus.hpp and tun_ipv6_campus.hpp.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -64,6 +65,9 @@ inline std::vector<std::uint8_t> icmpv6(const std::string& source, const std::st
     return packet;
 }
 
+// Of RFC 8200 s4.2; 4 is an encapsulation limit (RFC 2473 s4.1.1), 1 and 0 are padding.
+using DestinationOptions = std::array<std::uint8_t, 6>;
+
 // A client made by hand: what it sends is what the test says. Its outer address says whether it is
 // of v4v6 or has IPv6 inside, a port that this goes in UDP.
 class HandMadeClient {
@@ -86,11 +90,12 @@ public:
         });
         return packets.empty() ? IncomingPacket() : packets[0];
     }
-    void prefix_with_encapsulation_limit() {
-        // RFC 2473 s4.1.1, padded: next header, length, option 4, its length, limit, PadN.
-        const std::array<std::uint8_t, 8> options{0, 0, 4, 1, 4, 1, 1, 0};
+    // From now on, by v4v6.
+    void prefix(const DestinationOptions& options) {
+        std::array<std::uint8_t, 8> header{0, 0};  // next header, length (RFC 8200 s4.6)
+        std::copy(options.begin(), options.end(), header.begin() + 2);
         ASSERT_EQ(::setsockopt(socket_.value().descriptor(), IPPROTO_IPV6, IPV6_DSTOPTS,
-                               options.data(), options.size()),
+                               header.data(), header.size()),
                   0);
     }
 

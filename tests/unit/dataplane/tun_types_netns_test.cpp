@@ -188,6 +188,30 @@ TEST_P(TunIpv6CampusEachType, BetweenClientsTheEndpointIsOneHopAndSaysWhatDoesNo
     EXPECT_THAT(ping(*first, other(), too_large), HasSubstr(fits));
 }
 
+TEST_P(TunIpv6CampusEachType, OptionsInsideGoThrough) {
+    if (is_v4v6()) {
+        start_clients();
+        const auto recorded = ping(*first, behind(), "-R");
+        EXPECT_TRUE(answers(recorded));
+        EXPECT_THAT(recorded, HasSubstr("203.0.113.1\n")) << "the endpoint, on the way up";
+        EXPECT_THAT(recorded, HasSubstr("192.0.2.1\n")) << "and down";
+        EXPECT_TRUE(answers(ping(*server, inner(), "-R")));
+        return;
+    }
+    start();
+    const auto peer = by_hand();
+    auto packet = echo();
+    packet.insert(packet.begin() + 40, {packet[6], 0, 1, 4, 0, 0, 0, 0});
+    packet[5] += 8;
+    for (const std::uint8_t header : {std::uint8_t{0}, std::uint8_t{60}}) {
+        SCOPED_TRACE(int{header});
+        packet[6] = header;  // hop-by-hop, destination options
+        peer->send(packet);
+        EXPECT_EQ(peer->receive().payload.size(), echo().size());
+    }
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, 2u);
+}
+
 // Many datagrams as one packet to the card (UDP_SEGMENT): each counts.
 TEST_P(TunIpv6CampusEachType, MergedDatagramsCountAsTheirSegments) {
     constexpr std::size_t many = 10;

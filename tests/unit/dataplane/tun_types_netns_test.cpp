@@ -289,7 +289,7 @@ TEST_P(TunIpv6CampusEachType, WhatIsNoPacketIsCountedByName) {
         SCOPED_TRACE(row.description);
         peer->send(row.packet);
         ++expected[row.counter];
-        EXPECT_TRUE(wait_until([&] { return tep->dropped(row.counter) == expected[row.counter]; }));
+        ASSERT_TRUE(wait_until([&] { return tep->dropped(row.counter) == expected[row.counter]; }));
     }
     EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, 0u);
     peer->send(whole);

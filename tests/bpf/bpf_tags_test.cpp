@@ -27,8 +27,8 @@ protected:
         if (GetParam() == TunnelType::v6v4) {
             return packets::make_outer_ipv4(v4("10.0.1.5"), v4("198.51.100.1"), 0, 41, echo);
         }
-        return packets::make_outer_udp({v4("10.0.1.5"), signalling_port}, {v4("198.51.100.1"), 3653},
-                                       0, echo);
+        return packets::make_outer_udp({v4("10.0.1.5"), signalling_port},
+                                       {v4("198.51.100.1"), 3653}, 0, echo);
     }
 };
 INSTANTIATE_TEST_SUITE_P(Types, BpfTags,

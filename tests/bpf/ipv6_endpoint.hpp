@@ -110,8 +110,8 @@ inline Packet tcp(std::uint8_t flags) {
 
 inline Packet tcp_syn() { return tcp(0x02); }
 
-// From and to tunnels of either encapsulation, an ended one, prefixes, the endpoint, the other side,
-// nobody, and the link. Its form and its checksum are right.
+// From and to tunnels of either encapsulation, an ended one, prefixes, the endpoint, the other
+// side, nobody, and the link. Its form and its checksum are right.
 inline Ipv6 random_ipv6(Dice& dice) {
     static const std::vector<const char*> addresses{
         in_ipv4, in_udp,    ended,     "2001:db8:200::5", remote, "2001:db8:300:5::5",

@@ -1,7 +1,7 @@
 // Merged packets (GRO, TSO) by tc: they count as what the wire carries, and fit if each of their
-// segments does. The kernel's bench makes them of no protocol, and of those adjust_room() takes none
-// (as of SCTP's): between clients of v4v6 the program does without it, and what it refuses is left
-// to the daemon. What is wrapped is seen in merged_netns_test.cpp. XDP sees none at all.
+// segments does. The kernel's bench makes them of no protocol, and of those adjust_room() takes
+// none (as of SCTP's): between clients of v4v6 the program does without it, and what it refuses is
+// left to the daemon. What is wrapped is seen in tun_types_netns_test.cpp. XDP sees none at all.
 #include <linux/pkt_cls.h>
 
 #include "bpf/ipv4_endpoint.hpp"
@@ -27,7 +27,9 @@ protected:
         Inner inner{v4(source), v4(destination)};
         inner.protocol = GetParam().protocol;
         inner.payload.assign(GetParam().header + payload, 0);
-        if (inner.protocol == 6) inner.payload[12] = static_cast<std::uint8_t>(GetParam().header * 4);
+        if (inner.protocol == 6) {
+            inner.payload[12] = static_cast<std::uint8_t>(GetParam().header * 4);
+        }
         return make(inner);
     }
 

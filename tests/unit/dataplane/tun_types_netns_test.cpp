@@ -171,7 +171,7 @@ TEST_P(TunIpv6CampusEachType, BetweenClientsTheEndpointIsOneHopAndSaysWhatDoesNo
     start_clients();
     ASSERT_TRUE(tep->add(spec_of_other()));
     const auto peer = client_on(*second, spec_of_other());
-    // First, since after a redirect, which it sends of a plain packet, Linux is silent for a second.
+    // First, for after a redirect, which it sends of a plain packet, Linux is silent for a second.
     EXPECT_THAT(ping(*first, other(), "-t 1"), HasSubstr("From " + own()));
     EXPECT_TRUE(answers(ping(*first, other())));
     EXPECT_TRUE(answers(ping(*second, inner())));

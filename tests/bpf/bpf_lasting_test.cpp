@@ -9,9 +9,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tep/bpf/bpf_plane.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/pins.hpp"
+#include "tests/bpf/bpf_config.hpp"
 #include "tests/bpf/echo_train.hpp"
 #include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
@@ -23,16 +23,7 @@ using ::testing::IsEmpty;
 using ::testing::Not;
 
 tep::bpf::BpfPlaneConfig lasting_config(const TunPlaneConfig& tun) {
-    tep::bpf::BpfPlaneConfig config;
-    config.device = tun.device;
-    config.outer = tun.outer;
-    config.inner = tun.inner;
-    config.pools = tun.pools;
-    config.outer_ipv4 = tun.outer_ipv4;
-    config.inner_ipv6 = tun.inner_ipv6;
-    config.pools_ipv6 = tun.pools_ipv6;
-    config.udp_port = tun.udp_port;
-    config.tsp_datagram = tun.tsp_datagram;
+    auto config = bpf_config(tun);
     config.lasting = true;
     return config;
 }

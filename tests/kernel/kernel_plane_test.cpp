@@ -159,7 +159,7 @@ TEST_F(KernelPlane, OuterFragmentsAndTheEncapsulationLimitAreTaken) {
     peer.send(echo_request("192.0.2.7", "192.0.2.1", 1400));
     EXPECT_TRUE(wait_until([&] { return tep->plane().list()[0].counters.packets_up == 1; }));
     EXPECT_EQ(tep->plane().list()[0].counters.bytes_up, 1400u);
-    peer.prefix_with_encapsulation_limit();
+    peer.prefix({4, 1, 4, 1, 1, 0});  // an encapsulation limit
     peer.send(echo_request("192.0.2.7", "192.0.2.1", 84));
     EXPECT_TRUE(wait_until([&] { return tep->plane().list()[0].counters.packets_up == 2; }));
 }

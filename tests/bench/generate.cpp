@@ -45,8 +45,8 @@ test::Packet inner_packet(const std::string& kind) {
     store16(inner.payload, 4, 26);
     if (kind == "up") inner.destination = test::v4("203.0.113.80");
     if (kind == "down") inner.source = test::v4("203.0.113.80");
-    if (kind == "plain-up") inner.source = test::v4("192.168.1.2");
-    if (kind == "plain-down") inner.source = test::v4("203.0.113.80");
+    if (kind == "plain-up") inner.source = test::v4("192.0.2.2");
+    if (kind == "plain-down") inner.source = test::v4("198.51.100.80");
     return test::make(inner);
 }
 

@@ -247,6 +247,7 @@ def measure_packets(course, plane, suffix):
 
 
 def measure_tcp(course, plane, suffix):
+    control = course.server.read("cat", "/proc/sys/net/ipv4/tcp_congestion_control").strip()
     rates = {kind: [] for kind in ("plain-up", "up", "plain-down", "down")}
     for turn in range(TCP_ROUNDS):
         say(f"  TCP, round {turn + 1}")
@@ -260,7 +261,7 @@ def measure_tcp(course, plane, suffix):
         emit(f"tcp_{way}_ratio{suffix}", statistics.median(ratios), plane.tunnels,
              {"gbit_s": round(carried, 2), "plain_gbit_s": round(plain, 2),
               "least": round(min(ratios), 2), "most": round(max(ratios), 2),
-              "rounds": TCP_ROUNDS, **plane.chosen})
+              "rounds": TCP_ROUNDS, "congestion_control": control, **plane.chosen})
 
 
 def measure(course, name):

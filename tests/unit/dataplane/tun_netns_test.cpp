@@ -1,11 +1,13 @@
 // The tun data plane on real interfaces: tun_campus.hpp shows the network.
 #include <atomic>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -243,6 +245,21 @@ TEST_F(TunCampus, ClientMovesToAnotherOuterAddress) {
     ASSERT_TRUE(client->remove("192.0.2.7", 2));
     EXPECT_THAT(first->show("addr show dstm0"), Not(HasSubstr("192.0.2.7")));
     EXPECT_TRUE(client->add(moved)) << "after a removal the plane can be used again";
+}
+
+TEST_F(TunCampus, ThreadThatCarriesGoesBeforeOthers) {
+    const auto threads_before_others = [] {
+        int count = 0;
+        for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+            const auto thread = static_cast<id_t>(std::stoul(task.path().filename()));
+            if (::getpriority(PRIO_PROCESS, thread) <= -5) ++count;
+        }
+        return count;
+    };
+    const int before = threads_before_others();
+    bring_up();
+    EXPECT_TRUE(wait_until([&] { return threads_before_others() == before + 2; }))
+        << "one at the endpoint, one at the client";
 }
 
 TEST_F(TunCampus, StopLeavesTheHostAsItWas) {

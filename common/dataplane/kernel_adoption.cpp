@@ -46,6 +46,18 @@ bool is_ours(const TunnelLink& link) {
            read_alias(link.alias).has_value();
 }
 
+// What an earlier daemon was told of paths stands in the routes that it left.
+Result<std::map<int, std::uint32_t>> mtus_by_device(Netlink& netlink) {
+    std::map<int, std::uint32_t> out;
+    for (const auto& routes : {netlink.routes_v4(), netlink.routes_v6()}) {
+        if (!routes) return tl::unexpected(routes.error());
+        for (const auto& route : *routes) {
+            if (route.mtu != 0) out[route.interface_index] = route.mtu;
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 KernelEndpoint::KernelEndpoint(const KernelPlaneConfig& config, const Clock& clock, KernelHost host,
@@ -76,7 +88,7 @@ Result<void> KernelEndpoint::start() {
     }
     if (auto adopted = adopt(*links); !adopted) return adopted;
     if (config_.mss_clamp) mss_clamp_ = clamp_mss(config_.device + "-*");
-    housekeeper_.emplace([this] { expire(); });
+    housekeeper_.emplace([this] { keep_house(); });
     return {};
 }
 
@@ -147,6 +159,13 @@ Result<void> KernelEndpoint::start_own(const Carried& carried,
     for (const auto& pool : carried.pools) {
         if (done) done = route_pool(carried, pool, *device);
     }
+    if (done && carried.inner) {
+        if (auto reports = PathReports::open(*carried.inner)) {
+            path_reports_.push_back(std::move(*reports));
+        } else {
+            log_warning("KERNEL_REPORTS_NOT_HEARD", "{}", to_string(reports.error()));
+        }
+    }
     const std::string forwarding = is_v4v6 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
     if (done && read_sysctl(forwarding) == "0") {
         log_warning("KERNEL_FORWARDING_OFF", "{} is 0: packets may not reach the tunnels",
@@ -172,11 +191,16 @@ bool KernelEndpoint::is_tunnel_device(const std::string& name) const {
 }
 
 Result<void> KernelEndpoint::adopt(const std::vector<TunnelLink>& links) {
+    auto mtus = mtus_by_device(host_.netlink);
+    if (!mtus) return tl::unexpected(mtus.error());
     for (const auto& link : links) {
         if (!is_tunnel_device(link.name)) continue;
         names_.insert(link.name);
         // Not ours, or removed with the configuration that it belonged to.
-        if (!is_ours(link) || !host_.links.read(link.index) || adopt_device(link)) continue;
+        if (!is_ours(link) || !host_.links.read(link.index) ||
+            adopt_device(link, (*mtus)[link.index])) {
+            continue;
+        }
         log_warning("KERNEL_LEFTOVER_REMOVED", "device={} alias={}", link.name,
                     log::quoted(link.alias));
         if (auto removed = host_.links.remove(link.index); !removed) return removed;
@@ -189,7 +213,7 @@ Result<void> KernelEndpoint::adopt(const std::vector<TunnelLink>& links) {
 }
 
 // False when nothing of the device can stay.
-bool KernelEndpoint::adopt_device(const TunnelLink& link) {
+bool KernelEndpoint::adopt_device(const TunnelLink& link, std::uint32_t mtu) {
     const auto* carried = carried_as(link.type);
     auto tunnels = read_alias(link.alias);
     if (carried == nullptr || link.local != carried->outer || !tunnels || tunnels->empty() ||
@@ -202,7 +226,8 @@ bool KernelEndpoint::adopt_device(const TunnelLink& link) {
         spec.outer_server = link.local;
     }
     const auto slots = *tunnels;
-    auto& device = devices_[link.remote] = {link.index, link.name, link.type, std::move(*tunnels)};
+    auto& device = devices_[link.remote] = {link.index,          link.name, link.type,
+                                            std::move(*tunnels), mtu,       clock_.now()};
     for (const auto& [slot, spec] : slots) adopt_tunnel(device, link.remote, slot);
     const auto at = devices_.find(link.remote);
     if (at != devices_.end() && at->second.tunnels.empty()) devices_.erase(at);
@@ -216,7 +241,7 @@ void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot
                                                 : fail(ErrorCode::timed_out, "the lease is over");
     // It also tells which of two is the newer: a daemon may have died in the middle of a move.
     if (fits) fits = check_add(spec);
-    for (const auto& route : routes_of(spec, device.index)) {
+    for (const auto& route : routes_of(spec, device)) {
         if (fits) fits = host_.netlink.replace_route(route);
     }
     if (!fits) {

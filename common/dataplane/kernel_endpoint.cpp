@@ -5,6 +5,7 @@
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/host_changes.hpp"
+#include "common/dataplane/path_mtu.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::dataplane {
@@ -204,13 +205,15 @@ std::vector<IngressRule> KernelEndpoint::rules_of(const TunnelSpec& spec, Slot s
     return rules;
 }
 
-std::vector<Route> KernelEndpoint::routes_of(const TunnelSpec& spec, int device) const {
+std::vector<Route> KernelEndpoint::routes_of(const TunnelSpec& spec, const Device& device) const {
     std::vector<Route> routes;
     for (const auto& destination : prefixes_of(spec)) {
         Route route;
         route.destination = destination;
-        route.interface_index = device;
+        route.interface_index = device.index;
         route.source = carried_as(spec.type)->inner;
+        route.mtu = device.mtu;
+        route.is_mtu_locked = device.mtu != 0 && spec.type == TunnelType::v6v4;
         routes.push_back(route);
     }
     return routes;
@@ -222,7 +225,7 @@ Result<void> KernelEndpoint::open_tunnel(const Device& device, Slot slot) {
     for (const auto& rule : rules_of(spec, slot)) {
         if (done) done = host_.filter.add(device.index, rule);
     }
-    for (const auto& route : routes_of(spec, device.index)) {
+    for (const auto& route : routes_of(spec, device)) {
         if (done) done = host_.netlink.replace_route(route);
     }
     return done;
@@ -234,7 +237,7 @@ void KernelEndpoint::close_tunnel(const Device& device, Slot slot) {
         if (!done) log_warning("KERNEL_CLEANUP_FAILED", "{}", to_string(done.error()));
     };
     // A route that leads elsewhere by now is another one, and stays.
-    for (const auto& route : routes_of(spec, device.index)) tell(host_.netlink.remove_route(route));
+    for (const auto& route : routes_of(spec, device)) tell(host_.netlink.remove_route(route));
     for (const auto& rule : rules_of(spec, slot)) tell(host_.filter.remove(device.index, rule));
 }
 
@@ -278,9 +281,50 @@ Result<void> KernelEndpoint::remove(const IpAddress& inner, Generation up_to) {
     return {};
 }
 
-void KernelEndpoint::expire() {
+void KernelEndpoint::keep_house() {
     const std::lock_guard lock(mutex_);
     for (auto& [inner, tunnel] : tunnels_) close_if_over(tunnel);
+    hear_of_paths();
+}
+
+// The kernel forwards by the MTU of the device or of the route, not by what it has learned (unless
+// ip_forward_use_pmtu is set, and not even then for IPv6).
+void KernelEndpoint::hear_of_paths() {
+    for (auto& reports : path_reports_) {
+        for (const auto& report : reports.take()) {
+            const auto at = tunnels_.find(report.client);
+            if (at == tunnels_.end()) continue;
+            auto& device = devices_.at(at->second.far_end);
+            // What came another way did not pass the source check.
+            if (device.index == report.device) lower_path(device, report.inner_mtu);
+        }
+    }
+    for (auto& [far_end, device] : devices_) {
+        const bool is_old = clock_.now() - device.mtu_told_at >= path_mtu_lifetime;
+        if (device.mtu != 0 && is_old) set_path_mtu(device, 0);  // RFC 8201 s5.3
+    }
+}
+
+void KernelEndpoint::lower_path(Device& device, std::uint32_t mtu) {
+    mtu = std::max(mtu, path_mtu_floor(device.type) - overhead_of(device.type));
+    const auto widest = host_.netlink.interface_mtu(device.index);
+    if (!widest || mtu >= *widest || (device.mtu != 0 && mtu > device.mtu)) return;
+    device.mtu_told_at = clock_.now();
+    if (device.mtu == mtu) return;
+    set_path_mtu(device, mtu);
+    log_info("KERNEL_PATH_MTU", "device={} mtu={}", device.name, mtu);
+}
+
+void KernelEndpoint::set_path_mtu(Device& device, std::uint32_t mtu) {
+    device.mtu = mtu;
+    for (const auto& [slot, spec] : device.tunnels) {
+        if (!tunnels_.at(spec.inner).is_open) continue;
+        for (const auto& route : routes_of(spec, device)) {
+            if (const auto set = host_.netlink.replace_route(route); !set) {
+                log_warning("KERNEL_MTU_NOT_SET", "{}", to_string(set.error()));
+            }
+        }
+    }
 }
 
 void KernelEndpoint::close_if_over(Tunnel& tunnel) {

@@ -15,6 +15,7 @@
 
 #include "common/dataplane/kernel_alias.hpp"
 #include "common/dataplane/kernel_host.hpp"
+#include "common/dataplane/path_reports.hpp"
 
 namespace dstm::dataplane {
 
@@ -48,6 +49,8 @@ private:
         std::string name;
         TunnelType type = TunnelType::v4v6;
         std::map<Slot, TunnelSpec> tunnels;  // as its alias says
+        std::uint32_t mtu = 0;  // of the routes into it; 0 while nobody said that it is too large
+        Instant mtu_told_at = {};
     };
     struct Tunnel {
         IpAddress far_end;  // of its device
@@ -60,7 +63,7 @@ private:
     using Devices = std::map<IpAddress, Device>;  // by far end
 
     [[nodiscard]] Result<void> adopt(const std::vector<TunnelLink>& links);
-    [[nodiscard]] bool adopt_device(const TunnelLink& link);
+    [[nodiscard]] bool adopt_device(const TunnelLink& link, std::uint32_t mtu);
     void adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot);
     [[nodiscard]] Result<void> start_own(const Carried& carried,
                                          const std::vector<TunnelLink>& links);
@@ -83,11 +86,14 @@ private:
     // Takes the tunnel off its device, and the device away with its last one.
     void leave(const Tunnel& tunnel);
     void remove_device(Devices::iterator at);
-    void expire();
+    void keep_house();
+    void hear_of_paths();
+    void lower_path(Device& device, std::uint32_t mtu);
+    void set_path_mtu(Device& device, std::uint32_t mtu);
     void close_if_over(Tunnel& tunnel);
 
     [[nodiscard]] std::vector<IngressRule> rules_of(const TunnelSpec& spec, Slot slot) const;
-    [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, int device) const;
+    [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, const Device& device) const;
     [[nodiscard]] TunnelCounters counted_by(const Device& device) const;
 
     const KernelPlaneConfig config_;
@@ -104,6 +110,7 @@ private:
     std::set<std::string> names_;  // of devices that are there
     unsigned number_ = 0;          // of the last device made
     DropCounters gone_;            // counted by devices that are no more
+    std::vector<PathReports> path_reports_;
     std::optional<Housekeeper> housekeeper_;
 };
 

@@ -1,5 +1,4 @@
 // The kernel data plane on real interfaces, at both ends of the tunnel.
-#include <atomic>
 #include <csignal>
 
 #include <net/if.h>
@@ -79,16 +78,6 @@ TEST_F(KernelPlane, PacketWithDfThatDoesNotFitGetsFragmentationNeededAndTheSizeT
     EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M dont -s 3000")));
 }
 
-TEST_F(KernelPlane, PacketTooBigFromThePathIsRelayedAndTheTunnelIsLowered) {
-    is_changed = true;
-    bring_up();
-    narrow_client_link();
-    // Linux relays the outer size first, and says the inner one when it is asked again.
-    EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1400"), HasSubstr("mtu = 1280"));
-    EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1252"), HasSubstr("mtu = 1240"));
-    EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M do -s 1212")));
-}
-
 // What the SYN of a connection says, seen inside the tunnel or behind the endpoint.
 unsigned mss_of_syn(Capture& wire, const char* sender) {
     const auto syn = wire.next([&](ConstBytes bytes) {
@@ -121,32 +110,6 @@ TEST_F(KernelPlane, AClientClampsTheMssOfWhatItForwards) {
     EXPECT_THAT(first->exec("nft list ruleset"), HasSubstr("iifname \"dstm0\" tcp flags syn"));
     client->stop();
     EXPECT_EQ(first->exec("nft list tables"), "");
-}
-
-class SkippingClock final : public Clock {
-public:
-    void skip(Duration time) { skipped_ = time; }
-    [[nodiscard]] Instant now() const override { return real_.now() + skipped_.load(); }
-    [[nodiscard]] WallTime wall() const override { return real_.wall(); }
-
-private:
-    RealClock real_;
-    std::atomic<Duration> skipped_{Duration{0}};
-};
-
-TEST_F(KernelPlane, WhatAProbeOfAClientFoundIsForgottenAfterTenMinutes) {
-    is_changed = true;
-    SkippingClock later;
-    HostedPlane plane(*first, client_config(), later);
-    ASSERT_TRUE(plane.add(first_spec));
-    const auto mtu = [&] { return first->show("link show dstm0").substr(0, 60); };
-    const auto before = mtu();
-    for (int twice = 0; twice < 2; ++twice) {
-        ASSERT_TRUE(plane.plane().lower_path_mtu(1280));
-        EXPECT_THAT(mtu(), HasSubstr("mtu 1240"));
-    }
-    later.skip(std::chrono::minutes(10));
-    EXPECT_TRUE(wait_until([&] { return mtu() == before; })) << mtu();
 }
 
 TEST_F(KernelPlane, OuterFragmentsAndTheEncapsulationLimitAreTaken) {

@@ -149,25 +149,36 @@ Result<KernelEndpoint::Devices::iterator> KernelEndpoint::find_or_make_device(
     const TunnelSpec& spec) {
     const auto& far_end = spec.outer_client.address;
     if (const auto at = devices_.find(far_end); at != devices_.end()) return at;
-    const auto& carried = *carried_as(spec.type);
+    auto device = make_device(spec.type, far_end);
+    if (!device) return tl::unexpected(device.error());
+    return devices_.emplace(far_end, std::move(*device)).first;
+}
+
+Result<KernelEndpoint::Device> KernelEndpoint::make_device(TunnelType type,
+                                                           const IpAddress& far_end) {
+    const auto& carried = *carried_as(type);
     TunnelLink link;
-    link.type = spec.type;
+    link.type = type;
     link.local = carried.outer;
     link.remote = far_end;
     link.alias = write_alias({});
     do {
         number_ = number_ % numbers_max + 1;
         link.name = config_.device + '-' + std::to_string(number_);
-    } while (names_.contains(link.name));
+    } while (host_.netlink.interface_index(link.name));
     const auto index = host_.links.add(link);
+    if (!index && index.error().code == ErrorCode::conflict) {
+        return fail(ErrorCode::unavailable, "somebody else's device goes from " +
+                                                to_string(link.local) + " to " +
+                                                to_string(far_end));
+    }
     if (!index) return tl::unexpected(index.error());
-    Device device{*index, link.name, spec.type, {}};
+    Device device{*index, link.name, type, {}};
     if (auto prepared = prepare_device(device, carried); !prepared) {
         static_cast<void>(host_.links.remove(*index));
         return tl::unexpected(prepared.error());
     }
-    names_.insert(link.name);
-    return devices_.emplace(far_end, std::move(device)).first;
+    return device;
 }
 
 Result<void> KernelEndpoint::prepare_device(const Device& device, const Carried& carried) {
@@ -262,7 +273,6 @@ void KernelEndpoint::remove_device(Devices::iterator at) {
     if (const auto removed = host_.links.remove(device.index); !removed) {
         log_warning("KERNEL_CLEANUP_FAILED", "{}", to_string(removed.error()));
     }
-    names_.erase(device.name);
     devices_.erase(at);
 }
 
@@ -283,6 +293,7 @@ Result<void> KernelEndpoint::remove(const IpAddress& inner, Generation up_to) {
 
 void KernelEndpoint::keep_house() {
     const std::lock_guard lock(mutex_);
+    look_after_devices();
     for (auto& [inner, tunnel] : tunnels_) close_if_over(tunnel);
     hear_of_paths();
 }
@@ -317,13 +328,8 @@ void KernelEndpoint::lower_path(Device& device, std::uint32_t mtu) {
 
 void KernelEndpoint::set_path_mtu(Device& device, std::uint32_t mtu) {
     device.mtu = mtu;
-    for (const auto& [slot, spec] : device.tunnels) {
-        if (!tunnels_.at(spec.inner).is_open) continue;
-        for (const auto& route : routes_of(spec, device)) {
-            if (const auto set = host_.netlink.replace_route(route); !set) {
-                log_warning("KERNEL_MTU_NOT_SET", "{}", to_string(set.error()));
-            }
-        }
+    if (const auto led = lead_into(device); !led) {
+        log_warning("KERNEL_MTU_NOT_SET", "{}", to_string(led.error()));
     }
 }
 

@@ -9,12 +9,12 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "common/dataplane/kernel_alias.hpp"
 #include "common/dataplane/kernel_host.hpp"
+#include "common/dataplane/link_news.hpp"
 #include "common/dataplane/path_reports.hpp"
 
 namespace dstm::dataplane {
@@ -51,6 +51,7 @@ private:
         std::map<Slot, TunnelSpec> tunnels;  // as its alias says
         std::uint32_t mtu = 0;  // of the routes into it; 0 while nobody said that it is too large
         Instant mtu_told_at = {};
+        bool is_down = false;  // by somebody's hand
     };
     struct Tunnel {
         IpAddress far_end;  // of its device
@@ -69,6 +70,8 @@ private:
                                          const std::vector<TunnelLink>& links);
     [[nodiscard]] Result<int> own_device(const Carried& carried,
                                          const std::vector<TunnelLink>& links);
+    // Its address, and what is for the pools.
+    [[nodiscard]] Result<void> furnish(const Carried& carried, int device);
     [[nodiscard]] Result<void> route_pool(const Carried& carried, const IpPrefix& pool, int device);
     [[nodiscard]] std::string alias_of_own(const Carried& carried) const;
     [[nodiscard]] bool is_tunnel_device(const std::string& name) const;
@@ -79,6 +82,7 @@ private:
     [[nodiscard]] Result<void> renew(Tunnel& tunnel, const TunnelSpec& spec);
     [[nodiscard]] Result<void> move_in(const TunnelSpec& spec);
     [[nodiscard]] Result<Devices::iterator> find_or_make_device(const TunnelSpec& spec);
+    [[nodiscard]] Result<Device> make_device(TunnelType type, const IpAddress& far_end);
     [[nodiscard]] Result<void> prepare_device(const Device& device, const Carried& carried);
     // Lets the tunnel's addresses in and leads theirs there.
     [[nodiscard]] Result<void> open_tunnel(const Device& device, Slot slot);
@@ -87,6 +91,13 @@ private:
     void leave(const Tunnel& tunnel);
     void remove_device(Devices::iterator at);
     void keep_house();
+    // Mends what somebody else has done to the devices.
+    void look_after_devices();
+    void look_after_own(const Carried& carried);
+    void look_after(const IpAddress& far_end, Device& device);
+    [[nodiscard]] Result<void> make_again(const IpAddress& far_end, Device& device);
+    // The routes of all its tunnels, as they should be.
+    [[nodiscard]] Result<void> lead_into(const Device& device);
     void hear_of_paths();
     void lower_path(Device& device, std::uint32_t mtu);
     void set_path_mtu(Device& device, std::uint32_t mtu);
@@ -107,10 +118,10 @@ private:
     std::map<TunnelType, int> own_devices_;
     Devices devices_;
     mutable std::map<IpAddress, Tunnel> tunnels_;
-    std::set<std::string> names_;  // of devices that are there
-    unsigned number_ = 0;          // of the last device made
-    DropCounters gone_;            // counted by devices that are no more
+    unsigned number_ = 0;  // of the last device made
+    DropCounters gone_;    // counted by devices that are no more
     std::vector<PathReports> path_reports_;
+    std::optional<LinkNews> link_news_;
     std::optional<Housekeeper> housekeeper_;
 };
 

@@ -69,6 +69,9 @@ struct KernelPlaneConfig {
 [[nodiscard]] Result<std::unique_ptr<DataPlane>> make_kernel_plane(const KernelPlaneConfig& config,
                                                                    const Clock& clock);
 
+// Whether devices that an endpoint's plane has left are there.
+[[nodiscard]] bool is_kernel_plane_left(const std::string& device);
+
 // Removes everything that an endpoint's plane of this configuration has left: what that was.
 // conflict: a living daemon holds it.
 [[nodiscard]] Result<std::vector<std::string>> detach_kernel_plane(const KernelPlaneConfig& config);

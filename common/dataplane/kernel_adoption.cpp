@@ -257,7 +257,8 @@ bool KernelEndpoint::adopt_device(const TunnelLink& link, std::uint32_t mtu) {
 
 void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot) {
     const auto spec = device.tunnels.at(slot);
-    Tunnel tunnel{far_end, slot, true, {}, 0, clock_.wall()};
+    const auto dropped = host_.filter.dropped_in(device.index);
+    Tunnel tunnel{far_end, slot, true, {}, 0, dropped, clock_.wall()};
     auto fits = spec.expires_at > clock_.wall() ? check_tunnel(spec)
                                                 : fail(ErrorCode::timed_out, "the lease is over");
     // It also tells which of two is the newer: a daemon may have died in the middle of a move.

@@ -2,6 +2,7 @@
 #include "common/dataplane/kernel_endpoint.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/host_changes.hpp"
@@ -118,7 +119,7 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         return fail(ErrorCode::exhausted,
                     to_string(spec.outer_client.address) + " has too many tunnels");
     }
-    Tunnel tunnel{(*made)->first, *slot, true, {}, 0, {}};
+    Tunnel tunnel{(*made)->first, *slot, true, {}, 0, host_.filter.dropped_in(device.index), {}};
     add_to(tunnel.before, counted_by(device), minus);
     const auto at = tunnels_.find(spec.inner);
     const bool is_new = at == tunnels_.end();
@@ -358,8 +359,11 @@ std::vector<InstalledTunnel> KernelEndpoint::list() const {
         add_to(counters, tunnel.before, 1);
         // The kernel does not say when; what is new since the last look came by now.
         if (counters.packets_up != tunnel.packets_seen) {
-            tunnel.packets_seen = counters.packets_up;
-            tunnel.last_seen = clock_.wall();
+            const auto dropped = host_.filter.dropped_in(device.index);
+            const auto new_ones =
+                counters.packets_up - std::exchange(tunnel.packets_seen, counters.packets_up);
+            const auto new_drops = dropped - std::exchange(tunnel.dropped_seen, dropped);
+            if (new_ones != new_drops) tunnel.last_seen = clock_.wall();
         }
         counters.last_seen_up = tunnel.last_seen;
         out.push_back({device.tunnels.at(tunnel.slot), counters});

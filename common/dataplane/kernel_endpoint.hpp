@@ -59,6 +59,7 @@ private:
         bool is_open = false;   // carries; not any more when its lease is over
         TunnelCounters before;  // to be added to what the device counts; may wrap
         std::uint64_t packets_seen = 0;
+        std::uint64_t dropped_seen = 0;  // of these, by the source check
         WallTime last_seen;
     };
     using Devices = std::map<IpAddress, Device>;  // by far end

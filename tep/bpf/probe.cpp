@@ -18,12 +18,10 @@ Result<std::string> probe() {
     if (const auto programs = Programs::load(settings); !programs) {
         return tl::unexpected(programs.error());
     }
-    std::string out = "packets go ";
-    switch (forward_hook(ForwardFamily::ipv4)) {
-        case ForwardHook::empty: out += "straight from interface to interface"; break;
-        case ForwardHook::taken: out += "through the kernel's routing, past its firewall"; break;
-        case ForwardHook::unknown: out += "through the kernel's routing"; break;
-    }
+    const auto ipv4 = way_on(forward_hook(ForwardFamily::ipv4));
+    const auto ipv6 = way_on(forward_hook(ForwardFamily::ipv6));
+    const auto out = ipv4 == ipv6 ? "packets go " + ipv4
+                                  : "IPv4 packets go " + ipv4 + "; IPv6 packets go " + ipv6;
     const auto pins = Pins::open("probe");
     return out + (pins ? "; they go on while the daemon restarts"
                        : "; nothing can be pinned: " + pins.error().context);

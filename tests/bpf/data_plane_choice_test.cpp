@@ -11,6 +11,7 @@
 
 #include "tep/config.hpp"
 #include "tep/data_plane_choice.hpp"
+#include "tests/unit/dataplane/traffic.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -128,6 +129,38 @@ TEST_F(DataPlaneChoiceCampus, ShortcutOfAnInterfaceIsStrongerThanThatOfAll) {
         EXPECT_THAT(programs_on("s0"), HasSubstr(program)) << of_all;
         EXPECT_EQ(programs_on("other"), "") << "not in the list";
     }
+}
+
+// The firewall that drops what it sees tells whether packets pass by it.
+TEST_F(DataPlaneChoiceCampus, AutoGoesPastTheKernelsRoutingOnlyWhileNoFirewallLooks) {
+    wanted = "bpf";
+    const auto forwarded = [&] {
+        return endpoint->exec("awk '/^Ip: [0-9]/ { print $7 }' /proc/net/snmp");
+    };
+    const auto is_carried = [&] { return answers(ping(*first, "203.0.113.80")); };
+    const auto is_straight = [&] {
+        const auto before = forwarded();
+        return is_carried() && forwarded() == before;
+    };
+    std::unique_ptr<DataPlane> plane;
+    endpoint->in([&] {
+        auto made = tep::make_data_plane(config(), clock);
+        ASSERT_TRUE(made) << to_string(made.error());
+        plane = std::move(made->plane);
+        ASSERT_TRUE(plane->add(first_spec));
+    });
+    client = bring_up_client(*first, first_spec, client_config());
+    EXPECT_TRUE(wait_until(is_straight));
+    const auto nft = [&](const std::string& what) {
+        EXPECT_EQ(endpoint->exec("nft '" + what + "'"), "");
+    };
+    nft("add table ip t; add chain ip t c { type filter hook forward priority 0; policy drop; }");
+    EXPECT_TRUE(wait_until([&] { return !is_carried(); }));
+    nft("delete table ip t");
+    EXPECT_TRUE(wait_until(is_straight));
+    nft("add table ip t; add chain ip t c { type filter hook prerouting priority 0; }");
+    EXPECT_TRUE(wait_until([&] { return is_carried() && !is_straight(); }));
+    endpoint->in([&] { plane.reset(); });
 }
 
 }  // namespace

@@ -1,5 +1,6 @@
 // Who hangs on the hooks: nf_tables lists its chains; of all others nfnetlink_hook tells, and in a
-// kernel without it what each leaves in /proc: the tables of iptables' own, and connections tracked.
+// kernel without it what each leaves in /proc: the tables of iptables' own, and how many
+// connections are tracked.
 #include "tep/bpf/firewall.hpp"
 
 #include <array>

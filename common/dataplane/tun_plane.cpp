@@ -346,12 +346,27 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     return plane;
 }
 
+namespace {
+
+Result<void> try_raw_socket(int family, int protocol) {
+    const Descriptor socket(::socket(family, SOCK_RAW | SOCK_CLOEXEC, protocol));
+    if (socket.is_open()) return {};
+    return tl::unexpected(error_from_errno(errno, "open a raw socket"));
+}
+
+}  // namespace
+
+// An open /dev/net/tun is not yet a device: the right to make one, and whether the rules of a
+// container allow it, show only when it is made.
 Result<std::string> probe_tun_plane() {
-    const Descriptor device(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
-    if (!device.is_open()) return tl::unexpected(error_from_errno(errno, "opening /dev/net/tun"));
-    const Descriptor socket(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_IPIP));
-    if (!socket.is_open()) return tl::unexpected(error_from_errno(errno, "opening a raw socket"));
-    return "in user space";
+    if (const auto device = TunDevice::create_any(); !device) {
+        return tl::unexpected(device.error());
+    }
+    if (const auto raw = try_raw_socket(AF_INET6, IPPROTO_IPIP); !raw) {
+        return tl::unexpected(raw.error());
+    }
+    const auto v6v4 = try_raw_socket(AF_INET, IPPROTO_IPV6);
+    return "in user space" + (v6v4 ? std::string() : "; no v6v4: " + v6v4.error().context);
 }
 
 }  // namespace dstm::dataplane

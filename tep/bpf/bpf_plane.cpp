@@ -56,6 +56,12 @@ struct LearnedMtu {
     Instant at;
 };
 
+// Of the inner packets of a family.
+struct Path {
+    bool is_straight = false;
+    std::string how;
+};
+
 class BpfPlane final : public DataPlane {
 public:
     BpfPlane(const BpfPlaneConfig& config, const Clock& clock, std::optional<Pins> pins,
@@ -93,6 +99,7 @@ private:
     [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
     [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
+    [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
     void run();
     void follow_host();
@@ -381,24 +388,27 @@ DropCounters BpfPlane::drops() const {
     return out;
 }
 
+Path BpfPlane::path_of(ForwardFamily family) const {
+    if (config_.shortcut == Shortcut::automatic) {
+        const auto answer = forward_hook(family);
+        return {answer.hook == ForwardHook::empty, way_on(answer)};
+    }
+    const bool is_straight = config_.shortcut != Shortcut::none;
+    return {is_straight, is_straight ? "straight from interface to interface, as configured"
+                                     : "through the kernel's routing, as configured"};
+}
+
 // A firewall that comes later is seen within a second.
 void BpfPlane::choose_path() {
-    const auto may = [&](ForwardFamily family) {
-        if (config_.shortcut != Shortcut::automatic) return config_.shortcut != Shortcut::none;
-        return forward_hook(family) == ForwardHook::empty;
-    };
-    const auto say = [](const char* what, bool is_straight) {
-        log_info("BPF_PATH", "{} packets go {}", what,
-                 is_straight ? "straight from interface to interface"
-                             : "through the kernel's routing");
-    };
-    std::uint32_t straight = may(ForwardFamily::ipv4) ? DSTM_STRAIGHT_IPV4 : 0;
-    if (config_.outer_ipv4 && may(ForwardFamily::ipv6)) straight |= DSTM_STRAIGHT_IPV6;
+    const auto ipv4 = path_of(ForwardFamily::ipv4);
+    const auto ipv6 = config_.outer_ipv4 ? path_of(ForwardFamily::ipv6) : Path{};
+    const std::uint32_t straight = (ipv4.is_straight ? DSTM_STRAIGHT_IPV4 : 0) |
+                                   (ipv6.is_straight ? DSTM_STRAIGHT_IPV6 : 0);
     if (straight == straight_) return;
     straight_ = straight;
     programs_.set_straight(straight);
-    say("IPv4", (straight & DSTM_STRAIGHT_IPV4) != 0);
-    if (config_.outer_ipv4) say("IPv6", (straight & DSTM_STRAIGHT_IPV6) != 0);
+    log_info("BPF_PATH", "IPv4 packets go {}", ipv4.how);
+    if (config_.outer_ipv4) log_info("BPF_PATH", "IPv6 packets go {}", ipv6.how);
 }
 
 void BpfPlane::run() {

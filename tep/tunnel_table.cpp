@@ -20,6 +20,7 @@ void set_counters(teplink::ListedTunnel& tunnel, const dataplane::TunnelCounters
     tunnel.packets_down = counters.packets_down;
     tunnel.bytes_down = counters.bytes_down;
     tunnel.last_seen_up = counters.last_seen_up;
+    tunnel.last_seen_down = counters.last_seen_down;
 }
 
 // RFC 5572 does not bound a delegated prefix; these are the lengths that sites get (RFC 6177).
@@ -174,7 +175,7 @@ std::vector<IpAddress> TunnelTable::find_idle(WallTime now) {
         const auto at = entries_.find(tunnel.spec.inner);
         if (at == entries_.end()) continue;
         Entry& entry = at->second;
-        const WallTime last = std::max(tunnel.counters.last_seen_up, entry.installed_at);
+        const WallTime last = std::max(tunnel.counters.last_seen(), entry.installed_at);
         if (last + policy_.idle_time > now || entry.idle_told_for == last) continue;
         entry.idle_told_for = last;
         idle.push_back(tunnel.spec.inner);

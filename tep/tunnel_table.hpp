@@ -66,7 +66,7 @@ public:
     // Takes what ended `expired_kept` ago out of the plane, at most `limit` at once. How many.
     std::size_t sweep(WallTime now, std::size_t limit);
 
-    // Tunnels without a packet for the idle time, each told once until a packet comes again.
+    // Tunnels without a packet up or down for the idle time, each told once until one passes again.
     [[nodiscard]] std::vector<IpAddress> find_idle(WallTime now);
 
     // In the order of the inner addresses, IPv4 first.

@@ -1,9 +1,10 @@
 // The interface behind which packets are carried: the endpoint and the client know only this.
 //
-// Implementations: tun (here), later bpf and kernel, and in tests the reference model. What each
-// must do with a packet is written once, in tunnel/reference_model.hpp.
+// Implementations: tun and kernel (here), bpf (tep/bpf). What each must do with a packet is written
+// once, in tunnel/reference_model.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -25,6 +26,9 @@ struct TunnelCounters {
     std::uint64_t packets_down = 0;
     std::uint64_t bytes_down = 0;
     WallTime last_seen_up;  // 1970 when nothing has come yet
+    WallTime last_seen_down;
+
+    [[nodiscard]] WallTime last_seen() const { return std::max(last_seen_up, last_seen_down); }
 };
 
 struct InstalledTunnel {

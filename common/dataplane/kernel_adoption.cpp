@@ -76,7 +76,7 @@ Result<void> KernelEndpoint::start() {
     }
     if (auto adopted = adopt(*links); !adopted) return adopted;
     if (config_.mss_clamp) mss_clamp_ = clamp_mss(config_.device + "-*");
-    housekeeper_.emplace([this] { expire(); });
+    housekeeper_.emplace([this] { keep_house(); });
     return {};
 }
 
@@ -211,7 +211,7 @@ bool KernelEndpoint::adopt_device(const TunnelLink& link) {
 
 void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot) {
     const auto spec = device.tunnels.at(slot);
-    Tunnel tunnel{far_end, slot, true, {}, 0, clock_.wall()};
+    Tunnel tunnel{far_end, slot, true, {}, {}};
     auto fits = spec.expires_at > clock_.wall() ? check_tunnel(spec)
                                                 : fail(ErrorCode::timed_out, "the lease is over");
     // It also tells which of two is the newer: a daemon may have died in the middle of a move.
@@ -229,7 +229,6 @@ void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot
     }
     const auto older = tunnels_.find(spec.inner);
     if (older != tunnels_.end()) leave(older->second);
-    tunnel.packets_seen = counted_by(device).packets_up;
     tunnels_.insert_or_assign(spec.inner, tunnel);
 }
 

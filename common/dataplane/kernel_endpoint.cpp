@@ -17,6 +17,9 @@ constexpr std::uint16_t priority_source = 1000;
 
 constexpr unsigned numbers_max = 99999;
 
+// How late "last seen" may be when nobody asks.
+constexpr Duration look_every = std::chrono::seconds(10);
+
 // The addresses that may stand as a source, and that are led to the client.
 std::vector<IpPrefix> prefixes_of(const TunnelSpec& spec) {
     std::vector<IpPrefix> out{host_prefix(spec.inner)};
@@ -117,14 +120,13 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         return fail(ErrorCode::exhausted,
                     to_string(spec.outer_client.address) + " has too many tunnels");
     }
-    Tunnel tunnel{(*made)->first, *slot, true, {}, 0, {}};
+    Tunnel tunnel{(*made)->first, *slot, true, {}, {}};
     add_to(tunnel.before, counted_by(device), minus);
     const auto at = tunnels_.find(spec.inner);
     const bool is_new = at == tunnels_.end();
     if (!is_new) {
         const auto& old = at->second;
-        tunnel.last_seen = old.last_seen;
-        tunnel.packets_seen = old.packets_seen;
+        tunnel.sightings = old.sightings;
         add_to(tunnel.before, old.before, 1);
     }
     device.tunnels = std::move(after);
@@ -278,6 +280,13 @@ Result<void> KernelEndpoint::remove(const IpAddress& inner, Generation up_to) {
     return {};
 }
 
+void KernelEndpoint::keep_house() {
+    expire();
+    if (clock_.now() < look_at_) return;
+    look_at_ = clock_.now() + look_every;
+    static_cast<void>(list());
+}
+
 void KernelEndpoint::expire() {
     const std::lock_guard lock(mutex_);
     for (auto& [inner, tunnel] : tunnels_) close_if_over(tunnel);
@@ -306,12 +315,7 @@ std::vector<InstalledTunnel> KernelEndpoint::list() const {
         const auto& device = devices_.at(tunnel.far_end);
         auto counters = counted[device.index];
         add_to(counters, tunnel.before, 1);
-        // The kernel does not say when; what is new since the last look came by now.
-        if (counters.packets_up != tunnel.packets_seen) {
-            tunnel.packets_seen = counters.packets_up;
-            tunnel.last_seen = clock_.wall();
-        }
-        counters.last_seen_up = tunnel.last_seen;
+        tunnel.sightings.note(counters, clock_.wall());
         out.push_back({device.tunnels.at(tunnel.slot), counters});
     }
     return out;

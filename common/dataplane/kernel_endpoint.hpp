@@ -15,6 +15,7 @@
 
 #include "common/dataplane/kernel_alias.hpp"
 #include "common/dataplane/kernel_host.hpp"
+#include "common/dataplane/sightings.hpp"
 
 namespace dstm::dataplane {
 
@@ -54,8 +55,7 @@ private:
         Slot slot = 0;
         bool is_open = false;   // carries; not any more when its lease is over
         TunnelCounters before;  // to be added to what the device counts; may wrap
-        std::uint64_t packets_seen = 0;
-        WallTime last_seen;
+        Sightings sightings;
     };
     using Devices = std::map<IpAddress, Device>;  // by far end
 
@@ -83,6 +83,7 @@ private:
     // Takes the tunnel off its device, and the device away with its last one.
     void leave(const Tunnel& tunnel);
     void remove_device(Devices::iterator at);
+    void keep_house();
     void expire();
     void close_if_over(Tunnel& tunnel);
 
@@ -103,6 +104,7 @@ private:
     mutable std::map<IpAddress, Tunnel> tunnels_;
     std::set<std::string> names_;  // of devices that are there
     unsigned number_ = 0;          // of the last device made
+    Instant look_at_;              // at the counters again, to know when packets passed
     DropCounters gone_;            // counted by devices that are no more
     std::optional<Housekeeper> housekeeper_;
 };

@@ -24,6 +24,7 @@
 #include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/ipv6_table.hpp"
+#include "tep/bpf/last_seen.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/pins.hpp"
@@ -361,8 +362,9 @@ std::vector<InstalledTunnel> BpfPlane::list() const {
         counters.bytes_up += entry->bytes_up;
         counters.packets_down += entry->packets_down;
         counters.bytes_down += entry->bytes_down;
-        counters.last_seen_up =
-            std::max(counters.last_seen_up, wall_of_tick(entry->last_seen, clock_));
+        const auto last_seen = last_seen_of(*entry, clock_);
+        counters.last_seen_up = std::max(counters.last_seen_up, last_seen.up);
+        counters.last_seen_down = std::max(counters.last_seen_down, last_seen.down);
     }
     return out;
 }

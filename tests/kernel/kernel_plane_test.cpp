@@ -38,6 +38,7 @@ TEST_F(KernelPlane, PingGoesToTheEndpointToTheServerAndBackAndIsCounted) {
     EXPECT_EQ(seen[0].counters.bytes_up, 3u * 84);
     EXPECT_EQ(seen[0].counters.bytes_down, 3u * 84);
     EXPECT_GE(seen[0].counters.last_seen_up + std::chrono::seconds(10), clock.wall());
+    EXPECT_GE(seen[0].counters.last_seen_down + std::chrono::seconds(10), clock.wall());
     const auto at_client = client->plane().list().at(0);
     EXPECT_EQ(at_client.spec, first_spec);
     EXPECT_EQ(at_client.counters.packets_up, 3u);

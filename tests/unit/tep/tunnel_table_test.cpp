@@ -356,6 +356,18 @@ TEST_F(TunnelTableTest, IdleTunnelIsToldOnceUntilItIsHeardAgain) {
     EXPECT_EQ(idle_table.find_idle(noon + seconds(250)), only);
 }
 
+TEST_F(TunnelTableTest, TunnelThatOnlyReceivesIsNotIdle) {
+    auto watching = policy();
+    watching.idle_time = seconds(100);
+    TunnelTable idle_table(watching, plane, noon);
+    ASSERT_TRUE(idle_table.install(tunnel("192.0.2.7"), noon));
+    auto& counters = plane.tunnels.at(address("192.0.2.7")).counters;
+    counters.last_seen_up = noon + seconds(1);
+    counters.last_seen_down = noon + seconds(100);
+    EXPECT_TRUE(idle_table.find_idle(noon + seconds(199)).empty());
+    EXPECT_EQ(idle_table.find_idle(noon + seconds(200)).size(), 1u);
+}
+
 TEST_F(TunnelTableTest, IdlenessIsNotLookedForUnlessAsked) {
     must_install("192.0.2.7", 1);
     EXPECT_TRUE(table.find_idle(noon + std::chrono::hours(1000)).empty());
@@ -363,12 +375,13 @@ TEST_F(TunnelTableTest, IdlenessIsNotLookedForUnlessAsked) {
 
 TEST_F(TunnelTableTest, ListComesInPagesWithCounters) {
     for (const auto* inner : {"192.0.2.9", "192.0.2.7", "192.0.2.8"}) must_install(inner, 1);
-    plane.tunnels.at(address("192.0.2.8")).counters = {1, 2, 3, 4, noon};
+    plane.tunnels.at(address("192.0.2.8")).counters = {1, 2, 3, 4, noon, noon + seconds(1)};
 
     auto page = table.list({std::nullopt, 2});
     ASSERT_EQ(page.tunnels.size(), 2u);
     EXPECT_EQ(page.tunnels[0].spec.inner, address("192.0.2.7"));
-    EXPECT_EQ(page.tunnels[1], (teplink::ListedTunnel{tunnel("192.0.2.8"), 1, 2, 3, 4, noon}));
+    EXPECT_EQ(page.tunnels[1], (teplink::ListedTunnel{tunnel("192.0.2.8"), 1, 2, 3, 4, noon,
+                                                    noon + seconds(1)}));
     EXPECT_EQ(page.next, address("192.0.2.9"));
     page = table.list({page.next, 2});
     ASSERT_EQ(page.tunnels.size(), 1u);

@@ -1,0 +1,36 @@
+// When packets passed, as told by counters alone.
+#include "common/dataplane/sightings.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dstm::dataplane {
+namespace {
+
+TunnelCounters counted(std::uint64_t up, std::uint64_t down) {
+    TunnelCounters counters;
+    counters.packets_up = up;
+    counters.packets_down = down;
+    return counters;
+}
+
+TEST(Sightings, EachWayMovesWithItsOwnCounter) {
+    const auto at = [](int second) { return from_unix(1'000'000 + second); };
+    Sightings sightings;
+    auto counters = counted(0, 0);
+    sightings.note(counters, at(0));
+    EXPECT_EQ(counters.last_seen(), WallTime());
+
+    counters = counted(0, 3);
+    sightings.note(counters, at(10));
+    EXPECT_EQ(counters.last_seen_up, WallTime());
+    EXPECT_EQ(counters.last_seen_down, at(10));
+
+    counters = counted(2, 3);
+    sightings.note(counters, at(20));
+    EXPECT_EQ(counters.last_seen_up, at(20));
+    EXPECT_EQ(counters.last_seen_down, at(10));
+    EXPECT_EQ(counters.last_seen(), at(20));
+}
+
+}  // namespace
+}  // namespace dstm::dataplane

@@ -168,34 +168,41 @@ std::size_t TunnelTable::sweep(WallTime now, std::size_t limit) {
     return swept;
 }
 
-std::vector<IpAddress> TunnelTable::find_idle(WallTime now) {
-    std::vector<IpAddress> idle;
-    if (policy_.idle_time.count() == 0) return idle;
-    for (const auto& tunnel : plane_.list()) {
-        const auto at = entries_.find(tunnel.spec.inner);
-        if (at == entries_.end()) continue;
-        Entry& entry = at->second;
-        const WallTime last = std::max(tunnel.counters.last_seen(), entry.installed_at);
+TunnelTable::Page TunnelTable::page_from(const std::optional<IpAddress>& from,
+                                         std::size_t limit) const {
+    Page page;
+    auto at = from ? entries_.lower_bound(*from) : entries_.begin();
+    for (; at != entries_.end() && page.inner.size() < limit; ++at) {
+        page.inner.push_back(at->first);
+    }
+    if (at != entries_.end()) page.next = at->first;
+    return page;
+}
+
+IdlePage TunnelTable::find_idle(WallTime now, const std::optional<IpAddress>& from,
+                                std::size_t limit) {
+    if (policy_.idle_time.count() == 0) return {};
+    const auto page = page_from(from, limit);
+    const auto counters = plane_.counters(page.inner);
+    IdlePage out{{}, page.next};
+    for (std::size_t i = 0; i < counters.size(); ++i) {
+        Entry& entry = entries_.at(page.inner[i]);
+        const WallTime last = std::max(counters[i].last_seen(), entry.installed_at);
         if (last + policy_.idle_time > now || entry.idle_told_for == last) continue;
         entry.idle_told_for = last;
-        idle.push_back(tunnel.spec.inner);
+        out.idle.push_back(page.inner[i]);
     }
-    return idle;
+    return out;
 }
 
 teplink::ListAnswer TunnelTable::list(const teplink::List& request) const {
+    const auto page = page_from(request.from, request.limit);
+    const auto counters = plane_.counters(page.inner);
     teplink::ListAnswer answer;
-    auto at = request.from ? entries_.lower_bound(*request.from) : entries_.begin();
-    for (; at != entries_.end() && answer.tunnels.size() < request.limit; ++at) {
-        answer.tunnels.push_back(teplink::ListedTunnel{at->second.spec});
-    }
-    if (at != entries_.end()) answer.next = at->first;
-    for (const auto& tunnel : plane_.list()) {
-        const auto found = std::ranges::lower_bound(
-            answer.tunnels, tunnel.spec.inner, {},
-            [](const teplink::ListedTunnel& each) { return each.spec.inner; });
-        if (found == answer.tunnels.end() || found->spec.inner != tunnel.spec.inner) continue;
-        set_counters(*found, tunnel.counters);
+    answer.next = page.next;
+    for (std::size_t i = 0; i < counters.size(); ++i) {
+        answer.tunnels.push_back(teplink::ListedTunnel{entries_.at(page.inner[i]).spec});
+        set_counters(answer.tunnels.back(), counters[i]);
     }
     return answer;
 }

@@ -45,6 +45,11 @@ struct SyncProgress {
     teplink::SyncTotals totals;
 };
 
+struct IdlePage {
+    std::vector<IpAddress> idle;
+    std::optional<IpAddress> next;  // from where to go on; none: that was all
+};
+
 class TunnelTable {
 public:
     // Takes over what the plane holds already. `plane` must outlive the table.
@@ -67,7 +72,9 @@ public:
     std::size_t sweep(WallTime now, std::size_t limit);
 
     // Tunnels without a packet up or down for the idle time, each told once until one passes again.
-    [[nodiscard]] std::vector<IpAddress> find_idle(WallTime now);
+    // Looks at `limit` of them at most, from this address on.
+    [[nodiscard]] IdlePage find_idle(WallTime now, const std::optional<IpAddress>& from,
+                                     std::size_t limit);
 
     // In the order of the inner addresses, IPv4 first.
     [[nodiscard]] teplink::ListAnswer list(const teplink::List& request) const;
@@ -82,6 +89,10 @@ private:
         std::optional<WallTime> idle_told_for;  // the last packet's time when we told
     };
     using Entries = std::map<IpAddress, Entry>;
+    struct Page {
+        std::vector<IpAddress> inner;
+        std::optional<IpAddress> next;
+    };
 
     [[nodiscard]] Result<void> check(const TunnelSpec& spec, WallTime now) const;
     [[nodiscard]] Result<void> check_addresses(const TunnelSpec& spec) const;
@@ -89,6 +100,7 @@ private:
     [[nodiscard]] Result<void> check_ipv6_inside(const TunnelSpec& spec) const;
     void keep(const TunnelSpec& spec, WallTime now);
     Entries::iterator forget(Entries::iterator at);
+    [[nodiscard]] Page page_from(const std::optional<IpAddress>& from, std::size_t limit) const;
     std::uint64_t remove_unnamed(const SyncProgress& progress);
 
     TunnelPolicy policy_;

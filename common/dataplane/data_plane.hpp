@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -56,6 +57,17 @@ public:
     [[nodiscard]] virtual Result<void> remove(const IpAddress& inner, Generation up_to) = 0;
 
     [[nodiscard]] virtual std::vector<InstalledTunnel> list() const = 0;
+    // Of these tunnels, in this order; zeros for one that is not installed. Where there are many
+    // tunnels it costs what is asked for, and not what is installed.
+    [[nodiscard]] virtual std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const {
+        std::vector<TunnelCounters> out(inner.size());
+        for (const auto& tunnel : list()) {
+            const auto found = std::ranges::find(inner, tunnel.spec.inner);
+            if (found != inner.end()) out[found - inner.begin()] = tunnel.counters;
+        }
+        return out;
+    }
     [[nodiscard]] virtual DropCounters drops() const = 0;
 
     // Client: a probe has found that the path carries no larger outer packet and does not say so.

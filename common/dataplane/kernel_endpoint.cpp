@@ -304,6 +304,12 @@ TunnelCounters KernelEndpoint::counted_by(const Device& device) const {
     return link ? counters_of(*link) : TunnelCounters{};
 }
 
+TunnelCounters KernelEndpoint::counted_for(Tunnel& tunnel, TunnelCounters counters) const {
+    add_to(counters, tunnel.before, 1);
+    tunnel.sightings.note(counters, clock_.wall());
+    return counters;
+}
+
 std::vector<InstalledTunnel> KernelEndpoint::list() const {
     const std::lock_guard lock(mutex_);
     std::vector<InstalledTunnel> out;
@@ -313,10 +319,20 @@ std::vector<InstalledTunnel> KernelEndpoint::list() const {
     }
     for (auto& [inner, tunnel] : tunnels_) {
         const auto& device = devices_.at(tunnel.far_end);
-        auto counters = counted[device.index];
-        add_to(counters, tunnel.before, 1);
-        tunnel.sightings.note(counters, clock_.wall());
+        const auto counters = counted_for(tunnel, counted[device.index]);
         out.push_back({device.tunnels.at(tunnel.slot), counters});
+    }
+    return out;
+}
+
+std::vector<TunnelCounters> KernelEndpoint::counters(std::span<const IpAddress> inner) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<TunnelCounters> out(inner.size());
+    for (std::size_t i = 0; i < inner.size(); ++i) {
+        const auto found = tunnels_.find(inner[i]);
+        if (found == tunnels_.end()) continue;
+        auto& tunnel = found->second;
+        out[i] = counted_for(tunnel, counted_by(devices_.at(tunnel.far_end)));
     }
     return out;
 }

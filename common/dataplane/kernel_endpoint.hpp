@@ -41,6 +41,8 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override;
     [[nodiscard]] DropCounters drops() const override;
 
 private:
@@ -90,6 +92,8 @@ private:
     [[nodiscard]] std::vector<IngressRule> rules_of(const TunnelSpec& spec, Slot slot) const;
     [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, int device) const;
     [[nodiscard]] TunnelCounters counted_by(const Device& device) const;
+    // When its device has counted so much.
+    [[nodiscard]] TunnelCounters counted_for(Tunnel& tunnel, TunnelCounters counters) const;
 
     const KernelPlaneConfig config_;
     const std::vector<Carried> carried_;

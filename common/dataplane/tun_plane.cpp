@@ -73,6 +73,8 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override;
     [[nodiscard]] DropCounters drops() const override;
     [[nodiscard]] Result<void> lower_path_mtu(std::uint32_t outer_mtu) override;
     [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override;
@@ -274,6 +276,17 @@ Result<void> TunPlane::send_tsp(const IpEndpoint& peer, ConstBytes datagram) {
 std::vector<InstalledTunnel> TunPlane::list() const {
     const std::lock_guard lock(shared_.mutex);
     return shared_.carrier.tunnels().list();
+}
+
+std::vector<TunnelCounters> TunPlane::counters(std::span<const IpAddress> inner) const {
+    std::vector<TunnelCounters> out(inner.size());
+    const std::lock_guard lock(shared_.mutex);
+    for (std::size_t i = 0; i < inner.size(); ++i) {
+        if (const auto* tunnel = shared_.carrier.tunnels().find(inner[i])) {
+            out[i] = tunnel->counters;
+        }
+    }
+    return out;
 }
 
 DropCounters TunPlane::drops() const {

@@ -93,6 +93,12 @@ TEST_P(TunIpv6CampusBothWays, FragmentationNeededFromThePathLowersTheTunnelAndIs
     EXPECT_THAT(ping(*server, inner, "-M do -s 1399"),
                 HasSubstr("mtu=" + std::to_string(1400 - overhead())));
     EXPECT_EQ(tep->dropped("too_big"), 1u) << "now the endpoint knows";
+    auto later = spec();
+    later.inner = v6("2001:db8:100::8");
+    ASSERT_TRUE(tep->add(later));
+    EXPECT_THAT(ping(*server, "2001:db8:100::8", "-M do -s 1399"),
+                HasSubstr("mtu=" + std::to_string(1400 - overhead())));
+    EXPECT_EQ(tep->dropped("too_big"), 2u) << "for a tunnel too that leads there later";
 }
 
 TEST_P(TunIpv6CampusBothWays, TheMinimumOfIpv6PassesAPathOfIpv4ThatIsNarrower) {

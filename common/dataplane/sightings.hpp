@@ -23,7 +23,8 @@ private:
         WallTime at;
 
         WallTime look(std::uint64_t counted, WallTime now) {
-            if (counted != packets) at = now;
+            // A device that was made again counts from zero.
+            if (counted != packets && counted != 0) at = now;
             packets = counted;
             return at;
         }

@@ -18,6 +18,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "tep/bpf/program_info.hpp"
 #include "tep/bpf/tc_hook.hpp"
 
 namespace dstm::tep::bpf {
@@ -186,12 +187,9 @@ Maps maps_of_hook(const std::string& device) {
     Maps out;
     if (!program.is_open()) return out;
     std::array<__u32, 64> ids{};
-    bpf_prog_info info{};
-    info.nr_map_ids = ids.size();
-    info.map_ids = reinterpret_cast<std::uintptr_t>(ids.data());
-    __u32 size = sizeof info;
-    if (bpf_obj_get_info_by_fd(program.number(), &info, &size) != 0) return out;
-    for (std::size_t i = 0; i < std::min<std::size_t>(info.nr_map_ids, ids.size()); ++i) {
+    const auto info = info_of(program.number(), ids);
+    if (!info) return out;
+    for (std::size_t i = 0; i < std::min<std::size_t>(info->nr_map_ids, ids.size()); ++i) {
         Descriptor map(bpf_map_get_fd_by_id(ids[i]));
         if (!map.is_open()) continue;
         if (auto name = map_name(map.number())) out.emplace(std::move(*name), std::move(map));

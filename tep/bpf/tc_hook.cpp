@@ -10,6 +10,8 @@
 #include <bpf/libbpf.h>
 #include <net/if.h>
 
+#include "tep/bpf/program_info.hpp"
+
 namespace dstm::tep::bpf {
 namespace {
 
@@ -106,11 +108,8 @@ dataplane::Descriptor TcHook::program_on(int interface, TcDirection direction) {
     auto place = our_place();
     if (bpf_tc_query(&hook, &place) != 0) return dataplane::Descriptor();
     dataplane::Descriptor program(bpf_prog_get_fd_by_id(place.prog_id));
-    bpf_prog_info info{};
-    __u32 size = sizeof info;
-    const bool is_ours = program.is_open() &&
-                         bpf_obj_get_info_by_fd(program.number(), &info, &size) == 0 &&
-                         std::string_view(info.name).starts_with(our_names);
+    const auto info = info_of(program.number());
+    const bool is_ours = info && std::string_view(info->name).starts_with(our_names);
     return is_ours ? std::move(program) : dataplane::Descriptor();
 }
 

@@ -10,6 +10,7 @@
 #include <linux/if_link.h>
 
 #include "common/dataplane/descriptor.hpp"
+#include "tep/bpf/program_info.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -20,10 +21,8 @@ bool is_ours(std::uint32_t number, std::uint32_t earlier) {
     if (number == 0) return false;
     if (number == earlier) return true;
     const Descriptor program(bpf_prog_get_fd_by_id(number));
-    bpf_prog_info info{};
-    __u32 size = sizeof info;
-    return program.is_open() && bpf_obj_get_info_by_fd(program.number(), &info, &size) == 0 &&
-           std::string_view(info.name) == "dstm_xdp";
+    const auto info = info_of(program.number());
+    return info && std::string_view(info->name) == "dstm_xdp";
 }
 
 }  // namespace
@@ -58,9 +57,8 @@ std::uint32_t XdpHook::number_on(int interface) {
 }
 
 std::uint32_t XdpHook::number_of(int program) {
-    bpf_prog_info info{};
-    __u32 size = sizeof info;
-    return bpf_obj_get_info_by_fd(program, &info, &size) == 0 ? info.id : 0;
+    const auto info = info_of(program);
+    return info ? info->id : 0;
 }
 
 std::uint32_t XdpHook::program_number() const { return number_on(interface_); }

@@ -1,5 +1,4 @@
 // The kernel data plane on real interfaces, at both ends of the tunnel.
-#include <atomic>
 #include <csignal>
 
 #include <net/if.h>
@@ -80,16 +79,6 @@ TEST_F(KernelPlane, PacketWithDfThatDoesNotFitGetsFragmentationNeededAndTheSizeT
     EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M dont -s 3000")));
 }
 
-TEST_F(KernelPlane, PacketTooBigFromThePathIsRelayedAndTheTunnelIsLowered) {
-    is_changed = true;
-    bring_up();
-    narrow_client_link();
-    // Linux relays the outer size first, and says the inner one when it is asked again.
-    EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1400"), HasSubstr("mtu = 1280"));
-    EXPECT_THAT(ping(*server, "192.0.2.7", "-M do -s 1252"), HasSubstr("mtu = 1240"));
-    EXPECT_TRUE(answers(ping(*server, "192.0.2.7", "-M do -s 1212")));
-}
-
 // What the SYN of a connection says, seen inside the tunnel or behind the endpoint.
 unsigned mss_of_syn(Capture& wire, const char* sender) {
     const auto syn = wire.next([&](ConstBytes bytes) {
@@ -122,32 +111,6 @@ TEST_F(KernelPlane, AClientClampsTheMssOfWhatItForwards) {
     EXPECT_THAT(first->exec("nft list ruleset"), HasSubstr("iifname \"dstm0\" tcp flags syn"));
     client->stop();
     EXPECT_EQ(first->exec("nft list tables"), "");
-}
-
-class SkippingClock final : public Clock {
-public:
-    void skip(Duration time) { skipped_ = time; }
-    [[nodiscard]] Instant now() const override { return real_.now() + skipped_.load(); }
-    [[nodiscard]] WallTime wall() const override { return real_.wall(); }
-
-private:
-    RealClock real_;
-    std::atomic<Duration> skipped_{Duration{0}};
-};
-
-TEST_F(KernelPlane, WhatAProbeOfAClientFoundIsForgottenAfterTenMinutes) {
-    is_changed = true;
-    SkippingClock later;
-    HostedPlane plane(*first, client_config(), later);
-    ASSERT_TRUE(plane.add(first_spec));
-    const auto mtu = [&] { return first->show("link show dstm0").substr(0, 60); };
-    const auto before = mtu();
-    for (int twice = 0; twice < 2; ++twice) {
-        ASSERT_TRUE(plane.plane().lower_path_mtu(1280));
-        EXPECT_THAT(mtu(), HasSubstr("mtu 1240"));
-    }
-    later.skip(std::chrono::minutes(10));
-    EXPECT_TRUE(wait_until([&] { return mtu() == before; })) << mtu();
 }
 
 TEST_F(KernelPlane, OuterFragmentsAndTheEncapsulationLimitAreTaken) {
@@ -343,8 +306,9 @@ TEST_F(KernelPlane, TunnelsOfOneFarEndShareItsDeviceUntilItCanRememberNoMore) {
     EXPECT_FALSE(answers(ping(*server, "192.0.2.101", "-W 1")));
     EXPECT_EQ(dropped("no_tunnel"), 1u);
     EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
-    first->ip("addr add 192.0.2.102/32 dev dstm0");
-    EXPECT_TRUE(answers(ping(*server, "192.0.2.102")));
+    const auto before = client->dropped("bad_destination");
+    EXPECT_FALSE(answers(ping(*server, "192.0.2.102", "-W 1"))) << "this client knows of one";
+    EXPECT_EQ(client->dropped("bad_destination"), before + 1);
 }
 
 TEST_F(KernelPlane, DevicesOfAKilledDaemonGoOnAndTheNextOneAdoptsThem) {
@@ -502,6 +466,35 @@ TEST_F(KernelPlaneV6, AddressAndPrefixAreCarriedAndOthersAreDropped) {
     EXPECT_GE(tep->dropped("source_check"), before + 1);
     EXPECT_FALSE(answers(ping(*server, "2001:db8:200:900::1", "-W 1")));
     EXPECT_GE(tep->dropped("no_tunnel"), 1u);
+}
+
+TEST_F(KernelPlaneV6, PacketsAndBytesAreCountedAtBothEnds) {
+    bring_up_v6(spec);
+    EXPECT_TRUE(answers(ping(*first, host_behind)));
+    // With the link-local hellos of both kernels, which are dropped on arrival.
+    const auto came = client->plane().list().at(0).counters;
+    EXPECT_EQ(came.packets_up, 1 + client->dropped("bad_destination"));
+    EXPECT_GE(came.bytes_up, 104u);
+    const auto seen = tep->plane().list().at(0).counters;
+    EXPECT_EQ(seen.packets_up, 1 + tep->dropped("source_check"));
+    EXPECT_GE(seen.bytes_up, 104u);
+    EXPECT_GE(seen.packets_down, 1u);
+    EXPECT_GE(seen.last_seen_up + std::chrono::seconds(10), clock.wall());
+}
+
+TEST_F(KernelPlaneV6, HairpinCanBeSwitchedOff) {
+    start_endpoint(false);
+    ASSERT_TRUE(tep->add(spec));
+    const auto other = v6_spec("2001:db8:100::8", "10.0.4.5");
+    ASSERT_TRUE(tep->add(other));
+    client = start_client(*first, spec, client_v6_config());
+    EXPECT_TRUE(answers(ping(*first, host_behind)));
+    EXPECT_TRUE(answers(ping(*first, endpoint_inside))) << "the endpoint is no client";
+    HandMadeClient(*first, "10.0.1.5").send(icmpv6(client_inside, "2001:db8:100::8", 128));
+    const auto to_other = [&] { return tep->plane().list().at(1).counters.packets_down; };
+    HandMadeClient(*second, "10.0.4.5").send(icmpv6("2001:db8:100::8", endpoint_inside, 129));
+    EXPECT_TRUE(wait_until([&] { return tep->plane().list().at(1).counters.packets_up == 1; }));
+    EXPECT_EQ(to_other(), 0u);
 }
 
 TEST_F(KernelPlaneV6, SourceCheckHoldsForAddressesOfOthersInsideAndOutside) {

@@ -32,5 +32,19 @@ TEST(Sightings, EachWayMovesWithItsOwnCounter) {
     EXPECT_EQ(counters.last_seen(), at(20));
 }
 
+TEST(Sightings, CounterThatBeginsAnewIsNoPacket) {
+    const auto first = from_unix(1'000'000);
+    const auto later = first + std::chrono::seconds(10);
+    Sightings sightings;
+    auto counters = counted(7, 0);
+    sightings.note(counters, first);
+    counters = counted(0, 0);
+    sightings.note(counters, later);
+    EXPECT_EQ(counters.last_seen_up, first);
+    counters = counted(7, 0);
+    sightings.note(counters, later);
+    EXPECT_EQ(counters.last_seen_up, later) << "as many as before, and all of them new";
+}
+
 }  // namespace
 }  // namespace dstm::dataplane

@@ -199,6 +199,7 @@ Config read_config(config::Document& document) {
     config.servers = read_servers(tep);
     read_addresses(tep, config);
     config.pools = read_pools<Ipv4Prefix>(tep, "pools", 8, "an IPv4 prefix like 192.0.2.0/24");
+    config.outside_pools = tep.boolean("outside-pools", false);
     read_ipv6_inside(tep, config);
     config.device = read_device(tep);
     config.data_plane = read_data_plane(tep);

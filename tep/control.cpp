@@ -40,6 +40,7 @@ TunnelPolicy policy_of(const Config& config) {
     policy.outer_ipv6 = config.outer_ipv6;
     policy.inner_ipv4 = config.inner_ipv4;
     policy.pools = config.pools;
+    policy.outside_pools = config.outside_pools;
     policy.outer_ipv4 = config.outer_ipv4;
     policy.inner_ipv6 = config.inner_ipv6;
     policy.pools_ipv6 = config.pools_ipv6;

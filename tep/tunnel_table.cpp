@@ -227,8 +227,12 @@ Result<void> TunnelTable::check_ipv4_inside(const TunnelSpec& spec) const {
     if (inner == nullptr || outer == nullptr || spec.outer_client.port != 0 || spec.inner_prefix) {
         return fail(ErrorCode::invalid, "v4v6 is IPv4 inside and IPv6 outside, nothing else");
     }
-    if (!in_one_of(policy_.pools, *inner)) return fail_no_pool("inner address");
-    if (*inner == policy_.inner_ipv4) return fail_own("inner address");
+    if (!policy_.outside_pools && !in_one_of(policy_.pools, *inner)) {
+        return fail_no_pool("inner address");
+    }
+    if (*inner == policy_.inner_ipv4 || *inner == policy_.outer_ipv4) {
+        return fail_own("inner address");
+    }
     return check_outside(spec, policy_.outer_ipv6, *outer);
 }
 

@@ -24,6 +24,7 @@ struct TunnelPolicy {
     Ipv6Address outer_ipv6;
     Ipv4Address inner_ipv4;
     std::vector<Ipv4Prefix> pools;
+    bool outside_pools = false;  // IPv4 inside may be in none of them
     std::optional<Ipv4Address> outer_ipv4;  // these three with the v6 types
     std::optional<Ipv6Address> inner_ipv6;
     std::vector<Ipv6Prefix> pools_ipv6;

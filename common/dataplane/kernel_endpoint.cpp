@@ -66,7 +66,8 @@ Result<void> KernelEndpoint::check_add(const TunnelSpec& spec) const {
         return std::any_of(carried->pools.begin(), carried->pools.end(),
                            [&](const IpPrefix& pool) { return contains(pool, address); });
     };
-    if (spec.inner == carried->inner || !pooled(spec.inner) ||
+    const bool is_free = config_.outside_pools && config_.hairpin && spec.type == TunnelType::v4v6;
+    if (spec.inner == carried->inner || !(is_free || pooled(spec.inner)) ||
         (spec.inner_prefix && !pooled(spec.inner_prefix->address))) {
         return fail(ErrorCode::invalid, to_string(spec.inner) + " is in none of the pools");
     }

@@ -85,7 +85,9 @@ private:
     [[nodiscard]] std::string gro_record_of(const IpAddress& outer) const;
     [[nodiscard]] Result<void> add_inside(const std::optional<IpAddress>& inner,
                                           const std::vector<IpPrefix>& pools);
+    [[nodiscard]] Result<void> add_at_endpoint(const TunnelSpec& spec);
     [[nodiscard]] Result<void> add_at_client(const TunnelSpec& spec);
+    [[nodiscard]] bool has_own_route(const IpAddress& inner) const;
     [[nodiscard]] Result<std::shared_ptr<OuterSocket>> socket_for(const TunnelSpec& spec);
     [[nodiscard]] Result<void> swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket);
     [[nodiscard]] Result<void> use(OuterSockets sockets);  // by a client; holds shared_.mutex
@@ -175,9 +177,30 @@ Result<void> TunPlane::add_inside(const std::optional<IpAddress>& inner,
 }
 
 Result<void> TunPlane::add(const TunnelSpec& spec) {
-    if (config_.role == Role::client) return add_at_client(spec);
-    const std::lock_guard lock(shared_.mutex);
+    return config_.role == Role::client ? add_at_client(spec) : add_at_endpoint(spec);
+}
+
+// What is led elsewhere is no client's, so the route comes first.
+Result<void> TunPlane::add_at_endpoint(const TunnelSpec& spec) {
+    const std::lock_guard lock(host_mutex_);
+    if (has_own_route(spec.inner)) {
+        {
+            const std::lock_guard shared_lock(shared_.mutex);
+            if (auto checked = shared_.carrier.check_add(spec); !checked) return checked;
+        }
+        if (auto routed = host_.route_host(spec.inner); !routed) return routed;
+    }
+    const std::lock_guard shared_lock(shared_.mutex);
     return shared_.carrier.add(spec);
+}
+
+bool TunPlane::has_own_route(const IpAddress& inner) const {
+    const auto holds = [&](const auto& pool) {
+        return pool.contains(std::get<decltype(pool.address)>(inner));
+    };
+    const bool is_ipv4 = std::holds_alternative<Ipv4Address>(inner);
+    return config_.outside_pools && !(is_ipv4 ? std::ranges::any_of(config_.pools, holds)
+                                              : std::ranges::any_of(config_.pools_ipv6, holds));
 }
 
 Result<void> TunPlane::add_at_client(const TunnelSpec& spec) {
@@ -247,8 +270,11 @@ Result<void> TunPlane::remove(const IpAddress& inner, Generation up_to) {
     {
         const std::lock_guard shared_lock(shared_.mutex);
         auto removed = shared_.carrier.remove(inner, up_to);
-        if (!removed || config_.role == Role::endpoint) return removed;
-        static_cast<void>(use({}));
+        if (!removed) return removed;
+        if (config_.role == Role::client) static_cast<void>(use({}));
+    }
+    if (config_.role == Role::endpoint) {
+        return has_own_route(inner) ? host_.remove_host_route(inner) : Result<void>{};
     }
     host_.restore_gro();
     auto removed = host_.remove_address(inner);

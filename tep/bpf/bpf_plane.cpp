@@ -93,10 +93,8 @@ private:
     [[nodiscard]] bool adopt(const TunnelSpec& spec);
     [[nodiscard]] Result<void> attach();
     void leave_word();
-    [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
     [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
     void add_counted(const IpAddress& inner, TunnelCounters& counters) const;
-    [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
     [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
@@ -317,23 +315,8 @@ Result<void> BpfPlane::add(const TunnelSpec& spec) {
         return ipv6_table_->put(spec, tick_at(spec.expires_at, clock_),
                                 learned_mtus_.of(spec.outer_client.address));
     }
-    const auto inner = std::get<Ipv4Address>(spec.inner);
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
-    auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
-    if (!put || is_in_pool(inner)) return put;
-    return netlink_.add_route(route_outside(inner));
-}
-
-bool BpfPlane::is_in_pool(Ipv4Address inner) const {
-    return std::any_of(config_.pools.begin(), config_.pools.end(),
-                       [&](const Ipv4Prefix& pool) { return pool.contains(inner); });
-}
-
-dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
-    dataplane::Route route;
-    route.destination = Ipv4Prefix{inner, 32};
-    route.interface_index = device_index_;
-    return route;
+    return table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
 }
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
@@ -344,7 +327,6 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
         return removed ? slow_path_->remove(inner, up_to) : removed;
     }
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
-    if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
     return slow_path_->remove(inner, up_to);
 }
 

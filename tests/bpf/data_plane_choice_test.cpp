@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "tep/config.hpp"
+#include "tep/control.hpp"
 #include "tep/data_plane_choice.hpp"
 #include "tests/unit/dataplane/traffic.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
@@ -53,6 +54,7 @@ protected:
         out.outer_ipv6 = tun.outer;
         out.inner_ipv4 = tun.inner.value();
         out.pools = tun.pools;
+        out.outside_pools = outside_pools;
         out.shortcut = shortcut;
         out.interfaces = interfaces;
         return out;
@@ -97,6 +99,7 @@ protected:
     std::string wanted = "auto";
     std::size_t shortcut = 0;
     std::vector<tep::InterfaceConfig> interfaces;
+    bool outside_pools = false;
 };
 
 TEST_F(DataPlaneChoiceCampus, AutoTakesTheFastest) {
@@ -114,6 +117,26 @@ TEST_F(DataPlaneChoiceCampus, AutoFallsBackAndGivesTheReasonOfTheVerifier) {
     EXPECT_THAT(said, HasSubstr("libbpf: prog 'dstm_"));
     EXPECT_THAT(said, HasSubstr("; not kernel: "));
     EXPECT_THAT(said, ::testing::Not(HasSubstr("\n"))) << "one line";
+}
+
+TEST_F(DataPlaneChoiceCampus, AddressesOutsideThePoolsAreCarriedByEachPlaneOnlyIfAsked) {
+    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
+    const auto routes = [&] { return endpoint->exec("ip route show 198.51.100.9"); };
+    for (const std::string plane : {"bpf", "tun"}) {
+        wanted = plane;
+        for (const bool asked : {false, true}) {
+            outside_pools = asked;
+            endpoint->in([&] {
+                const auto made = tep::make_data_plane(config(), clock);
+                ASSERT_TRUE(made) << to_string(made.error());
+                tep::TunnelTable table(tep::policy_of(config()), *made->plane, clock.wall());
+                EXPECT_EQ(table.install(spec, clock.wall()).has_value(), asked) << plane;
+                EXPECT_EQ(!routes().empty(), asked) << plane;
+                EXPECT_TRUE(table.remove(spec.inner, 1));
+                EXPECT_EQ(routes(), "") << plane;
+            });
+        }
+    }
 }
 
 TEST_F(DataPlaneChoiceCampus, WhoAsksForBpfGetsNoOther) {

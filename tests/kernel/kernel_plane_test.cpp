@@ -423,6 +423,26 @@ TEST_F(KernelPlane, WhatCannotBeIsRefused) {
     EXPECT_TRUE(tep->add(second_spec));
 }
 
+TEST_F(KernelPlane, TunnelOutsideThePoolsIsCarriedIfAskedAndNotWithoutHairpin) {
+    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
+    auto config = endpoint_config();
+    for (const auto& [outside, hairpin] : {std::pair(false, true), {true, false}, {true, true}}) {
+        config.outside_pools = outside;
+        config.hairpin = hairpin;
+        if (tep) tep->stop();
+        tep = std::make_unique<HostedPlane>(*endpoint, config, clock);
+        ASSERT_TRUE(tep->is_up()) << tep->why();
+        const auto added = tep->add(spec);
+        EXPECT_EQ(added.has_value(), outside && hairpin);
+        if (!added) EXPECT_EQ(added.error().code, ErrorCode::invalid);
+    }
+    client = bring_up_client(*first, spec, client_config());
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    EXPECT_TRUE(answers(ping(*server, "198.51.100.9")));
+    ASSERT_TRUE(tep->remove("198.51.100.9"));
+    EXPECT_THAT(endpoint->show("route show"), ::testing::Not(HasSubstr("198.51.100.9")));
+}
+
 TEST_F(KernelPlane, HundredsOfTunnelsComeAndGo) {
     tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
     ASSERT_TRUE(tep->is_up()) << tep->why();

@@ -35,6 +35,28 @@ TEST_F(TunCampus, PingGoesToTheEndpointToTheServerAndBack) {
     for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
 }
 
+TEST_F(TunCampus, TunnelOutsideThePoolsIsCarriedIfAsked) {
+    auto config = endpoint_config();
+    config.outside_pools = true;
+    tep = std::make_unique<HostedPlane>(*endpoint, config, clock);
+    ASSERT_TRUE(tep->is_up()) << tep->why();
+    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
+    ASSERT_TRUE(tep->add(spec));
+    ASSERT_TRUE(tep->add(spec)) << "once more";
+    client = bring_up_client(*first, spec, client_config());
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    EXPECT_TRUE(answers(ping(*server, "198.51.100.9")));
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_down, 2u);
+    ASSERT_TRUE(tep->remove("198.51.100.9"));
+    EXPECT_THAT(endpoint->show("route show"), Not(HasSubstr("198.51.100.9")));
+
+    endpoint->ip("route add 198.51.100.8 via 203.0.113.80");
+    const auto added = tep->add(make_spec("198.51.100.8", "2001:db8:1::5"));
+    ASSERT_FALSE(added) << "it is led elsewhere";
+    EXPECT_EQ(added.error().code, ErrorCode::conflict);
+    EXPECT_TRUE(tep->plane().list().empty());
+}
+
 TEST_F(TunCampus, TcpCarriesMegabytesBothWays) {
     constexpr std::size_t size = 8 << 20;
     bring_up();

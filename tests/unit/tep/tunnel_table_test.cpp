@@ -310,6 +310,19 @@ TEST_F(TunnelTableTest, TwoServersSyncAtOnceWithoutMixing) {
     EXPECT_EQ(answer->totals, (teplink::SyncTotals{0, 2, 0}));
 }
 
+TEST_F(TunnelTableTest, AddressOutsideThePoolsIsTakenIfAskedButNeverAnOwnOne) {
+    auto wide = policy();
+    wide.outside_pools = true;
+    wide.outer_ipv4 = *Ipv4Address::parse("198.51.100.1");
+    TunnelTable wide_table(wide, plane, noon);
+    EXPECT_EQ(wide_table.install(tunnel("198.51.100.7"), noon), Installed::added);
+    for (const auto* own : {"192.0.2.1", "198.51.100.1"}) {
+        const auto refused = wide_table.install(tunnel(own), noon);
+        ASSERT_FALSE(refused) << own;
+        EXPECT_EQ(refused.error().code, ErrorCode::refused);
+    }
+}
+
 TEST_F(TunnelTableTest, OneBadTunnelDoesNotStopASync) {
     const auto answer = part(1, true, true, 10, {tunnel("203.0.113.1"), tunnel("192.0.2.7")});
     ASSERT_TRUE(answer);

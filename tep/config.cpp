@@ -158,8 +158,7 @@ void check_apart(config::Reader& tep, std::pair<const char*, Address> inner,
     }
     for (const auto& pool : pools) {
         if (!pool.contains(outer.second)) continue;
-        tep.mistake(outer.first,
-                    outer.second.to_string() + " is in the pool " + pool.to_string());
+        tep.mistake(outer.first, outer.second.to_string() + " is in the pool " + pool.to_string());
     }
 }
 

@@ -1,6 +1,6 @@
-// Who hangs on the hooks: nf_tables lists its chains; of all others nfnetlink_hook tells, and in a
-// kernel without it what each leaves in /proc: the tables of iptables' own, and how many
-// connections are tracked.
+// Who hangs on the hooks: nf_tables lists its chains, and /proc has the tables of iptables' own and
+// how many connections are tracked. Of others a kernel with nfnetlink_hook tells; Debian 12's has
+// none.
 #include "tep/bpf/firewall.hpp"
 
 #include <array>
@@ -88,31 +88,28 @@ ForwardAnswer ask_nftables(ForwardFamily family) {
     return {ForwardHook::unknown, found.error().context};
 }
 
-// Who it is may be told or not, depending on the kernel's version.
-Result<bool> is_taken(ForwardFamily family, std::uint32_t hook) {
+// By nfnetlink_hook; a kernel without it says no.
+bool is_taken(ForwardFamily family, std::uint32_t hook) {
     const auto socket = netlink::open_socket(NETLINK_NETFILTER);
-    if (!socket) return tl::unexpected(socket.error());
+    if (!socket) return false;
     nfgenmsg about{};
     about.nfgen_family = protocol_of(family);
     netlink::Request request(type_of(NFNL_SUBSYS_HOOK, NFNL_MSG_HOOK_GET), NLM_F_DUMP, about);
     const std::uint32_t number = htonl(hook);
     request.add(NFNLA_HOOK_HOOKNUM, netlink::bytes_of(number));
     bool found = false;
-    const auto read = netlink::for_each_answer(*socket, request.take(), "asking for hooks",
+    static_cast<void>(netlink::for_each_answer(*socket, request.take(), "asking for hooks",
                                                [&](const Message&) {
                                                    found = true;
                                                    return false;
-                                               });
-    if (!read) return tl::unexpected(read.error());
+                                               }));
     return found;
 }
 
-// Any of them; unknown when this kernel cannot be asked so.
-ForwardAnswer ask_all_hooks(ForwardFamily family) {
+// Those that have no other way to tell.
+ForwardAnswer ask_for_others(ForwardFamily family) {
     for (const auto hook : {NF_INET_PRE_ROUTING, NF_INET_FORWARD, NF_INET_POST_ROUTING}) {
-        const auto taken = is_taken(family, hook);
-        if (!taken) return {ForwardHook::unknown, taken.error().context};
-        if (*taken) return {ForwardHook::taken, "iptables, conntrack or the like"};
+        if (is_taken(family, hook)) return {ForwardHook::taken, "a netfilter hook"};
     }
     return {ForwardHook::empty, {}};
 }
@@ -152,11 +149,10 @@ ForwardAnswer ask_conntrack() {
 
 ForwardAnswer forward_hook(ForwardFamily family) {
     auto answer = ask_nftables(family);
-    if (answer.hook != ForwardHook::empty) return answer;
-    answer = ask_all_hooks(family);
-    if (answer.hook != ForwardHook::unknown) return answer;
-    answer = ask_iptables(family);
-    return answer.hook != ForwardHook::empty ? answer : ask_conntrack();
+    if (answer.hook == ForwardHook::empty) answer = ask_iptables(family);
+    if (answer.hook == ForwardHook::empty) answer = ask_conntrack();
+    if (answer.hook == ForwardHook::empty) answer = ask_for_others(family);
+    return answer;
 }
 
 std::string way_on(const ForwardAnswer& answer) {

@@ -29,9 +29,12 @@ TEST_F(TunCampus, PingGoesToTheEndpointToTheServerAndBack) {
     EXPECT_EQ(counters.packets_up, 4u);
     EXPECT_EQ(counters.packets_down, 4u);
     EXPECT_EQ(counters.bytes_up, 4u * 84);
-    EXPECT_LE(counters.last_seen_up, clock.wall());
-    EXPECT_LE(counters.last_seen_down, clock.wall());
-    EXPECT_GE(counters.last_seen_down + std::chrono::seconds(10), clock.wall());
+    const auto is_recent = [&](WallTime seen) {
+        return seen <= clock.wall() && seen + std::chrono::seconds(10) >= clock.wall();
+    };
+    EXPECT_TRUE(is_recent(counters.last_seen_up));
+    // An entry of the BPF plane does not say when a packet went down.
+    if (tep->plane().name() == "tun") EXPECT_TRUE(is_recent(counters.last_seen_down));
     for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
 }
 

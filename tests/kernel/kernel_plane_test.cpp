@@ -434,7 +434,9 @@ TEST_F(KernelPlane, TunnelOutsideThePoolsIsCarriedIfAskedAndNotWithoutHairpin) {
         ASSERT_TRUE(tep->is_up()) << tep->why();
         const auto added = tep->add(spec);
         EXPECT_EQ(added.has_value(), outside && hairpin);
-        if (!added) EXPECT_EQ(added.error().code, ErrorCode::invalid);
+        if (!added) {
+            EXPECT_EQ(added.error().code, ErrorCode::invalid);
+        }
     }
     client = bring_up_client(*first, spec, client_config());
     EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));

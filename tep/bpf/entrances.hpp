@@ -22,7 +22,7 @@ namespace dstm::tep::bpf {
 class Entrances {
 public:
     // All but `device`, the tunnel device's index, must outlive this.
-    Entrances(const BpfPlaneConfig& config, const Programs& programs, dataplane::Netlink& netlink,
+    Entrances(const BpfPlaneConfig& config, Programs& programs, dataplane::Netlink& netlink,
               HostNetwork& network, int device)
         : config_(config),
           programs_(programs),
@@ -59,7 +59,7 @@ private:
                                                  std::uint32_t earlier);
 
     const BpfPlaneConfig& config_;
-    const Programs& programs_;
+    Programs& programs_;
     dataplane::Netlink& netlink_;
     HostNetwork& network_;
     int device_;

@@ -3,6 +3,7 @@
 // Runs in a network namespace that bench.py prepares: the outer address and a default IPv6 route.
 #include <chrono>
 #include <cstdlib>
+#include <vector>
 
 #include "common/io/real_clock.hpp"
 #include "common/log/log.hpp"
@@ -17,6 +18,7 @@ namespace {
 constexpr std::uint32_t tunnels = 1'000'000;
 constexpr std::uint32_t pool_first = 0x0a000000;  // 10.0.0.0/12, 2^20 addresses
 constexpr std::uint32_t clients_a_network = 4096;
+constexpr std::uint32_t page_size = 1000;
 const char* const outer_address = "2001:db8:2::1";
 
 TunnelSpec spec_of(std::uint32_t number, WallTime end, Generation generation) {
@@ -106,6 +108,12 @@ void measure_plane(const Clock& clock) {
                                       if ((*plane)->list().size() != tunnels) std::exit(1);
                                   }),
            "ms", tunnels, detail);
+    std::vector<IpAddress> page;
+    for (std::uint32_t i = 0; i < page_size; ++i) page.push_back(spec_of(i, end, 1).inner);
+    const auto read = seconds([&] {
+        if ((*plane)->counters(page).size() != page.size()) std::exit(1);
+    });
+    report("table", "page_ms_1k", 1000 * read, "ms", tunnels, detail);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include "common/dataplane/kernel_endpoint.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/host_changes.hpp"
@@ -131,6 +132,7 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         tunnel.sightings = old.sightings;
         add_to(tunnel.before, old.before, 1);
     }
+    tunnel.sightings.change_device(host_.filter.dropped_in(device.index));
     device.tunnels = std::move(after);
     auto done = host_.links.set_alias(device.index, alias);
     if (done) done = host_.netlink.set_interface_up(device.index, true);
@@ -353,7 +355,8 @@ TunnelCounters KernelEndpoint::counted_by(const Device& device) const {
 
 TunnelCounters KernelEndpoint::counted_for(Tunnel& tunnel, TunnelCounters counters) const {
     add_to(counters, tunnel.before, 1);
-    tunnel.sightings.note(counters, clock_.wall());
+    const auto device = devices_.at(tunnel.far_end).index;
+    tunnel.sightings.note(counters, clock_.wall(), [&] { return host_.filter.dropped_in(device); });
     return counters;
 }
 

@@ -82,7 +82,9 @@ Result<void> KernelEndpoint::make_again(const IpAddress& far_end, Device& device
     if (done) done = host_.netlink.set_interface_up(device.index, true);
     for (const auto& [slot, spec] : device.tunnels) {
         auto& tunnel = tunnels_.at(spec.inner);
-        tunnel.before = {};  // it was about what the former device had counted
+        // They are about what the former device had counted.
+        tunnel.before = {};
+        tunnel.sightings.change_device(0);
         if (done && tunnel.is_open) done = open_tunnel(device, slot);
     }
     return done;

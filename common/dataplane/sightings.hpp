@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "common/base/clock.hpp"
 #include "common/dataplane/data_plane.hpp"
@@ -11,26 +12,36 @@ namespace dstm::dataplane {
 
 class Sightings {
 public:
-    // Writes the times into `counters`.
-    void note(TunnelCounters& counters, WallTime now) {
-        counters.last_seen_up = up_.look(counters.packets_up, now);
-        counters.last_seen_down = down_.look(counters.packets_down, now);
+    // Writes the times into `counters`. `dropped`: how many of the packets up were not let in, ever;
+    // asked for only when there are new ones.
+    template <class Dropped>
+    void note(TunnelCounters& counters, WallTime now, const Dropped& dropped) {
+        if (counters.packets_up != up_) {
+            const auto new_ones = counters.packets_up - std::exchange(up_, counters.packets_up);
+            const std::uint64_t drops = dropped();
+            const auto new_drops = drops - std::exchange(dropped_, drops);
+            // A device that was made again counts from zero.
+            if (up_ != 0 && new_ones != new_drops) last_up_ = now;
+        }
+        if (counters.packets_down != down_) {
+            down_ = counters.packets_down;
+            if (down_ != 0) last_down_ = now;
+        }
+        counters.last_seen_up = last_up_;
+        counters.last_seen_down = last_down_;
     }
+    void note(TunnelCounters& counters, WallTime now) {
+        note(counters, now, [] { return std::uint64_t{0}; });
+    }
+    // From here on another device counts, which has dropped so many already.
+    void change_device(std::uint64_t dropped) { dropped_ = dropped; }
 
 private:
-    struct Way {
-        std::uint64_t packets = 0;
-        WallTime at;
-
-        WallTime look(std::uint64_t counted, WallTime now) {
-            // A device that was made again counts from zero.
-            if (counted != packets && counted != 0) at = now;
-            packets = counted;
-            return at;
-        }
-    };
-    Way up_;
-    Way down_;
+    std::uint64_t up_ = 0;
+    std::uint64_t down_ = 0;
+    std::uint64_t dropped_ = 0;
+    WallTime last_up_;
+    WallTime last_down_;
 };
 
 }  // namespace dstm::dataplane

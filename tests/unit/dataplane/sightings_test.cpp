@@ -32,6 +32,22 @@ TEST(Sightings, EachWayMovesWithItsOwnCounter) {
     EXPECT_EQ(counters.last_seen(), at(20));
 }
 
+TEST(Sightings, WhatIsNotLetInIsNotSeen) {
+    const auto at = [](int second) { return from_unix(1'000'000 + second); };
+    Sightings sightings;
+    std::uint64_t dropped = 5;
+    const auto asked = [&] { return dropped; };
+    sightings.change_device(dropped);
+    auto counters = counted(3, 0);
+    dropped += 3;
+    sightings.note(counters, at(0), asked);
+    EXPECT_EQ(counters.last_seen_up, WallTime());
+    counters = counted(6, 0);
+    dropped += 2;
+    sightings.note(counters, at(10), asked);
+    EXPECT_EQ(counters.last_seen_up, at(10)) << "one of three";
+}
+
 TEST(Sightings, CounterThatBeginsAnewIsNoPacket) {
     const auto first = from_unix(1'000'000);
     const auto later = first + std::chrono::seconds(10);

@@ -12,8 +12,8 @@ namespace dstm::dataplane {
 
 class Sightings {
 public:
-    // Writes the times into `counters`. `dropped`: how many of the packets up were not let in, ever.
-    // Asked for only when there are new ones.
+    // Writes the times into `counters`. `dropped` says how many of the packets up were not let in,
+    // ever; it is asked only when there are new ones.
     template <class Dropped>
     void note(TunnelCounters& counters, WallTime now, const Dropped& dropped) {
         if (counters.packets_up != up_) {

@@ -23,11 +23,14 @@ public:
 
     // conflict: a device of this name exists; with `may_exist`, it is in use.
     [[nodiscard]] static Result<TunDevice> create(const std::string& name, bool may_exist = false);
+    // The kernel names it: to find out whether one can be made.
+    [[nodiscard]] static Result<TunDevice> create_any();
     // It stays when the object, or the process, goes.
     [[nodiscard]] Result<void> keep();
     // Removes one that was kept; none is no error. conflict: it is in use.
     [[nodiscard]] static Result<void> remove(const std::string& name);
 
+    [[nodiscard]] std::string name() const;
     [[nodiscard]] int descriptor() const { return descriptor_.number(); }
     // One packet that the host routes into the device; nothing when the device is gone.
     [[nodiscard]] std::optional<Read> read(MutableBytes buffer);
@@ -36,6 +39,7 @@ public:
     [[nodiscard]] bool write(ConstBytes packet, SegmentSize segment_size);
 
 private:
+    [[nodiscard]] static Result<TunDevice> make(const std::string& name, int more_flags);
     explicit TunDevice(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
     Descriptor descriptor_;
 };

@@ -83,6 +83,25 @@ Result<void> TunHost::route_pool(const IpPrefix& pool, const std::optional<IpAdd
     return netlink_.add_route(route);
 }
 
+Result<void> TunHost::route_host(const IpAddress& host) {
+    return netlink_.add_route(host_route(host));
+}
+
+Result<void> TunHost::remove_host_route(const IpAddress& host) {
+    return netlink_.remove_route(host_route(host));
+}
+
+Route TunHost::host_route(const IpAddress& host) const {
+    Route route;
+    if (const auto* v4 = std::get_if<Ipv4Address>(&host)) {
+        route.destination = Ipv4Prefix{*v4, 32};
+    } else {
+        route.destination = Ipv6Prefix{std::get<Ipv6Address>(host), 128};
+    }
+    route.interface_index = device_index_;
+    return route;
+}
+
 void TunHost::forward(Version version) {
     const bool is_ipv4 = version == Version::ipv4;
     set(std::string(is_ipv4 ? "net/ipv4/conf/" : "net/ipv6/conf/") + device_ + "/forwarding", "1");

@@ -43,6 +43,9 @@ public:
     // Into the device, and beneath it a blackhole, which is what a killed process leaves.
     [[nodiscard]] Result<void> route_pool(const IpPrefix& pool,
                                           const std::optional<IpAddress>& source);
+    // Into the device. conflict: a route to it leads elsewhere.
+    [[nodiscard]] Result<void> route_host(const IpAddress& host);
+    [[nodiscard]] Result<void> remove_host_route(const IpAddress& host);
     // They stay when this object goes.
     void leave_blackholes() { blackholes_.clear(); }
     // Of the device only, the other interfaces are the operator's; warns when the host forwards
@@ -56,6 +59,8 @@ public:
 private:
     TunHost(Netlink netlink, std::string device, int device_index)
         : netlink_(std::move(netlink)), device_(std::move(device)), device_index_(device_index) {}
+
+    [[nodiscard]] Route host_route(const IpAddress& host) const;
 
     Netlink netlink_;
     std::string device_;

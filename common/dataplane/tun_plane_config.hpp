@@ -82,8 +82,8 @@ struct TunPlaneConfig {
     // still routed to it, and programs on its hooks see them.
     bool keep_device = false;
 
-    // Endpoint: a tunnel's inner address may lie in no pool. Who asks for it also routes it to the
-    // device.
+    // Endpoint: a tunnel's inner address may lie in no pool, and gets a route of its own to the
+    // device then.
     bool outside_pools = false;
 
     // Endpoint: told, on the plane's thread, when a packet-too-big message has lowered the path

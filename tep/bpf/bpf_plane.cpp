@@ -7,7 +7,6 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 #include <poll.h>
@@ -16,7 +15,6 @@
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/netlink.hpp"
-#include "common/dataplane/path_mtu.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/log/log.hpp"
 #include "tep/bpf/entrances.hpp"
@@ -24,6 +22,8 @@
 #include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/ipv6_table.hpp"
+#include "tep/bpf/last_seen.hpp"
+#include "tep/bpf/learned_mtus.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/pins.hpp"
@@ -40,6 +40,7 @@ using dataplane::Descriptor;
 using dataplane::DropCounters;
 using dataplane::InstalledTunnel;
 using dataplane::Netlink;
+using dataplane::TunnelCounters;
 
 constexpr int housekeeping_interval_ms = 1000;
 
@@ -51,9 +52,10 @@ struct Migrated {
     [[nodiscard]] bool is_empty() const { return tunnels.empty() && ipv6_tunnels.empty(); }
 };
 
-struct LearnedMtu {
-    std::uint16_t mtu = 0;
-    Instant at;
+// Of the inner packets of a family.
+struct Path {
+    bool is_straight = false;
+    std::string how;
 };
 
 class BpfPlane final : public DataPlane {
@@ -74,6 +76,8 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override;
     [[nodiscard]] DropCounters drops() const override;
     [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override {
         return slow_path_->send_tsp(peer, datagram);
@@ -89,16 +93,16 @@ private:
     [[nodiscard]] bool adopt(const TunnelSpec& spec);
     [[nodiscard]] Result<void> attach();
     void leave_word();
-    [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
     [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
-    [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
+    void add_counted(const IpAddress& inner, TunnelCounters& counters) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
+    [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
     void run();
     void follow_host();
     void learn(const IpAddress& far_end, std::uint32_t mtu);
-    void forget_old_mtus();
-    void set_ways(const std::optional<Ipv6Address>& only);
+    void tell_mtu(const IpAddress& far_end);
+    void set_ways();
 
     BpfPlaneConfig config_;
     const Clock& clock_;
@@ -112,7 +116,7 @@ private:
     std::optional<Ipv6Table> ipv6_table_;
     mutable std::optional<Refusals> refusals_;
     std::optional<NextHops> next_hops_;
-    std::unordered_map<IpAddress, LearnedMtu> learned_mtus_;
+    LearnedMtus learned_mtus_;
     std::optional<Entrances> entrances_;
     std::optional<std::uint32_t> straight_;
     int device_index_ = 0;
@@ -196,7 +200,7 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
     table_->for_each([&](const TunnelView& view) {
         if (!adopt(spec_of(view))) return;
         const auto peer = peer_of(view.entry);
-        if (view.entry.path_mtu != 0) learned_mtus_[peer] = {view.entry.path_mtu, clock_.now()};
+        if (view.entry.path_mtu != 0) learned_mtus_.learn(peer, view.entry.path_mtu, clock_.now());
         ways.emplace_back(view.inner, peer);
     });
     for (const auto& [inner, peer] : ways) table_->set_way(inner, way_to(peer));
@@ -204,7 +208,7 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
     ipv6_table_->for_each([&](const Ipv6TunnelView& view) {
         if (!adopt(spec_of(view))) return;
         if (view.entry.path_mtu != 0) {
-            learned_mtus_[view.client().address] = {view.entry.path_mtu, clock_.now()};
+            learned_mtus_.learn(view.client().address, view.entry.path_mtu, clock_.now());
         }
         ++adopted;
     });
@@ -299,10 +303,7 @@ Result<void> BpfPlane::make_slow_path() {
 }
 
 Way BpfPlane::way_to(const Ipv6Address& client) {
-    Way way{next_hops_->to(client), 0};
-    const auto learned = learned_mtus_.find(client);
-    if (learned != learned_mtus_.end()) way.path_mtu = learned->second.mtu;
-    return way;
+    return {next_hops_->to(client), learned_mtus_.of(client)};
 }
 
 // The slow path checks the spec and knows the tunnel first: a packet that the programs leave to it
@@ -311,25 +312,11 @@ Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
     if (auto added = slow_path_->add(spec); !added) return added;
     if (spec.type != TunnelType::v4v6) {
-        return ipv6_table_->put(spec, tick_at(spec.expires_at, clock_));
+        return ipv6_table_->put(spec, tick_at(spec.expires_at, clock_),
+                                learned_mtus_.of(spec.outer_client.address));
     }
-    const auto inner = std::get<Ipv4Address>(spec.inner);
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
-    auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
-    if (!put || is_in_pool(inner)) return put;
-    return netlink_.add_route(route_outside(inner));
-}
-
-bool BpfPlane::is_in_pool(Ipv4Address inner) const {
-    return std::any_of(config_.pools.begin(), config_.pools.end(),
-                       [&](const Ipv4Prefix& pool) { return pool.contains(inner); });
-}
-
-dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
-    dataplane::Route route;
-    route.destination = Ipv4Prefix{inner, 32};
-    route.interface_index = device_index_;
-    return route;
+    return table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
 }
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
@@ -340,24 +327,33 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
         return removed ? slow_path_->remove(inner, up_to) : removed;
     }
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
-    if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
     return slow_path_->remove(inner, up_to);
 }
 
 std::vector<InstalledTunnel> BpfPlane::list() const {
     const std::lock_guard lock(mutex_);
     auto out = slow_path_->list();  // with what it carried itself
-    for (auto& [spec, counters] : out) {
-        const auto entry = find(spec.inner);
-        if (!entry) continue;
-        counters.packets_up += entry->packets_up;
-        counters.bytes_up += entry->bytes_up;
-        counters.packets_down += entry->packets_down;
-        counters.bytes_down += entry->bytes_down;
-        counters.last_seen_up =
-            std::max(counters.last_seen_up, wall_of_tick(entry->last_seen, clock_));
-    }
+    for (auto& [spec, counters] : out) add_counted(spec.inner, counters);
     return out;
+}
+
+std::vector<TunnelCounters> BpfPlane::counters(std::span<const IpAddress> inner) const {
+    const std::lock_guard lock(mutex_);
+    auto out = slow_path_->counters(inner);
+    for (std::size_t i = 0; i < inner.size(); ++i) add_counted(inner[i], out[i]);
+    return out;
+}
+
+void BpfPlane::add_counted(const IpAddress& inner, TunnelCounters& counters) const {
+    const auto entry = find(inner);
+    if (!entry) return;
+    counters.packets_up += entry->packets_up;
+    counters.bytes_up += entry->bytes_up;
+    counters.packets_down += entry->packets_down;
+    counters.bytes_down += entry->bytes_down;
+    const auto last_seen = last_seen_of(*entry, clock_);
+    counters.last_seen_up = std::max(counters.last_seen_up, last_seen.up);
+    counters.last_seen_down = std::max(counters.last_seen_down, last_seen.down);
 }
 
 std::optional<dstm_entry> BpfPlane::find(const IpAddress& inner) const {
@@ -381,24 +377,27 @@ DropCounters BpfPlane::drops() const {
     return out;
 }
 
+Path BpfPlane::path_of(ForwardFamily family) const {
+    if (config_.shortcut == Shortcut::automatic) {
+        const auto answer = forward_hook(family);
+        return {answer.hook == ForwardHook::empty, way_on(answer)};
+    }
+    const bool is_straight = config_.shortcut != Shortcut::none;
+    return {is_straight, is_straight ? "straight from interface to interface, as configured"
+                                     : "through the kernel's routing, as configured"};
+}
+
 // A firewall that comes later is seen within a second.
 void BpfPlane::choose_path() {
-    const auto may = [&](ForwardFamily family) {
-        if (config_.shortcut != Shortcut::automatic) return config_.shortcut != Shortcut::none;
-        return forward_hook(family) == ForwardHook::empty;
-    };
-    const auto say = [](const char* what, bool is_straight) {
-        log_info("BPF_PATH", "{} packets go {}", what,
-                 is_straight ? "straight from interface to interface"
-                             : "through the kernel's routing");
-    };
-    std::uint32_t straight = may(ForwardFamily::ipv4) ? DSTM_STRAIGHT_IPV4 : 0;
-    if (config_.outer_ipv4 && may(ForwardFamily::ipv6)) straight |= DSTM_STRAIGHT_IPV6;
+    const auto ipv4 = path_of(ForwardFamily::ipv4);
+    const auto ipv6 = config_.outer_ipv4 ? path_of(ForwardFamily::ipv6) : Path{};
+    const std::uint32_t straight = (ipv4.is_straight ? DSTM_STRAIGHT_IPV4 : 0) |
+                                   (ipv6.is_straight ? DSTM_STRAIGHT_IPV6 : 0);
     if (straight == straight_) return;
     straight_ = straight;
     programs_.set_straight(straight);
-    say("IPv4", (straight & DSTM_STRAIGHT_IPV4) != 0);
-    if (config_.outer_ipv4) say("IPv6", (straight & DSTM_STRAIGHT_IPV6) != 0);
+    log_info("BPF_PATH", "IPv4 packets go {}", ipv4.how);
+    if (config_.outer_ipv4) log_info("BPF_PATH", "IPv6 packets go {}", ipv6.how);
 }
 
 void BpfPlane::run() {
@@ -419,7 +418,8 @@ void BpfPlane::run() {
             lowered.swap(mtu_news_);
         }
         for (const auto& [far_end, mtu] : lowered) learn(far_end, mtu);
-        forget_old_mtus();
+        // RFC 8201 s5.3: after a while a larger packet is tried again.
+        for (const auto& far_end : learned_mtus_.forget_old(clock_.now())) tell_mtu(far_end);
     }
 }
 
@@ -428,7 +428,7 @@ void BpfPlane::follow_host() {
     next_hops_->neighbours_changed(news.neighbours);
     if (news.routes) {
         next_hops_->routes_changed();
-        set_ways(std::nullopt);
+        set_ways();
     }
     if (!news.routes && !news.hooks) return;
     if (const auto guarded = entrances_->guard(); !guarded) {
@@ -437,31 +437,21 @@ void BpfPlane::follow_host() {
 }
 
 void BpfPlane::learn(const IpAddress& far_end, std::uint32_t mtu) {
-    const LearnedMtu learned{static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now()};
-    learned_mtus_[far_end] = learned;
+    learned_mtus_.learn(far_end, static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now());
+    tell_mtu(far_end);
+}
+
+void BpfPlane::tell_mtu(const IpAddress& far_end) {
     if (const auto* ipv6 = std::get_if<Ipv6Address>(&far_end)) {
-        set_ways(*ipv6);
+        if (table_->leads_to(*ipv6)) table_->set_way(*ipv6, way_to(*ipv6));
     } else {
-        ipv6_table_->set_path_mtu(std::get<Ipv4Address>(far_end), learned.mtu);
+        ipv6_table_->set_path_mtu(std::get<Ipv4Address>(far_end), learned_mtus_.of(far_end));
     }
 }
 
-// RFC 8201 s5.3: after a while a larger packet is tried again.
-void BpfPlane::forget_old_mtus() {
-    const auto now = clock_.now();
-    const auto forgotten = std::erase_if(learned_mtus_, [&](const auto& entry) {
-        const bool is_old = now - entry.second.at >= dataplane::path_mtu_lifetime;
-        const auto* ipv4 = std::get_if<Ipv4Address>(&entry.first);
-        if (is_old && ipv4 != nullptr) ipv6_table_->set_path_mtu(*ipv4, 0);
-        return is_old;
-    });
-    if (forgotten != 0) set_ways(std::nullopt);
-}
-
-void BpfPlane::set_ways(const std::optional<Ipv6Address>& only) {
+void BpfPlane::set_ways() {
     table_->for_each([&](const TunnelView& view) {
-        const auto peer = peer_of(view.entry);
-        if (!only || *only == peer) table_->set_way(view.inner, way_to(peer));
+        table_->set_way(view.inner, way_to(peer_of(view.entry)));
     });
 }
 

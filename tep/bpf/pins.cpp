@@ -32,8 +32,7 @@ constexpr const char* root = "/sys/fs/bpf/dstm";
 constexpr const char* program_prefix = "program_";  // then the name; maps have their own names
 
 Result<void> mount_where_missing() {
-    struct statfs there {};
-    if (::statfs(file_system, &there) == 0 && there.f_type == BPF_FS_MAGIC) return {};
+    if (Pins::is_mounted()) return {};
     if (::mount("bpf", file_system, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") == 0) {
         return {};
     }
@@ -102,6 +101,11 @@ Result<void> remove_directory(const std::string& directory) {
 }
 
 }  // namespace
+
+bool Pins::is_mounted() {
+    struct statfs there {};
+    return ::statfs(file_system, &there) == 0 && there.f_type == BPF_FS_MAGIC;
+}
 
 Result<Pins> Pins::open(const std::string& device) {
     if (auto mounted = mount_where_missing(); !mounted) return tl::unexpected(mounted.error());

@@ -24,6 +24,8 @@ public:
     // Of the device of this name in the network namespace that we are in. Mounts the BPF file
     // system where it is missing. unavailable: that cannot be done.
     [[nodiscard]] static Result<Pins> open(const std::string& device);
+    // The file system for them is there; open() mounts it otherwise.
+    [[nodiscard]] static bool is_mounted();
 
     [[nodiscard]] const std::string& directory() const { return directory_; }
 

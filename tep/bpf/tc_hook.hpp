@@ -14,6 +14,7 @@ class TcHook {
 public:
     // Takes the place of a program that an earlier process of ours left there. Other filters on
     // the same hook stay. not_found: no such interface. conflict: another's filter is in the place.
+    // unavailable: this kernel has no clsact, or no filters of BPF.
     // `made_qdisc`: clsact is there because of us, and goes when it has no filters any more.
     [[nodiscard]] static Result<TcHook> attach(int interface, TcDirection direction, int program,
                                                bool made_qdisc = false);

@@ -52,6 +52,37 @@ protected:
         EXPECT_EQ(load16(outcome.frame, 12), ethertype);
     }
 
+    // The kernel hears from the first whether the neighbour still lives; within half a second the
+    // next one finds its link address known.
+    void expect_first_to_ask(const Packet& frame) {
+        const auto once = [&] {
+            return this->host->in([&] {
+                return is_xdp() ? this->endpoint->xdp_once(frame) : this->endpoint->straight(frame);
+            });
+        };
+        const auto first = once();
+        const auto second = once();
+        if (is_xdp()) {
+            EXPECT_EQ(first.verdict, XDP_PASS);
+            EXPECT_EQ(first.frame, frame);
+        } else {
+            EXPECT_EQ(first.frame.at(5), 0) << "the kernel writes it";
+        }
+        EXPECT_EQ(second.verdict, is_xdp() ? int{XDP_REDIRECT} : TC_ACT_REDIRECT);
+        EXPECT_NE(second.frame.at(5), 0);
+    }
+
+    // As it comes on an interface that is promiscuous, or from a switch that floods.
+    void expect_left_for_another(Packet frame) {
+        frame.at(1) ^= 1;
+        const auto outcome = this->host->in([&] {
+            return is_xdp() ? this->endpoint->xdp(frame) : this->endpoint->straight_as_it_is(frame);
+        });
+        EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_PASS} : TC_ACT_UNSPEC);
+        EXPECT_EQ(outcome.frame, frame);
+        EXPECT_EQ(this->endpoint->drops(), Counters{});
+    }
+
     void expect_dropped(const Outcome& outcome, const std::string& counter) {
         EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_DROP} : TC_ACT_SHOT);
         ASSERT_NE(counter, "");

@@ -87,8 +87,24 @@ TEST_P(ProgramMerged, WhatTheKernelDoesNotWrapIsTheDaemons) {
     const auto outcome = endpoint->down(packet);
     EXPECT_EQ(outcome.verdict, TC_ACT_OK);
     EXPECT_EQ(outcome.packet, packet);
+    const auto straight = host->in([&] { return endpoint->straight_ipv4(packet); });
+    EXPECT_EQ(straight.verdict, TC_ACT_UNSPEC);
+    EXPECT_EQ(straight.packet, packet);
     EXPECT_EQ(endpoint->drops(), Counters{});
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 0u);
+}
+
+TEST_P(ProgramMerged, WhatTheKernelDoesNotUnwrapIsTheDaemons) {
+    endpoint->merge(segment, 3);
+    const auto whole = make(Outer{v6("2001:db8:1::7"), v6(Endpoint::outer)},
+                            merged("192.0.2.7", "203.0.113.80"));
+    for (const auto hook : {&Endpoint::up, &Endpoint::straight_ipv6}) {
+        const auto outcome = host->in([&] { return (*endpoint.*hook)(whole); });
+        EXPECT_EQ(outcome.verdict, TC_ACT_UNSPEC);
+        EXPECT_EQ(outcome.packet, whole);
+    }
+    EXPECT_EQ(endpoint->drops(), Counters{});
+    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_up, 0u);
 }
 
 using ProgramMergedIpv6 = Ipv6Endpoint;
@@ -101,6 +117,9 @@ TEST_F(ProgramMergedIpv6, WhatTheKernelDoesNotWrapIsTheDaemons) {
         const auto outcome = host->in([&] { return endpoint->down_ipv6(packet); });
         EXPECT_EQ(outcome.verdict, TC_ACT_OK);
         EXPECT_EQ(outcome.packet, packet);
+        const auto straight = host->in([&] { return endpoint->straight_ipv6(packet); });
+        EXPECT_EQ(straight.verdict, TC_ACT_UNSPEC);
+        EXPECT_EQ(straight.packet, packet);
         EXPECT_EQ(endpoint->entry_ipv6(client).packets_down, 0u);
     }
     EXPECT_EQ(endpoint->drops(), Counters{});

@@ -269,6 +269,16 @@ TEST_P(ProgramStraight, EcnAndDscpInAllCombinations) {
     EXPECT_EQ(expected, (Counters{{"ecn_congested", 1}}));
 }
 
+TEST_P(ProgramStraight, FirstPacketByAWayAsksTheNeighbourTable) {
+    expect_first_to_ask(frame(ethertype_ipv6, make(around_it(), make(from_client()))));
+}
+
+TEST_P(ProgramStraight, FramesForAnotherStationAreLeft) {
+    expect_left_for_another(frame(ethertype_ipv6, make(around_it(), make(from_client()))));
+    expect_left_for_another(
+        frame(ethertype_ipv4, make(Inner{v4("203.0.113.80"), v4("192.0.2.7")})));
+}
+
 TEST_P(ProgramStraight, HairpinThatIsOffIsDroppedInTheDriverAndByTheDeviceOtherwise) {
     auto settings = Endpoint::default_settings();
     settings.hairpin = false;

@@ -42,8 +42,10 @@ public:
     [[nodiscard]] Outcome down(const Packet& ipv4);
     // A whole frame through the XDP program, as if from interface 1.
     [[nodiscard]] Outcome xdp(const Packet& frame);
+    [[nodiscard]] Outcome xdp_once(const Packet& frame);
     // A whole frame that comes to this host, by the shortcut of the tc program; and as a packet.
-    [[nodiscard]] Outcome straight(Packet frame);
+    [[nodiscard]] Outcome straight(const Packet& frame);
+    [[nodiscard]] Outcome straight_as_it_is(const Packet& frame);  // for another station
     [[nodiscard]] Outcome straight_ipv4(const Packet& packet);
     [[nodiscard]] Outcome straight_ipv6(const Packet& packet);
     // With IPv6 inside; port 0 is v6v4.

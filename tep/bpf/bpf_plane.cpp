@@ -20,6 +20,7 @@
 #include "tep/bpf/entrances.hpp"
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/firewall.hpp"
+#include "tep/bpf/host_follower.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/ipv6_table.hpp"
 #include "tep/bpf/last_seen.hpp"
@@ -29,7 +30,6 @@
 #include "tep/bpf/pins.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
-#include "tep/bpf/source_filter.hpp"
 #include "tep/bpf/tc_hook.hpp"
 
 namespace dstm::tep::bpf {
@@ -42,7 +42,7 @@ using dataplane::InstalledTunnel;
 using dataplane::Netlink;
 using dataplane::TunnelCounters;
 
-constexpr int housekeeping_interval_ms = 1000;
+constexpr Duration housekeeping_interval(1000);
 
 // Tunnels that were in other maps.
 struct Migrated {
@@ -99,7 +99,7 @@ private:
     [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
     void run();
-    void follow_host();
+    [[nodiscard]] NextHops::Used used_hops() const;
     void learn(const IpAddress& far_end, std::uint32_t mtu);
     void tell_mtu(const IpAddress& far_end);
     void set_ways();
@@ -118,7 +118,7 @@ private:
     std::optional<NextHops> next_hops_;
     LearnedMtus learned_mtus_;
     std::optional<Entrances> entrances_;
-    std::optional<std::uint32_t> straight_;
+    std::optional<HostFollower> follower_;
     int device_index_ = 0;
     bool stays_ = false;  // when this object goes
 
@@ -127,6 +127,7 @@ private:
 
     std::unique_ptr<DataPlane> slow_path_;  // its own locks; the device is its
     std::optional<TcHook> exit_;
+    std::optional<std::uint32_t> straight_;  // the thread's, once it runs
     Descriptor wake_;
     std::atomic<bool> stopping_ = false;
     std::thread thread_;
@@ -164,15 +165,17 @@ Result<void> BpfPlane::start(const Migrated& migrated) {
 
 // The tables are complete when the first packet meets these programs.
 Result<void> BpfPlane::attach() {
-    // Then the packets go once more through the kernel's input, as coming from the tunnel device.
-    if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(device_index_);
+    network_.ignore_routes_by(device_index_);
     programs_.set_tunnel_device(device_index_);
     choose_path();
     auto hook = TcHook::attach(device_index_, TcDirection::egress, programs_.down());
     if (!hook) return tl::unexpected(hook.error());
     exit_ = std::move(*hook);
     entrances_.emplace(config_, programs_, netlink_, network_, device_index_);
-    if (auto guarded = entrances_->guard(); !guarded) return guarded;
+    const HostFollower::Tunnels tunnels{[this] { return used_hops(); }, [this] { set_ways(); }};
+    follower_.emplace(clock_, programs_, network_, *next_hops_, *entrances_, device_index_,
+                      tunnels);
+    if (auto guarded = follower_->guard(); !guarded) return guarded;
     next_hops_->forget_earlier();
     return {};
 }
@@ -316,7 +319,10 @@ Result<void> BpfPlane::add(const TunnelSpec& spec) {
                                 learned_mtus_.of(spec.outer_client.address));
     }
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
-    return table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
+    auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
+    next_hops_->tunnel_left();  // perhaps another place, when it moved
+    if (next_hops_->has_new_interface()) static_cast<void>(::eventfd_write(wake_.number(), 1));
+    return put;
 }
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
@@ -327,6 +333,7 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
         return removed ? slow_path_->remove(inner, up_to) : removed;
     }
     if (auto removed = table_->remove(*address, up_to); !removed) return removed;
+    next_hops_->tunnel_left();
     return slow_path_->remove(inner, up_to);
 }
 
@@ -378,6 +385,7 @@ DropCounters BpfPlane::drops() const {
 }
 
 Path BpfPlane::path_of(ForwardFamily family) const {
+    if (!is_forwarding(family)) return {false, "through the kernel's routing, which forwards none"};
     if (config_.shortcut == Shortcut::automatic) {
         const auto answer = forward_hook(family);
         return {answer.hook == ForwardHook::empty, way_on(answer)};
@@ -404,14 +412,16 @@ void BpfPlane::run() {
     std::array<pollfd, 2> waits{
         {{wake_.number(), POLLIN, 0}, {network_.news_descriptor(), POLLIN, 0}}};
     while (!stopping_) {
-        ::poll(waits.data(), waits.size(), housekeeping_interval_ms);
+        ::poll(waits.data(), waits.size(),
+               static_cast<int>(follower_->wait(housekeeping_interval).count()));
         if (stopping_) return;
         eventfd_t ignored = 0;
         static_cast<void>(::eventfd_read(wake_.number(), &ignored));
+        follower_->read_routes(mutex_);
+        choose_path();
         const std::lock_guard lock(mutex_);
         refusals_->take(*table_, *ipv6_table_);
-        follow_host();
-        choose_path();
+        follower_->follow();
         std::vector<std::pair<IpAddress, std::uint32_t>> lowered;
         {
             const std::lock_guard news_lock(news_mutex_);
@@ -420,19 +430,6 @@ void BpfPlane::run() {
         for (const auto& [far_end, mtu] : lowered) learn(far_end, mtu);
         // RFC 8201 s5.3: after a while a larger packet is tried again.
         for (const auto& far_end : learned_mtus_.forget_old(clock_.now())) tell_mtu(far_end);
-    }
-}
-
-void BpfPlane::follow_host() {
-    const auto news = network_.take_news();
-    next_hops_->neighbours_changed(news.neighbours);
-    if (news.routes) {
-        next_hops_->routes_changed();
-        set_ways();
-    }
-    if (!news.routes && !news.hooks) return;
-    if (const auto guarded = entrances_->guard(); !guarded) {
-        log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
     }
 }
 
@@ -447,6 +444,14 @@ void BpfPlane::tell_mtu(const IpAddress& far_end) {
     } else {
         ipv6_table_->set_path_mtu(std::get<Ipv4Address>(far_end), learned_mtus_.of(far_end));
     }
+}
+
+NextHops::Used BpfPlane::used_hops() const {
+    NextHops::Used used;
+    table_->for_each([&](const TunnelView& view) {
+        used[view.entry.next_hop % used.size()] = true;
+    });
+    return used;
 }
 
 void BpfPlane::set_ways() {

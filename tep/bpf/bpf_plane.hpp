@@ -49,8 +49,8 @@ struct BpfPlaneConfig {
     std::uint16_t udp_port = 0;
     dataplane::TspDatagram tsp_datagram;
 
-    // Where packets from clients come in. Empty: the interface that has the outer address, and
-    // those that IPv6 routes with a gateway lead to.
+    // Where packets from clients come in. Empty: the interface that has the outer address, those
+    // that IPv6 routes with a gateway lead to, and those by which packets to clients leave.
     std::vector<Interface> interfaces;
     Shortcut shortcut = Shortcut::automatic;
 

@@ -31,8 +31,9 @@ public:
           device_(device),
           records_(programs.hooks()) {}
 
-    // Attaches where a program is missing, detaches where none belongs.
-    [[nodiscard]] Result<void> guard();
+    // Attaches where a program is missing, detaches where none belongs. `to_clients`: interfaces by
+    // which packets to clients leave, and so theirs come in. The first error, after all are done.
+    [[nodiscard]] Result<void> guard(const std::set<int>& to_clients);
     // All stays when this object goes.
     void leave();
 
@@ -40,19 +41,25 @@ private:
     struct Entrance {
         TcHook hook;
         std::optional<XdpHook> xdp;
-        SourceFilterOff filter;
+        std::optional<SourceFilterOff> filter;
+        int program = 0;
 
         void leave();  // it stays when the object goes
     };
 
+    [[nodiscard]] Result<void> keep(int index);
     [[nodiscard]] Result<void> enter(int index);
+    void tend_filter(int index, bool must_be_off);
     [[nodiscard]] dstm_hook intent(const std::string& interface,
                                    const std::optional<dstm_hook>& earlier) const;
     void drop_unwanted(const std::set<int>& wanted);
     [[nodiscard]] bool stands(int index) const;
     void write_port(int index);
 
-    [[nodiscard]] Result<std::set<int>> wanted();
+    [[nodiscard]] Result<std::set<int>> wanted(const std::set<int>& to_clients);
+    [[nodiscard]] std::set<int> of_clients(const std::set<int>& to_clients);
+    // A state is a line of the log once, until it has ended.
+    [[nodiscard]] bool is_news(const std::string& state);
     [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;
     [[nodiscard]] int program_of(const std::string& interface) const;
     [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface,
@@ -65,6 +72,8 @@ private:
     int device_;
     HookRecords records_;
     std::map<int, Entrance> entrances_;  // by interface
+    std::set<std::string> said_;
+    std::set<std::string> saying_;  // in this round
 };
 
 // Takes back what an earlier daemon did to one interface.

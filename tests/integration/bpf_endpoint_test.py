@@ -256,6 +256,22 @@ class BpfEndpoint(unittest.TestCase):
         self.assertTrue(daemon.alive())
         self.assertEqual(daemon.stop(), 0)
 
+    def test_interface_without_ethernet_is_told_once_whatever_changes_beside_it(self):
+        self.host.ip("tuntap", "add", "dev", "t0", "mode", "tun")
+        self.addCleanup(self.host.ip, "link", "del", "t0")
+        self.host.ip("link", "set", "t0", "up")
+        self.host.ip("route", "add", "198.51.100.0/24", "dev", "t0")
+        daemon = self.started(shortcut="tc")
+        daemon.wait_for_log("BPF_NO_ETHERNET interface=t0")
+        for third in range(5):
+            self.host.ip("route", "add", f"198.51.{third}.0/24", "dev", "t0")
+            self.host.ip("addr", "add", f"10.77.{third}.1/32", "dev", "lo")
+            self.addCleanup(self.host.ip, "addr", "del", f"10.77.{third}.1/32", "dev", "lo")
+            self.tc("filter", "del", "dev", "dmz", "ingress")
+            daemon.wait_for_log("BPF_ATTACHED interface=dmz", count=third + 2)
+        self.assertEqual(daemon.output().count("BPF_NO_ETHERNET"), 1)
+        self.assertEqual(daemon.stop(), 0)
+
     # --- the way back --------------------------------------------------------------------------
 
     def test_detach_leaves_what_others_added_meanwhile(self):

@@ -28,7 +28,7 @@ struct QuietHost final : HostNetwork {
     Result<void> clear_routes() override { return {}; }
     Result<void> remove(const IpAddress&) override { return {}; }
     std::optional<dataplane::TunnelCounters> counters() const override {
-        return dataplane::TunnelCounters{1, 100, 2, 200, {}};
+        return dataplane::TunnelCounters{1, 100, 2, 200, {}, {}};
     }
 };
 struct QuietEcho final : EchoProbe {

@@ -27,9 +27,7 @@ Result<TunHost> TunHost::open(const std::string& device) {
     if (!netlink) return tl::unexpected(netlink.error());
     const auto index = netlink->interface_index(device);
     if (!index) return tl::unexpected(index.error());
-    TunHost host(std::move(*netlink), device, *index);
-    host.disable_ipv6();
-    return host;
+    return TunHost(std::move(*netlink), device, *index);
 }
 
 TunHost::~TunHost() {

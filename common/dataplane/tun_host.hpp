@@ -23,14 +23,15 @@ constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::m
 
 class TunHost {
 public:
-    // The device is there, and has no IPv6 yet: no router solicitations and multicast reports.
+    // The device is there.
     [[nodiscard]] static Result<TunHost> open(const std::string& device);
     TunHost(TunHost&&) noexcept = default;
     TunHost& operator=(TunHost&&) = delete;
     ~TunHost();
 
-    // IPv6 on the device, without an address of its own making.
+    // IPv6 on the device, without an address of its own making; where it is so, nothing happens.
     void enable_ipv6();
+    // No router solicitations and multicast reports. Its addresses and routes of IPv6 go.
     void disable_ipv6();
 
     [[nodiscard]] Result<void> set_up();

@@ -123,7 +123,6 @@ Result<void> TunPlane::start_endpoint() {
     done = add_inside(config_.inner, pools);
     host_.forward(Version::ipv4);
     if (done && config_.inner_ipv6) {
-        host_.enable_ipv6();
         const std::vector<IpPrefix> of_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
         host_.forward(Version::ipv6);
         done = add_inside(*config_.inner_ipv6, of_ipv6);
@@ -341,6 +340,8 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     if (!device) return tl::unexpected(device.error());
     auto host = TunHost::open(config.device);
     if (!host) return tl::unexpected(host.error());
+    // What an earlier process set is left as it is: its IPv6 carries on.
+    config.inner_ipv6 ? host->enable_ipv6() : host->disable_ipv6();
     auto plane = std::make_unique<TunPlane>(config, clock, std::move(*device), std::move(*host));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;

@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <utility>
 
-#include <bpf/bpf.h>
 #include <net/if.h>
 
 #include "common/log/log.hpp"
@@ -87,7 +86,7 @@ void Entrances::drop_unwanted(const std::set<int>& wanted) {
         if (wanted.contains(index)) continue;
         if (entrances_.erase(index) == 0) take_back(index, record);
         records_.erase(index);
-        put_port(index, {});
+        programs_.set_port(index, {});
     }
 }
 
@@ -107,14 +106,7 @@ void Entrances::write_port(int index) {
     port.interface = static_cast<__u32>(index);
     port.takes_frames = link->takes_frames;
     std::ranges::copy(*link->address, port.address);
-    put_port(index, port);
-}
-
-void Entrances::put_port(int index, const dstm_port& port) {
-    const __u32 place = static_cast<__u32>(index) % DSTM_PORTS_MAX;
-    if (bpf_map_update_elem(programs_.ports(), &place, &port, BPF_ANY) != 0) {
-        log_warning("BPF_NOT_ATTACHED", "interface={} has no place among those of layer 2", index);
-    }
+    programs_.set_port(index, port);
 }
 
 // Whoever dies in the middle has all of it taken back, what was not done yet to no effect: only

@@ -51,7 +51,6 @@ private:
     void drop_unwanted(const std::set<int>& wanted);
     [[nodiscard]] bool stands(int index) const;
     void write_port(int index);
-    void put_port(int index, const dstm_port& port);
 
     [[nodiscard]] Result<std::set<int>> wanted();
     [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;

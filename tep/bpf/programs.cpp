@@ -91,7 +91,6 @@ void write_settings(dstm_programs& skeleton, const ProgramSettings& settings) {
         out.inner_ipv6[1] = half(*settings.inner_ipv6, 8);
     }
     out.udp_port = settings.udp_port;
-    out.pool_count = static_cast<__u32>(settings.pools.size());
     for (std::size_t i = 0; i < settings.pools.size(); ++i) {
         out.pools[i].first = settings.pools[i].address.host_order();
         out.pools[i].size = static_cast<__u32>(size_of(settings.pools[i]));
@@ -241,7 +240,6 @@ int Programs::ipv6_records() const { return bpf_map__fd(impl_->skeleton->maps.ip
 int Programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.meta); }
 int Programs::hooks() const { return bpf_map__fd(impl_->skeleton->maps.hooks); }
 int Programs::next_hops() const { return bpf_map__fd(impl_->skeleton->maps.next_hops); }
-int Programs::ports() const { return bpf_map__fd(impl_->skeleton->maps.ports); }
 int Programs::drops() const { return bpf_map__fd(impl_->skeleton->maps.drops); }
 int Programs::refused() const { return bpf_map__fd(impl_->skeleton->maps.refused); }
 
@@ -269,6 +267,10 @@ Result<void> Programs::pin(const Pins& pins) const {
             {std::string("program_") + bpf_program__name(program), bpf_program__fd(program)});
     }
     return pins.replace(all);
+}
+
+void Programs::set_port(int interface, const dstm_port& port) {
+    impl_->skeleton->bss->ports[static_cast<__u32>(interface) % DSTM_PORTS_MAX] = port;
 }
 
 void Programs::set_outside_count(std::uint32_t count) {

@@ -66,7 +66,6 @@ public:
     [[nodiscard]] int meta() const;
     [[nodiscard]] int hooks() const;
     [[nodiscard]] int next_hops() const;
-    [[nodiscard]] int ports() const;
     [[nodiscard]] int drops() const;
     [[nodiscard]] int refused() const;
 
@@ -75,6 +74,8 @@ public:
     [[nodiscard]] Result<void> bind_maps() const;
     [[nodiscard]] Result<void> pin(const Pins& pins) const;
 
+    // As dstm_port in layout.h: into the place of `interface`, which may be another's.
+    void set_port(int interface, const dstm_port& port);
     void set_outside_count(std::uint32_t count);
     // As prefix_lengths in programs/tables.bpf.h.
     void set_prefix_lengths(const std::array<std::uint64_t, 2>& lengths);

@@ -52,8 +52,7 @@ void Endpoint::set_port(int interface, bool takes_frames) {
     port.takes_frames = takes_frames;
     const auto there = frame(ethertype_ipv4, {});
     std::copy_n(there.begin(), 6, port.address);
-    const __u32 place = port.interface % DSTM_PORTS_MAX;
-    DSTM_ASSERT(bpf_map_update_elem(programs_.ports(), &place, &port, BPF_ANY) == 0);
+    programs_.set_port(interface, port);
 }
 
 void Endpoint::set_mtu(std::uint16_t mtu, bool takes_frames) {

@@ -26,8 +26,9 @@ struct decision {
     enum fate fate;
     __u32 drop;
     struct dstm_entry *entry;
-    __u64 peer[2];
-    int ecn; /* up: of the inner packet as it leaves */
+    __u64 peer[2]; /* down */
+    int ecn;       /* up: of the inner packet as it leaves */
+    __u32 tick;    /* up: now */
 };
 
 static __always_inline struct decision dropped(__u32 reason) {
@@ -82,28 +83,25 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
     return dropped(DSTM_DROP_NONE);
 }
 
-/* `outer` and `ip` can be read whole, check_inner() has been done. */
-static __always_inline struct decision decide_up(const struct ipv6hdr *outer,
-                                                 const struct iphdr *ip) {
-    const __u32 source = bpf_ntohl(ip->saddr);
-    struct peer peer;
-    struct dstm_entry *entry = find_tunnel(source, &peer);
-    if (!entry) return refuse(outer, source);
+/* `outer` can be read whole, check_inner() has been done; `place` is that of the source of `ip`. */
+static __always_inline struct decision decide_up(struct place place, const struct ipv6hdr *outer,
+                                                 __u32 traffic_class, struct ipv4_words ip) {
+    if (!place.entry) return refuse(outer, source_of(ip));
+    const struct peer peer = read_peer(place);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
     const __u64 *outer_source = (const __u64 *)&outer->saddr;
     if (!(peer.state & DSTM_ENTRY_CARRIED) || peer.address[0] != outer_source[0] ||
         peer.address[1] != outer_source[1]) {
-        return refuse(outer, source);
+        return refuse(outer, source_of(ip));
     }
     const __u32 tick = current_tick();
-    if (tick >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
-    if (!is_usable_unicast(bpf_ntohl(ip->daddr))) return dropped(DSTM_DROP_BAD_DESTINATION);
-    const int ecn = ecn_leaving(ip->tos, bpf_ntohs(*(const __u16 *)outer) >> 4);
+    if (tick >= peer.expires) return dropped(DSTM_DROP_EXPIRED);
+    if (!is_usable_unicast(ip.destination)) return dropped(DSTM_DROP_BAD_DESTINATION);
+    const int ecn = ecn_leaving(tos_of(ip), traffic_class);
     if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
-    entry->last_seen = tick; /* two packets on two CPUs write the same value: no lock */
-    struct decision decision = {.fate = FATE_CARRY, .entry = entry, .ecn = ecn};
-    decision.peer[0] = peer.address[0];
-    decision.peer[1] = peer.address[1];
+    place.entry->last_seen = tick; /* two packets on two CPUs write the same value: no lock */
+    struct decision decision = {
+        .fate = FATE_CARRY, .entry = place.entry, .ecn = ecn, .tick = tick};
     return decision;
 }
 
@@ -116,13 +114,17 @@ static __always_inline int is_said_of_path(const struct iphdr *ip, const void *e
 }
 
 static __always_inline int is_carried(__u32 address) {
-    const struct dstm_entry *entry = find_entry(address);
-    return entry && (entry->state & DSTM_ENTRY_CARRIED);
+    const struct place place = find_place(address);
+    return place.entry && (read_peer(place).state & DSTM_ENTRY_CARRIED);
+}
+
+/* Whether it may be a client's, without a look at its entry. */
+static __always_inline int is_of_tunnels(__u32 address) {
+    return find_in_pool(address) || (outside_count != 0 && lead_outside(address) != NO_LEAD);
 }
 
 /* The kernel sees a hairpin as a detour and would tell the client a shorter way; there is none. */
 static __always_inline int is_own_redirect(const struct iphdr *ip, const void *end) {
-    if (ip->protocol != IPPROTO_ICMP || bpf_ntohl(ip->saddr) != settings.inner) return 0;
     if (!is_first_fragment(ip)) return 0;
     const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
     const __u8 *type = (const __u8 *)ip + header_size;
@@ -130,35 +132,57 @@ static __always_inline int is_own_redirect(const struct iphdr *ip, const void *e
     return *type == ICMP_REDIRECT;
 }
 
-/* `ip` can be read whole, `end` bounds what follows; check_inner() has been done. */
-static __always_inline struct decision decide_down(const struct iphdr *ip, const void *end) {
-    struct peer peer;
-    struct dstm_entry *entry = find_tunnel(bpf_ntohl(ip->daddr), &peer);
-    if (!entry) return dropped(DSTM_DROP_NO_TUNNEL);
+/* `ip` can be read whole and says `words`, `end` bounds what follows; check_inner() has been done;
+ * `place` is that of its destination. */
+static __always_inline struct decision decide_down(struct place place, struct ipv4_words words,
+                                                   const struct iphdr *ip, const void *end) {
+    if (!place.entry) return dropped(DSTM_DROP_NO_TUNNEL);
+    const struct peer peer = read_peer(place);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
     if (!(peer.state & DSTM_ENTRY_CARRIED)) return dropped(DSTM_DROP_NO_TUNNEL);
-    if (!settings.hairpin && is_carried(bpf_ntohl(ip->saddr))) {
-        return dropped(DSTM_DROP_HAIRPIN_OFF);
+    if (!settings.hairpin && is_carried(source_of(words))) return dropped(DSTM_DROP_HAIRPIN_OFF);
+    if (protocol_of(words) == IPPROTO_ICMP && source_of(words) == settings.inner &&
+        is_own_redirect(ip, end)) {
+        return dropped(DSTM_DROP_REDIRECT);
     }
-    if (is_own_redirect(ip, end)) return dropped(DSTM_DROP_REDIRECT);
-    if (current_tick() >= entry->expires) return dropped(DSTM_DROP_EXPIRED);
-    struct decision decision = {.fate = FATE_CARRY, .entry = entry};
+    if (current_tick() >= peer.expires) return dropped(DSTM_DROP_EXPIRED);
+    struct decision decision = {.fate = FATE_CARRY, .entry = place.entry};
     decision.peer[0] = peer.address[0];
     decision.peer[1] = peer.address[1];
     return decision;
 }
 
-static __always_inline const struct dstm_next_hop *next_hop_of(const struct dstm_entry *entry) {
-    __u32 index = entry->next_hop;
-    return bpf_map_lookup_elem(&next_hops, &index);
-}
+/* Where what goes to a client goes first. The first word of dstm_next_hop. */
+struct way {
+    __u32 interface;
+    __u16 mtu;
+    __u8 has_link_addresses;
+    __u8 takes_frames;
+};
 
-/* Of the outer path to the client; 0 when there is no way to it. */
-static __always_inline __u32 path_mtu_of(const struct dstm_entry *entry,
-                                         const struct dstm_next_hop *hop) {
-    if (!hop || hop->interface == 0) return 0;
-    const __u32 path = entry->path_mtu;
-    return path && path < hop->mtu ? path : hop->mtu;
+/* The word of dstm_entry from `last_seen` on. */
+struct direction {
+    __u32 last_seen;
+    __u16 next_hop;
+    __u16 path_mtu;
+};
+
+struct way_out {
+    const struct dstm_next_hop *hop;
+    struct way way;
+    __u32 path_mtu; /* of the outer path to the client; 0 when there is no way to it */
+};
+
+static __always_inline struct way_out way_out_of(const struct dstm_entry *entry) {
+    const struct direction direction = DSTM_TOGETHER(struct direction, &entry->last_seen);
+    __u32 index = direction.next_hop;
+    struct way_out out = {.hop = bpf_map_lookup_elem(&next_hops, &index)};
+    if (!out.hop) return out;
+    out.way = DSTM_TOGETHER(struct way, out.hop);
+    out.path_mtu = out.way.mtu;
+    if (direction.path_mtu && direction.path_mtu < out.path_mtu) out.path_mtu = direction.path_mtu;
+    if (!out.way.interface) out.path_mtu = 0;
+    return out;
 }
 
 static __always_inline void count_up(struct dstm_entry *entry, __u64 packets, __u64 bytes) {

@@ -23,19 +23,18 @@ char program_license[] SEC("license") = "Dual BSD/GPL";
 
 // Sends an IPv6 packet with room for a link header to its first hop. With known link addresses
 // this is two stores; without, the kernel's neighbour table does it.
-static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next_hop *hop) {
-    if (!hop->has_link_addresses) return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
+static __always_inline int send_to(struct __sk_buff *skb, const struct way_out *out) {
+    if (!out->way.has_link_addresses) return bpf_redirect_neigh(out->way.interface, NULL, 0, 0);
     struct ethhdr *link = (void *)(long)skb->data;
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    write_link(link, hop->destination, ETH_P_IPV6);
-    return bpf_redirect(hop->interface, 0);
+    write_link(link, out->hop->destination, ETH_P_IPV6);
+    return bpf_redirect(out->way.interface, 0);
 }
 
 // `at` is where the inner packet begins, `total` its length. No packet pointer survives.
 static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, __u8 tos,
                                          const struct decision *decision,
-                                         const struct dstm_next_hop *hop,
-                                         const struct load *load) {
+                                         const struct way_out *out, const struct load *load) {
     if (skb->len > at + total && bpf_skb_change_tail(skb, at + total, 0)) {
         return drop_packet(DSTM_DROP_NO_HEADROOM);
     }
@@ -53,7 +52,7 @@ static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 
     write_outer(outer, decision->peer, tos, total);
     ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IPV6);
     count_down(decision->entry, load->packets, load->bytes);
-    return send_to(skb, hop);
+    return send_to(skb, out);
 }
 
 SEC("tc")
@@ -71,24 +70,24 @@ int dstm_down(struct __sk_buff *skb) {
     }
     const __u32 wrong = check_inner(ip, skb->len - at);
     if (wrong) return drop_packet(wrong);
-    const struct decision decision = decide_down(ip, end);
+    const struct ipv4_words words = words_of(ip);
+    const struct place place = find_place(words.destination);
+    const struct decision decision = decide_down(place, words, ip, end);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_OK;
 
-    struct dstm_entry *entry = decision.entry;
-    const struct dstm_next_hop *hop = next_hop_of(entry);
-    const __u32 path_mtu = path_mtu_of(entry, hop);
+    const struct way_out out = way_out_of(decision.entry);
     const struct load load = load_of(skb, at, ip);
     // RFC 2473 s7.2: the daemon answers "fragmentation needed", or has the outer packet fragmented.
-    if (!hop || load.largest + OUTER_SIZE > path_mtu) return TC_ACT_OK;
+    if (!out.hop || load.largest + OUTER_SIZE > out.path_mtu) return TC_ACT_OK;
 
     const __u8 tos = ip->tos;
     const __u32 total = bpf_ntohs(ip->tot_len);
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        clamp_mss(skb, at, header_size, total, path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
+        clamp_mss(skb, at, header_size, total, out.path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
     }
-    return wrap_and_send(skb, at, total, tos, &decision, hop, &load);
+    return wrap_and_send(skb, at, total, tos, &decision, &out, &load);
 }
 
 enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
@@ -118,12 +117,13 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     *done = 0;
     if (ip->ttl <= 1) return 0;  // the kernel says "time exceeded"
     // Options and checksums are the kernel's to look at.
-    if (*(const __u8 *)ip != IPV4_PLAIN || !is_sum_right(ip)) return 0;
-    const struct decision down = decide_down(ip, end);
+    const struct ipv4_words words = words_of(ip);
+    if (*(const __u8 *)ip != IPV4_PLAIN || !is_sum_right(words)) return 0;
+    const struct place place = find_place(words.destination);
+    const struct decision down = decide_down(place, words, ip, end);
     if (down.fate != FATE_CARRY || !down.entry) return 0;  // the device's own hook decides
-    const struct dstm_next_hop *hop = next_hop_of(down.entry);
-    const __u32 path_mtu = path_mtu_of(down.entry, hop);
-    if (!hop || load->largest + OUTER_SIZE > path_mtu) return 0;
+    const struct way_out out = way_out_of(down.entry);
+    if (!out.hop || load->largest + OUTER_SIZE > out.path_mtu) return 0;
     if (size != OUTER_SIZE) return 0;
     // Its MSS is for two tunnels to clamp, and it is one packet of a connection.
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
@@ -132,11 +132,11 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     }
     *done = 1;
     set_ecn(ip, up->ecn);
-    count_ttl_down(ip);
+    count_ttl_down(ip, words_of(ip));
     write_outer(outer, down.peer, ip->tos, bpf_ntohs(ip->tot_len));
     count_up(up->entry, load->packets, load->bytes);
     count_down(down.entry, load->packets, load->bytes);
-    return send_to(skb, hop);
+    return send_to(skb, &out);
 }
 
 // How this inner packet goes on without the kernel's routing; null: with it.
@@ -145,7 +145,8 @@ static __always_inline const struct cached_route *straight_route(struct __sk_buf
                                                                  const void *end,
                                                                  const struct load *load,
                                                                  const struct dstm_entry *entry) {
-    if (!may || !is_plain(ip, end) || bpf_ntohl(ip->daddr) == settings.inner) return NULL;
+    const struct ipv4_words words = words_of(ip);
+    if (!may || !is_plain(words, ip, end) || words.destination == settings.inner) return NULL;
     const struct cached_route *route =
         route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr, entry->last_seen);
     if (route && route->mtu && load->largest > route->mtu) return NULL;
@@ -169,18 +170,18 @@ static __always_inline int straight_down(struct __sk_buff *skb) {
     make_readable(skb, ETH_HLEN + sizeof(struct iphdr) + 20);
     void *end = (void *)(long)skb->data_end;
     struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
-    if ((void *)(ip + 1) > end || !is_plain(ip, end)) return TC_ACT_UNSPEC;
-    if (!is_from_elsewhere(ip)) return TC_ACT_UNSPEC;
+    if ((void *)(ip + 1) > end) return TC_ACT_UNSPEC;
+    const struct ipv4_words words = words_of(ip);
+    if (!is_plain(words, ip, end) || !is_from_elsewhere(words)) return TC_ACT_UNSPEC;
     if (check_inner(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
-    const struct decision decision = decide_down(ip, end);
+    const struct place place = find_place(words.destination);
+    const struct decision decision = decide_down(place, words, ip, end);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
-    const struct dstm_next_hop *hop = next_hop_of(decision.entry);
+    const struct way_out out = way_out_of(decision.entry);
     const struct load load = load_of(skb, ETH_HLEN, ip);
-    if (!hop || load.largest + OUTER_SIZE > path_mtu_of(decision.entry, hop)) return TC_ACT_UNSPEC;
-    const __u8 tos = ip->tos;
-    const __u32 total = bpf_ntohs(ip->tot_len);
-    count_ttl_down(ip);
-    return wrap_and_send(skb, ETH_HLEN, total, tos, &decision, hop, &load);
+    if (!out.hop || load.largest + OUTER_SIZE > out.path_mtu) return TC_ACT_UNSPEC;
+    count_ttl_down(ip, words);
+    return wrap_and_send(skb, ETH_HLEN, total_of(words), tos_of(words), &decision, &out, &load);
 }
 
 // `families`: what may pass by the kernel's routing (DSTM_STRAIGHT_*).
@@ -217,7 +218,10 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     }
     const __u32 wrong = check_inner(ip, available);
     if (wrong) return drop_packet(wrong);
-    const struct decision decision = decide_up(outer, ip);
+    const struct ipv4_words words = words_of(ip);
+    const struct place place = find_place(source_of(words));
+    const __u32 traffic_class = bpf_ntohs(*(const __u16 *)outer) >> 4;
+    const struct decision decision = decide_up(place, outer, traffic_class, words);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
     if (is_said_of_path(ip, end)) return TC_ACT_UNSPEC;
@@ -243,10 +247,10 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     }
     const struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
     set_ecn(ip, decision.ecn);
-    if (route) count_ttl_down(ip);
+    if (route) count_ttl_down(ip, words_of(ip));
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
+        const __u32 path_mtu = way_out_of(decision.entry).path_mtu;
         const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
         if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, most);
     }

@@ -15,6 +15,7 @@
 
 #define IPV4_OFFSET_MASK 0x1fff
 #define IPV4_DONT_FRAGMENT 0x4000
+#define IPV4_MORE_FRAGMENTS 0x2000
 #define IPV4_PLAIN 0x45 /* version 4, no options */
 #define ECN_MASK 3
 #define ECN_CE 3
@@ -39,6 +40,35 @@ static __always_inline __u32 check_short_inner(__u8 first) {
     return first >> 4 == 4 ? DSTM_DROP_INNER_TRUNCATED : DSTM_DROP_INNER_BAD_VERSION;
 }
 
+/* What an IPv4 header says without its options, in the host's order; in three loads (as
+ * DSTM_TOGETHER). */
+struct ipv4_words {
+    __u64 first;  /* version and length of the header, TOS, length, identification, fragment */
+    __u64 second; /* TTL, protocol, checksum, source */
+    __u32 destination;
+};
+
+static __always_inline struct ipv4_words words_of(const struct iphdr *ip) {
+    const __u64 *words = (const __u64 *)ip;
+    struct ipv4_words out = {bpf_be64_to_cpu(words[0]), bpf_be64_to_cpu(words[1]),
+                             bpf_ntohl(ip->daddr)};
+    return out;
+}
+
+static __always_inline __u8 tos_of(struct ipv4_words ip) { return (__u8)(ip.first >> 48); }
+static __always_inline __u32 total_of(struct ipv4_words ip) { return ip.first >> 32 & 0xffff; }
+static __always_inline __u32 ttl_of(struct ipv4_words ip) { return ip.second >> 56; }
+static __always_inline __u8 protocol_of(struct ipv4_words ip) { return (__u8)(ip.second >> 48); }
+static __always_inline __u32 source_of(struct ipv4_words ip) { return (__u32)ip.second; }
+
+/* Of a header without options. The sum is right if it is a multiple of 0xffff, and it is one if
+ * its product with the inverse of 0xffff modulo 2^64 is at most 2^64 / 0xffff. */
+static __always_inline int is_sum_right(struct ipv4_words ip) {
+    const __u64 sum = (ip.first >> 32) + (__u32)ip.first + (ip.second >> 32) + (__u32)ip.second +
+                      ip.destination;
+    return sum * 0xfffefffefffeffffULL <= 0x0001000100010001ULL;
+}
+
 /* Can be one host's address: not 0/8, 127/8, 224/4, 240/4. Host order. */
 static __always_inline int is_usable_unicast(__u32 address) {
     const __u32 first = address >> 24;
@@ -51,21 +81,12 @@ static __always_inline __u16 folded(__u32 sum) {
     return (__u16)sum;
 }
 
-/* Of a header without options. */
+/* As above. */
 static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
     const __u32 *words = (const __u32 *)ip;
     __u32 sum = 0;
     for (int i = 0; i < 5; ++i) sum += (words[i] & 0xffff) + (words[i] >> 16);
     return folded(sum);
-}
-
-/* Twice folded, what is no multiple of 0xffff is not 0xffff. */
-static __always_inline int is_sum_right(const struct iphdr *ip) {
-    const __u32 *words = (const __u32 *)ip;
-    __u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    return sum == 0xffff;
 }
 
 /* RFC 6040 s4.2: the ECN field of the packet that leaves the tunnel, -1 when it must be dropped. */

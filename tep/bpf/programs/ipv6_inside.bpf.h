@@ -312,7 +312,7 @@ static __always_inline int write_headers(void *link, const void *end, __u64 peer
 static __always_inline __u32 open_ipv4(const struct iphdr *outer, const void *end, __u64 *peer) {
     if (*(const __u8 *)outer != IPV4_PLAIN || outer->daddr != settings.outer_ipv4) return 0;
     if (outer->frag_off & bpf_htons(IPV4_OFFSET_MASK | 0x2000)) return 0;
-    if (!is_sum_right(outer)) return 0;
+    if (!is_sum_right(words_of(outer))) return 0;
     *peer = ipv4_peer(outer->saddr, 0);
     if (outer->protocol == IPPROTO_IPV6) return OUTER_IPV4_SIZE;
     if (outer->protocol != IPPROTO_UDP || !settings.udp_port) return 0;

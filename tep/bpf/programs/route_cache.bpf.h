@@ -15,11 +15,19 @@
 struct cached_route {
     __u32 destination; /* network order; 0 = none */
     __u32 until;       /* tick */
-    __u32 interface;
-    __u32 mtu;
-    __u32 is_new; /* the kernel has been asked for this very packet */
-    __u32 takes_frames; /* as in dstm_port */
+    __u32 interface __attribute__((aligned(8)));
+    __u16 mtu;
+    __u8 takes_frames; /* as in dstm_port */
+    __u8 is_new;       /* the kernel has been asked for this very packet */
     __u8 addresses[16] __attribute__((aligned(8))); /* of the link: to, from; four of padding */
+};
+
+/* The word of it from `interface` on. */
+struct route_way {
+    __u32 interface;
+    __u16 mtu;
+    __u8 takes_frames;
+    __u8 is_new;
 };
 
 /* One a CPU: written and read without locks. */
@@ -32,9 +40,9 @@ struct {
 
 static __always_inline void write_route(struct cached_route *route,
                                         const struct bpf_fib_lookup *answer, __u32 tick) {
-    const struct dstm_port *port = port_of(answer->ifindex);
+    const volatile struct dstm_port *port = port_of(answer->ifindex);
     route->is_new = 1;
-    route->takes_frames = port && port->takes_frames;
+    route->takes_frames = port->interface == answer->ifindex && port->takes_frames;
     route->interface = answer->ifindex;
     route->mtu = answer->mtu_result;
     __builtin_memcpy(route->addresses, answer->dmac, ETH_ALEN);
@@ -49,11 +57,9 @@ static __always_inline struct cached_route *route_slot(__be32 destination) {
 
 /* Null: ask_for_route(). Apart from it, so that what only the question needs is not read for every
  * packet. */
-static __always_inline const struct cached_route *known_route(__be32 destination, __u32 tick) {
+static __always_inline struct cached_route *known_route(__be32 destination, __u32 tick) {
     struct cached_route *route = route_slot(destination);
-    if (!route || route->destination != destination || tick >= route->until) return NULL;
-    route->is_new = 0;
-    return route;
+    return route && route->destination == destination && tick < route->until ? route : NULL;
 }
 
 /* `context` is that of a tc or XDP program. Null: the kernel must forward this one. */
@@ -80,8 +86,10 @@ static __noinline const struct cached_route *ask_for_route(void *context, __u32 
 static __always_inline const struct cached_route *route_to(void *context, __u32 interface,
                                                            __be32 source, __be32 destination,
                                                            __u32 tick) {
-    const struct cached_route *route = known_route(destination, tick);
-    return route ? route : ask_for_route(context, interface, source, destination, tick);
+    struct cached_route *route = known_route(destination, tick);
+    if (!route) return ask_for_route(context, interface, source, destination, tick);
+    route->is_new = 0;
+    return route;
 }
 
 struct cached_ipv6_route {

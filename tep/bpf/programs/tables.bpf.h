@@ -9,6 +9,19 @@
 
 #include "tep/bpf/layout.h"
 
+/* Eight bytes in one load, as a struct of so many. A processor has room for some ninety loads that
+ * wait: as many as there may be between two packets, if the second one's tunnel is to be fetched
+ * while the first one's is (docs/decisions/bpf-data-plane.md). */
+#define DSTM_TOGETHER(type, from)                                 \
+    ({                                                            \
+        union {                                                   \
+            __u64 word;                                           \
+            type parts;                                           \
+        } together = {*(const volatile __u64 *)(from)};           \
+        _Static_assert(sizeof(type) == sizeof(__u64), "a word");  \
+        together.parts;                                           \
+    })
+
 /* Read-only for the verifier: branches on what is not configured cost nothing. */
 const volatile struct dstm_settings settings = {};
 
@@ -24,6 +37,10 @@ volatile __u32 deliver_to = 0;
 
 /* Set by the daemon: the tunnel device; 0 = there is none yet. */
 volatile __u32 tunnel_device = 0;
+
+/* Set by the daemon: the interfaces with our programs, each in the place of its number modulo
+ * DSTM_PORTS_MAX. */
+volatile struct dstm_port ports[DSTM_PORTS_MAX] = {};
 
 /* One array a pool; those without a pool are not created. The daemon sets the sizes, maps the
  * arrays into its memory, and writes and reads entries there without a system call. */
@@ -103,13 +120,6 @@ struct {
 } next_hops SEC(".maps");
 
 struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(max_entries, DSTM_PORTS_MAX);
-    __type(key, __u32);
-    __type(value, struct dstm_port);
-} ports SEC(".maps");
-
-struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
     __uint(max_entries, DSTM_DROP_COUNT);
     __type(key, __u32);
@@ -126,10 +136,8 @@ static __always_inline void count_drop(__u32 reason) {
     if (counter) ++*counter; /* of this CPU; a program is not interrupted by itself */
 }
 
-static __always_inline const struct dstm_port *port_of(__u32 interface) {
-    __u32 place = interface % DSTM_PORTS_MAX;
-    const struct dstm_port *port = bpf_map_lookup_elem(&ports, &place);
-    return port && port->interface == interface ? port : NULL;
+static __always_inline const volatile struct dstm_port *port_of(__u32 interface) {
+    return &ports[interface % DSTM_PORTS_MAX];
 }
 
 /* The kernel inlines the lookup in an array where it knows which one it is: the empty line of
@@ -141,15 +149,20 @@ static __always_inline const struct dstm_port *port_of(__u32 interface) {
         found;                                                      \
     })
 
-#define DSTM_IN_POOL(n)                                                            \
-    if (pool_count > n) {                                                          \
-        __u32 index = address - settings.pools[n].first;                           \
-        if (index < settings.pools[n].size) return DSTM_LOOK_UP(pool_##n, &index); \
+/* Of a pool that is not configured the size is 0, and the verifier takes its lookup away. */
+#define DSTM_IN_POOL(n)                                                     \
+    {                                                                       \
+        const struct dstm_pool pool = pool_of_settings(n);                  \
+        __u32 index = address - pool.first;                                 \
+        if (index < pool.size) return DSTM_LOOK_UP(pool_##n, &index);       \
     }
+
+static __always_inline struct dstm_pool pool_of_settings(__u32 n) {
+    return DSTM_TOGETHER(struct dstm_pool, &settings.pools[n]);
+}
 
 /* `address` in host order. */
 static __always_inline struct dstm_entry *find_in_pool(__u32 address) {
-    const __u32 pool_count = settings.pool_count;
     DSTM_IN_POOL(0)
     DSTM_IN_POOL(1)
     DSTM_IN_POOL(2)
@@ -161,20 +174,33 @@ static __always_inline struct dstm_entry *find_in_pool(__u32 address) {
     return NULL;
 }
 
-/* `lead` is what the key led to. */
-static __always_inline struct dstm_entry *find_outside(__u32 address, __u64 *lead) {
-    if (outside_count == 0) return NULL;
+/* What an address outside all pools leads to. Not inlined: few packets need it, and what it needs
+ * would be in the way of all others. */
+#define NO_LEAD (~0ull)
+static __noinline __u64 lead_outside(__u32 address) {
     const volatile __u64 *found = bpf_map_lookup_elem(&outside_slots, &address);
-    if (!found) return NULL;
-    *lead = *found;
-    __u32 slot = (__u32)*lead;
-    return DSTM_LOOK_UP(outside_entries, &slot);
+    if (!found) return NO_LEAD;
+    const __u64 lead = *found;
+    const __u64 tag = lead ^ dstm_lead(0, 0, address);
+    return tag >> 48 == 0 ? lead : NO_LEAD;
 }
 
-static __always_inline struct dstm_entry *find_entry(__u32 address) {
-    struct dstm_entry *entry = find_in_pool(address);
-    __u64 lead;
-    return entry ? entry : find_outside(address, &lead);
+/* Where the tunnel of an address stands. */
+struct place {
+    struct dstm_entry *entry; /* null: it has none */
+    int has_use;              /* outside the pools, where slots serve one tunnel after another: */
+    __u32 use;                /* the use number that belongs to the address */
+};
+
+static __always_inline struct place find_place(__u32 address) {
+    struct place place = {find_in_pool(address), 0, 0};
+    if (place.entry || outside_count == 0) return place;
+    const __u64 lead = lead_outside(address);
+    __u32 slot = (__u32)lead; /* of NO_LEAD there is no such element */
+    place.entry = DSTM_LOOK_UP(outside_entries, &slot);
+    place.has_use = 1;
+    place.use = (__u32)(lead >> 32) & 0xffff;
+    return place;
 }
 
 /* The tick, below the jiffy in which the kernel was last asked for it. */
@@ -197,32 +223,27 @@ static __always_inline __u32 current_tick(void) {
 struct peer {
     __u64 address[2];
     __u32 state; /* DSTM_ENTRY_WRITING when the two halves may not belong together */
+    __u32 expires;
 };
 
-static __always_inline struct peer read_peer(const struct dstm_entry *entry) {
-    const volatile struct dstm_entry *shared = entry;
-    struct peer peer;
-    peer.state = shared->state;
+struct life {
+    __u32 state;
+    __u32 expires;
+};
+
+/* Of a slot that serves another tunnel by now, what the state says is nothing: this one has ended. */
+static __always_inline struct peer read_peer(struct place place) {
+    const volatile struct dstm_entry *shared = place.entry;
+    const struct life life = DSTM_TOGETHER(struct life, &shared->state);
+    struct peer peer = {.state = life.state, .expires = life.expires};
     peer.address[0] = shared->peer[0];
     peer.address[1] = shared->peer[1];
-    if (shared->state != peer.state) peer.state = DSTM_ENTRY_WRITING;
-    return peer;
-}
-
-/* The entry of an address and its peer. A slot that serves another tunnel by now is none: this
- * one's has ended. */
-static __always_inline struct dstm_entry *find_tunnel(__u32 address, struct peer *peer) {
-    struct dstm_entry *entry = find_in_pool(address);
-    if (entry) {
-        *peer = read_peer(entry);
-        return entry;
+    if (shared->state != peer.state) {
+        peer.state = DSTM_ENTRY_WRITING;
+    } else if (place.has_use && peer.state >> DSTM_ENTRY_USE_SHIFT != place.use) {
+        peer.state &= DSTM_ENTRY_WRITING;
     }
-    __u64 lead = 0;
-    entry = find_outside(address, &lead);
-    if (!entry) return NULL;
-    *peer = read_peer(entry);
-    if (peer->state & DSTM_ENTRY_WRITING) return entry;
-    return lead == dstm_lead((__u32)lead, peer->state, address) ? entry : NULL;
+    return peer;
 }
 
 #endif

@@ -25,7 +25,7 @@ std::string gro_record(const Config& config) {
 
 using Made = Result<std::unique_ptr<dataplane::DataPlane>>;
 
-Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
+Made make_tun(const Config& config, const Clock& clock, const PlaneCalls& calls) {
     dataplane::TunPlaneConfig tun;
     tun.role = dataplane::TunPlaneConfig::Role::endpoint;
     tun.device = config.device;
@@ -36,7 +36,8 @@ Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram t
     tun.inner_ipv6 = config.inner_ipv6;
     tun.pools_ipv6 = config.pools_ipv6;
     tun.udp_port = config.udp_port;
-    tun.tsp_datagram = std::move(tsp_datagram);
+    tun.tsp_datagram = calls.tsp_datagram;
+    tun.device_gone = calls.device_gone;
     tun.hairpin = config.hairpin;
     tun.mss_clamp = config.mss_clamp;
     tun.gro_record = gro_record(config);
@@ -50,7 +51,7 @@ bpf::Shortcut shortcut_at(std::size_t index) {
     return shortcuts.at(index);
 }
 
-Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
+Made make_bpf(const Config& config, const Clock& clock, const PlaneCalls& calls) {
     bpf::BpfPlaneConfig plane;
     plane.device = config.device;
     plane.outer = config.outer_ipv6;
@@ -66,7 +67,8 @@ Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram t
     plane.inner_ipv6 = config.inner_ipv6;
     plane.pools_ipv6 = config.pools_ipv6;
     plane.udp_port = config.udp_port;
-    plane.tsp_datagram = std::move(tsp_datagram);
+    plane.tsp_datagram = calls.tsp_datagram;
+    plane.device_gone = calls.device_gone;
     plane.lasting = true;
     return bpf::make_bpf_plane(plane, clock);
 }
@@ -85,7 +87,7 @@ dataplane::KernelPlaneConfig kernel_config(const Config& config) {
     return kernel;
 }
 
-Made make_kernel(const Config& config, const Clock& clock, dataplane::TspDatagram) {
+Made make_kernel(const Config& config, const Clock& clock, const PlaneCalls&) {
     if (config.outer_ipv4 && config.udp_port != 0) {
         return fail(ErrorCode::invalid,
                     "it carries no v6udpv4 and passes no signalling on: \"udp-port\" must be 0");
@@ -104,7 +106,7 @@ Result<std::string> probe_kernel() {
 
 struct Carrier {
     std::string_view name;
-    Made (*make)(const Config&, const Clock&, dataplane::TspDatagram);
+    Made (*make)(const Config&, const Clock&, const PlaneCalls&);
     Result<std::string> (*probe)();
 };
 
@@ -121,21 +123,25 @@ std::vector<dataplane::IpPrefix> pools_of(const Config& config) {
     return pools;
 }
 
+void tell(const std::vector<std::string>& removed) {
+    for (const auto& what : removed) log_info("TEP_DETACHED", "removed={}", log::quoted(what));
+}
+
 // Programs that an earlier daemon left would take the packets, which no one looks after any more.
 Result<void> end_programs(const Config& config) {
     if (!bpf::is_left(config.device)) return {};
     const auto removed = bpf::detach(config.device, pools_of(config));
     if (!removed) return tl::unexpected(removed.error());
-    for (const auto& what : *removed) log_info("TEP_DETACHED", "removed={}", log::quoted(what));
+    tell(*removed);
     return {};
 }
 
 Made make_only(const Carrier& carrier, const Config& config, const Clock& clock,
-               const dataplane::TspDatagram& tsp_datagram) {
+               const PlaneCalls& calls) {
     if (carrier.make != make_bpf) {
         if (auto ended = end_programs(config); !ended) return tl::unexpected(ended.error());
     }
-    return carrier.make(config, clock, tsp_datagram);
+    return carrier.make(config, clock, calls);
 }
 
 // What no other plane can do better: somebody else is in the way, or the configuration names what
@@ -145,11 +151,11 @@ bool is_final(const Error& error) {
 }
 
 Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
-                               const dataplane::TspDatagram& tsp_datagram) {
+                               const PlaneCalls& calls) {
     std::string not_those;
     Error last;
     for (const auto& carrier : carriers) {
-        auto plane = make_only(carrier, config, clock, tsp_datagram);
+        auto plane = make_only(carrier, config, clock, calls);
         if (plane) return DataPlaneChoice{std::move(*plane), "auto" + not_those};
         last = plane.error();
         if (is_final(last)) break;
@@ -162,11 +168,11 @@ Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
 }  // namespace
 
 Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
-                                        dataplane::TspDatagram tsp_datagram) {
-    if (config.data_plane == "auto") return choose(config, clock, tsp_datagram);
+                                        const PlaneCalls& calls) {
+    if (config.data_plane == "auto") return choose(config, clock, calls);
     const auto* const carrier = std::ranges::find(carriers, config.data_plane, &Carrier::name);
     DSTM_ASSERT(carrier != carriers.end());  // or read_config lies
-    auto plane = make_only(*carrier, config, clock, tsp_datagram);
+    auto plane = make_only(*carrier, config, clock, calls);
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
 }
@@ -183,7 +189,10 @@ Result<std::vector<std::string>> detach_data_plane(const Config& config) {
     auto removed = dataplane::detach_kernel_plane(kernel_config(config));
     if (!removed && removed.error().code == ErrorCode::conflict) return removed;
     const auto programs = bpf::detach(config.device, pools_of(config));
+    // What has been removed is told, also when something else could not be.
+    if (!removed && programs) tell(*programs);
     if (!removed) return removed;
+    if (!programs) tell(*removed);
     if (!programs) return programs;
     removed->insert(removed->end(), programs->begin(), programs->end());
     return removed;

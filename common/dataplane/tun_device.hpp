@@ -23,6 +23,8 @@ public:
 
     // conflict: a device of this name exists; with `may_exist`, it is in use.
     [[nodiscard]] static Result<TunDevice> create(const std::string& name, bool may_exist = false);
+    // An earlier process kept it.
+    [[nodiscard]] bool was_kept() const { return was_kept_; }
     // It stays when the object, or the process, goes.
     [[nodiscard]] Result<void> keep();
     // Removes one that was kept; none is no error. conflict: it is in use.
@@ -36,8 +38,10 @@ public:
     [[nodiscard]] bool write(ConstBytes packet, SegmentSize segment_size);
 
 private:
-    explicit TunDevice(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
+    TunDevice(Descriptor descriptor, bool was_kept)
+        : descriptor_(std::move(descriptor)), was_kept_(was_kept) {}
     Descriptor descriptor_;
+    bool was_kept_;
 };
 
 }  // namespace dstm::dataplane

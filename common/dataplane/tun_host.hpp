@@ -13,6 +13,7 @@
 #include "common/base/result.hpp"
 #include "common/dataplane/host_changes.hpp"
 #include "common/dataplane/inner_packet.hpp"
+#include "common/dataplane/link_watch.hpp"
 #include "common/dataplane/netlink.hpp"
 
 namespace dstm::dataplane {
@@ -41,9 +42,16 @@ public:
     [[nodiscard]] Result<void> add_address(const IpAddress& address);
     [[nodiscard]] Result<void> remove_address(const IpAddress& address);
 
-    // Into the device, and beneath it a blackhole, which is what a killed process leaves.
+    // Into the device, and beneath it a blackhole, which is what a killed process leaves. conflict:
+    // it is routed elsewhere; then nothing has changed.
     [[nodiscard]] Result<void> route_pool(const IpPrefix& pool,
                                           const std::optional<IpAddress>& source);
+    // What the device has besides goes: pools and addresses of an earlier process, which was told
+    // others. The routes of single tunnels stay.
+    [[nodiscard]] Result<void> remove_others();
+    [[nodiscard]] Result<LinkWatch> watch() const { return LinkWatch::open(device_index_); }
+    // The device came up after having been down, which took its addresses and routes.
+    [[nodiscard]] Result<void> restore();
     // They stay when this object goes.
     void leave_blackholes() { blackholes_.clear(); }
     // Of the device only, the other interfaces are the operator's; warns when the host forwards
@@ -58,12 +66,16 @@ private:
     TunHost(Netlink netlink, std::string device, int device_index)
         : netlink_(std::move(netlink)), device_(std::move(device)), device_index_(device_index) {}
 
+    [[nodiscard]] Result<void> route_into_device(const Route& route);
+
     Netlink netlink_;
     std::string device_;
     int device_index_;
     std::uint32_t mtu_ = 0;  // 0: as the kernel made it
     std::vector<GroOff> gro_;
-    std::vector<Route> blackholes_;
+    std::vector<IpAddress> addresses_;
+    std::vector<Route> routes_;      // of the pools
+    std::vector<Route> blackholes_;  // to be removed
 };
 
 }  // namespace dstm::dataplane

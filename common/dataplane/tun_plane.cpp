@@ -79,6 +79,8 @@ public:
 
 private:
     [[nodiscard]] Result<void> start_endpoint();
+    [[nodiscard]] Result<void> add_all_inside();
+    [[nodiscard]] Result<void> watch_device();
     [[nodiscard]] Result<void> open_endpoint_sockets();
     [[nodiscard]] std::string gro_record_of(const IpAddress& outer) const;
     [[nodiscard]] Result<void> add_inside(const std::optional<IpAddress>& inner,
@@ -88,6 +90,7 @@ private:
     [[nodiscard]] Result<void> swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket);
     [[nodiscard]] Result<void> use(OuterSockets sockets);  // by a client; holds shared_.mutex
     std::optional<std::uint32_t> adapt_device_mtu();
+    void restore_device();
     void keep_house();
     [[nodiscard]] Now now() const { return {clock_.now(), clock_.wall()}; }
 
@@ -97,6 +100,7 @@ private:
     TunDevice device_;
     std::mutex host_mutex_;  // guards the next one; taken before shared_.mutex
     TunHost host_;
+    std::optional<LinkWatch> link_watch_;  // of an endpoint
 
     std::optional<std::uint32_t> path_mtu_told_;  // of the loop's thread
 
@@ -119,17 +123,30 @@ Result<void> TunPlane::start_endpoint() {
     }
     if (done) done = host_.set_up();
     if (!done) return done;
+    done = add_all_inside();
+    if (done && device_.was_kept()) done = host_.remove_others();
+    if (done) done = watch_device();
+    if (!config_.keep_device) return done;
+    // What an earlier process left carries on, whether or not this one starts.
+    if (done || device_.was_kept()) host_.leave_blackholes();
+    return done ? device_.keep() : done;
+}
+
+Result<void> TunPlane::add_all_inside() {
     const std::vector<IpPrefix> pools(config_.pools.begin(), config_.pools.end());
-    done = add_inside(config_.inner, pools);
+    auto done = add_inside(config_.inner, pools);
     host_.forward(Version::ipv4);
-    if (done && config_.inner_ipv6) {
-        const std::vector<IpPrefix> of_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
-        host_.forward(Version::ipv6);
-        done = add_inside(*config_.inner_ipv6, of_ipv6);
-    }
-    if (!done || !config_.keep_device) return done;
-    host_.leave_blackholes();
-    return device_.keep();
+    if (!done || !config_.inner_ipv6) return done;
+    const std::vector<IpPrefix> of_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
+    host_.forward(Version::ipv6);
+    return add_inside(*config_.inner_ipv6, of_ipv6);
+}
+
+Result<void> TunPlane::watch_device() {
+    auto watch = host_.watch();
+    if (!watch) return tl::unexpected(watch.error());
+    link_watch_.emplace(std::move(*watch));
+    return loop_->wake_by(link_watch_->descriptor());
 }
 
 Result<void> TunPlane::open_endpoint_sockets() {
@@ -319,8 +336,20 @@ Result<void> TunPlane::lower_path_mtu(std::uint32_t outer_mtu) {
     return {};
 }
 
+void TunPlane::restore_device() {
+    const std::lock_guard lock(host_mutex_);
+    if (!link_watch_ || !link_watch_->came_up()) return;
+    const auto restored = host_.restore();
+    if (restored)
+        log_info("TUN_DEVICE_RESTORED", "device={} was down", config_.device);
+    else
+        log_warning("TUN_DEVICE_NOT_RESTORED", "device={} {}", config_.device,
+                    to_string(restored.error()));
+    if (config_.device_restored) config_.device_restored();
+}
+
 void TunPlane::keep_house() {
-    if (config_.role == Role::endpoint) return;
+    if (config_.role == Role::endpoint) return restore_device();
     std::optional<std::uint32_t> path_mtu;
     {
         const std::lock_guard lock(host_mutex_);
@@ -338,11 +367,17 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto device = TunDevice::create(config.device, config.keep_device);
     if (!device) return tl::unexpected(device.error());
+    return make_tun_plane(std::move(*device), config, clock);
+}
+
+Result<std::unique_ptr<DataPlane>> make_tun_plane(TunDevice device, const TunPlaneConfig& config,
+                                                  const Clock& clock) {
+    if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto host = TunHost::open(config.device);
     if (!host) return tl::unexpected(host.error());
     // What an earlier process set is left as it is: its IPv6 carries on.
     config.inner_ipv6 ? host->enable_ipv6() : host->disable_ipv6();
-    auto plane = std::make_unique<TunPlane>(config, clock, std::move(*device), std::move(*host));
+    auto plane = std::make_unique<TunPlane>(config, clock, std::move(device), std::move(*host));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;
 }

@@ -17,6 +17,7 @@
 #include "common/base/assert.hpp"
 #include "common/dataplane/netlink.hpp"
 #include "common/dataplane/path_mtu.hpp"
+#include "common/dataplane/tun_device.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/log/log.hpp"
 #include "tep/bpf/entrances.hpp"
@@ -40,6 +41,7 @@ using dataplane::Descriptor;
 using dataplane::DropCounters;
 using dataplane::InstalledTunnel;
 using dataplane::Netlink;
+using dataplane::TunDevice;
 
 constexpr int housekeeping_interval_ms = 1000;
 
@@ -68,7 +70,10 @@ public:
           network_(std::move(network)) {}
     ~BpfPlane() override;
 
-    [[nodiscard]] Result<void> start(const Migrated& migrated);
+    // `goes_on`: an earlier plane left what carries, and it shall stay so if this fails.
+    [[nodiscard]] Result<void> start(TunDevice device, const Migrated& migrated, bool goes_on);
+    // It has come so far in start() that the pools lead to it.
+    [[nodiscard]] bool has_pools() const { return slow_path_ != nullptr; }
 
     [[nodiscard]] std::string_view name() const override { return "bpf"; }
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
@@ -81,13 +86,18 @@ public:
 
 private:
     [[nodiscard]] Result<void> open_tables();
-    [[nodiscard]] Result<void> make_slow_path();
+    [[nodiscard]] Result<void> make_slow_path(TunDevice device);
     [[nodiscard]] Result<void> restore(const Migrated& migrated);
     [[nodiscard]] Result<void> take_over(const Migrated& migrated);
     [[nodiscard]] TunnelSpec spec_of(const TunnelView& view) const;
     [[nodiscard]] TunnelSpec spec_of(const Ipv6TunnelView& view) const;
     [[nodiscard]] bool adopt(const TunnelSpec& spec);
+    [[nodiscard]] Result<void> add_beneath(const TunnelSpec& spec);
+    void restore_beneath(const TunnelSpec& refused);
+    [[nodiscard]] Result<void> remove_from_maps(const IpAddress& inner, Generation up_to);
     [[nodiscard]] Result<void> attach();
+    [[nodiscard]] Result<void> guard_exit();
+    void restore_routes();
     void leave_word();
     [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
     [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
@@ -124,6 +134,7 @@ private:
     std::unique_ptr<DataPlane> slow_path_;  // its own locks; the device is its
     std::optional<TcHook> exit_;
     Descriptor wake_;
+    std::atomic<bool> routes_are_gone_ = false;
     std::atomic<bool> stopping_ = false;
     std::thread thread_;
 };
@@ -132,21 +143,20 @@ BpfPlane::~BpfPlane() {
     stopping_ = true;
     if (wake_.is_open()) static_cast<void>(::eventfd_write(wake_.number(), 1));
     if (thread_.joinable()) thread_.join();
-    if (stays_) {
-        entrances_->leave();
-        exit_->leave();
-    }
+    if (stays_ && entrances_) entrances_->leave();
+    if (stays_ && exit_) exit_->leave();
     // From the outside in: first nothing new comes, then the device goes.
     entrances_.reset();
     exit_.reset();
     slow_path_.reset();
 }
 
-Result<void> BpfPlane::start(const Migrated& migrated) {
+Result<void> BpfPlane::start(TunDevice tun, const Migrated& migrated, bool goes_on) {
+    stays_ = goes_on;
     wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_.is_open()) return tl::unexpected(error_from_errno(errno, "eventfd"));
     if (auto opened = open_tables(); !opened) return opened;
-    if (auto made = make_slow_path(); !made) return made;
+    if (auto made = make_slow_path(std::move(tun)); !made) return made;
     const auto device = netlink_.interface_index(config_.device);
     if (!device) return tl::unexpected(device.error());
     device_index_ = *device;
@@ -164,12 +174,21 @@ Result<void> BpfPlane::attach() {
     if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(device_index_);
     programs_.set_tunnel_device(device_index_);
     choose_path();
-    auto hook = TcHook::attach(device_index_, TcDirection::egress, programs_.down());
-    if (!hook) return tl::unexpected(hook.error());
-    exit_ = std::move(*hook);
-    entrances_.emplace(config_, programs_, netlink_, network_, device_index_);
+    if (auto guarded = guard_exit(); !guarded) return guarded;
+    entrances_.emplace(config_, programs_, pins_ ? &*pins_ : nullptr, netlink_, network_,
+                       device_index_);
     if (auto guarded = entrances_->guard(); !guarded) return guarded;
     next_hops_->forget_earlier();
+    return {};
+}
+
+Result<void> BpfPlane::guard_exit() {
+    if (exit_ && exit_->stands()) return {};
+    auto hook = TcHook::attach(
+        {device_index_, TcDirection::egress, tc_handle_of(config_.device)}, programs_.down());
+    if (!hook) return tl::unexpected(hook.error());
+    if (exit_) exit_->leave();  // it is not there any more
+    exit_ = std::move(*hook);
     return {};
 }
 
@@ -193,8 +212,12 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
     if (auto restored = restore(migrated); !restored) return restored;
     std::vector<std::pair<Ipv4Address, Ipv6Address>> ways;
     ways.reserve(table_->size());
+    std::vector<std::pair<IpAddress, Generation>> refused;
     table_->for_each([&](const TunnelView& view) {
-        if (!adopt(spec_of(view))) return;
+        if (!adopt(spec_of(view))) {
+            refused.emplace_back(view.inner, view.record.generation);
+            return;
+        }
         const auto peer = peer_of(view.entry);
         if (view.entry.path_mtu != 0) learned_mtus_[peer] = {view.entry.path_mtu, clock_.now()};
         ways.emplace_back(view.inner, peer);
@@ -202,12 +225,18 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
     for (const auto& [inner, peer] : ways) table_->set_way(inner, way_to(peer));
     auto adopted = ways.size();
     ipv6_table_->for_each([&](const Ipv6TunnelView& view) {
-        if (!adopt(spec_of(view))) return;
+        if (!adopt(spec_of(view))) {
+            refused.emplace_back(view.inner, view.record.lease.generation);
+            return;
+        }
         if (view.entry.path_mtu != 0) {
             learned_mtus_[view.client().address] = {view.entry.path_mtu, clock_.now()};
         }
         ++adopted;
     });
+    for (const auto& [inner, generation] : refused) {
+        static_cast<void>(remove_from_maps(inner, generation));
+    }
     if (adopted != 0) {
         log_info("BPF_ADOPTED", "device={} tunnels={} {}", config_.device, adopted,
                  migrated.is_empty() ? "in their maps" : "from maps of another form");
@@ -216,7 +245,7 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
 }
 
 bool BpfPlane::adopt(const TunnelSpec& spec) {
-    const auto added = slow_path_->add(spec);
+    const auto added = add_beneath(spec);
     if (added) return true;
     log_warning("BPF_NOT_ADOPTED", "inner={} {}", to_string(spec.inner), to_string(added.error()));
     return false;
@@ -270,7 +299,7 @@ Result<void> BpfPlane::open_tables() {
     return {};
 }
 
-Result<void> BpfPlane::make_slow_path() {
+Result<void> BpfPlane::make_slow_path(TunDevice device) {
     dataplane::TunPlaneConfig config;
     config.device = config_.device;
     config.outer = config_.outer;
@@ -292,7 +321,12 @@ Result<void> BpfPlane::make_slow_path() {
         mtu_news_.emplace_back(far_end, mtu);
         static_cast<void>(::eventfd_write(wake_.number(), 1));
     };
-    auto made = dataplane::make_tun_plane(config, clock_);
+    config.device_gone = config_.device_gone;
+    config.device_restored = [this] {
+        routes_are_gone_ = true;
+        static_cast<void>(::eventfd_write(wake_.number(), 1));
+    };
+    auto made = dataplane::make_tun_plane(std::move(device), config, clock_);
     if (!made) return tl::unexpected(made.error());
     slow_path_ = std::move(*made);
     return {};
@@ -309,15 +343,37 @@ Way BpfPlane::way_to(const Ipv6Address& client) {
 // in the middle of a change is carried.
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
+    if (auto added = add_beneath(spec); !added) return added;
+    const auto expires = tick_at(spec.expires_at, clock_);
+    const auto* client = std::get_if<Ipv6Address>(&spec.outer_client.address);
+    auto put = spec.type == TunnelType::v4v6 ? table_->put(spec, way_to(*client), expires)
+                                             : ipv6_table_->put(spec, expires);
+    if (!put) restore_beneath(spec);
+    return put;
+}
+
+// The slow path, and the route where none of a pool leads there.
+Result<void> BpfPlane::add_beneath(const TunnelSpec& spec) {
     if (auto added = slow_path_->add(spec); !added) return added;
-    if (spec.type != TunnelType::v4v6) {
-        return ipv6_table_->put(spec, tick_at(spec.expires_at, clock_));
-    }
-    const auto inner = std::get<Ipv4Address>(spec.inner);
-    const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
-    auto put = table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
-    if (!put || is_in_pool(inner)) return put;
-    return netlink_.add_route(route_outside(inner));
+    const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
+    if (inner == nullptr || is_in_pool(*inner)) return {};
+    auto routed = netlink_.add_route(route_outside(*inner));
+    if (!routed) restore_beneath(spec);
+    return routed;
+}
+
+// The maps, which have refused it, hold what was before.
+void BpfPlane::restore_beneath(const TunnelSpec& refused) {
+    static_cast<void>(slow_path_->remove(refused.inner, refused.generation));
+    const auto put_back = [&](const auto& view) {
+        if (IpAddress(view.inner) == refused.inner) {
+            static_cast<void>(slow_path_->add(spec_of(view)));
+        }
+    };
+    if (refused.type != TunnelType::v4v6) return ipv6_table_->for_each(put_back);
+    const auto inner = std::get<Ipv4Address>(refused.inner);
+    if (table_->holds(inner)) return table_->for_each(put_back);
+    if (!is_in_pool(inner)) static_cast<void>(netlink_.remove_route(route_outside(inner)));
 }
 
 bool BpfPlane::is_in_pool(Ipv4Address inner) const {
@@ -334,14 +390,18 @@ dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
     const std::lock_guard lock(mutex_);
+    const auto removed = remove_from_maps(inner, up_to);
+    return removed ? slow_path_->remove(inner, up_to) : removed;
+}
+
+Result<void> BpfPlane::remove_from_maps(const IpAddress& inner, Generation up_to) {
     const auto* address = std::get_if<Ipv4Address>(&inner);
-    if (address == nullptr) {
-        const auto removed = ipv6_table_->remove(std::get<Ipv6Address>(inner), up_to);
-        return removed ? slow_path_->remove(inner, up_to) : removed;
+    if (address == nullptr) return ipv6_table_->remove(std::get<Ipv6Address>(inner), up_to);
+    auto removed = table_->remove(*address, up_to);
+    if (removed && !is_in_pool(*address)) {
+        static_cast<void>(netlink_.remove_route(route_outside(*address)));
     }
-    if (auto removed = table_->remove(*address, up_to); !removed) return removed;
-    if (!is_in_pool(*address)) static_cast<void>(netlink_.remove_route(route_outside(*address)));
-    return slow_path_->remove(inner, up_to);
+    return removed;
 }
 
 std::vector<InstalledTunnel> BpfPlane::list() const {
@@ -430,10 +490,23 @@ void BpfPlane::follow_host() {
         next_hops_->routes_changed();
         set_ways(std::nullopt);
     }
+    if (routes_are_gone_.exchange(false)) restore_routes();
     if (!news.routes && !news.hooks) return;
-    if (const auto guarded = entrances_->guard(); !guarded) {
-        log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
+    for (const auto& guarded : {guard_exit(), entrances_->guard()}) {
+        if (!guarded) log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
     }
+}
+
+// Of single tunnels: those of the pools are the slow path's.
+void BpfPlane::restore_routes() {
+    table_->for_each([&](const TunnelView& view) {
+        if (is_in_pool(view.inner)) return;
+        const auto added = netlink_.add_route(route_outside(view.inner));
+        if (!added) {
+            log_warning("TUN_DEVICE_NOT_RESTORED", "device={} {}", config_.device,
+                        to_string(added.error()));
+        }
+    });
 }
 
 void BpfPlane::learn(const IpAddress& far_end, std::uint32_t mtu) {
@@ -520,6 +593,9 @@ Result<Migrated> to_migrate(const LeftBehind& left, const ProgramSettings& setti
 
 Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
                                                   const Clock& clock) {
+    // First: who has it is alone with all that was left.
+    auto device = TunDevice::create(config.device, config.lasting);
+    if (!device) return tl::unexpected(device.error());
     const auto settings = settings_of(config);
     auto pins = open_pins(config);
     auto left = find_left(config, pins);
@@ -527,7 +603,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
     const bool is_first = left->meta.version == 0;
-    if (!left->is_usable_for(settings)) left->keep_hooks_only();
+    if (!left->is_usable_for(settings)) left->keep_hooks_and_drops();
     auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();
@@ -536,14 +612,17 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     if (!network) return tl::unexpected(network.error());
     auto plane = std::make_unique<BpfPlane>(config, clock, std::move(pins), std::move(*programs),
                                             std::move(*netlink), std::move(*network));
-    if (const auto started = plane->start(*migrated); !started) {
+    const auto started = plane->start(std::move(*device), *migrated, config.lasting && !is_first);
+    if (!started) {
+        // The pools may be those of another daemon.
+        std::vector<dataplane::IpPrefix> pools;
+        if (plane->has_pools()) {
+            pools.assign(config.pools.begin(), config.pools.end());
+            pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+        }
         plane.reset();
         // What was left and carries goes on carrying; what is only half made goes.
-        if (is_first) {
-            std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
-            pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
-            static_cast<void>(detach(config.device, pools));
-        }
+        if (is_first) static_cast<void>(detach(config.device, pools));
         return tl::unexpected(started.error());
     }
     return plane;

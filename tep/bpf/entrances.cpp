@@ -66,36 +66,41 @@ Result<void> Entrances::guard() {
     const auto wanted = this->wanted();
     if (!wanted) return tl::unexpected(wanted.error());
     drop_unwanted(*wanted);
+    Result<void> outcome;
     for (const int index : *wanted) {
-        if (index == device_ || (entrances_.contains(index) && stands(index))) continue;
+        if (index == device_) continue;
         if (const auto found = entrances_.find(index); found != entrances_.end()) {
+            if (found->second.hook.stands()) continue;
             found->second.leave();  // the next goes on from its record
             entrances_.erase(found);
         }
-        if (auto entered = enter(index); !entered) return entered;
+        if (auto entered = enter(index); !entered && outcome) outcome = std::move(entered);
     }
     for (const auto& [index, entrance] : entrances_) write_port(index);
     if (entrances_.empty()) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
     }
-    return {};
+    return outcome;
 }
 
 void Entrances::drop_unwanted(const std::set<int>& wanted) {
     for (const auto& [index, record] : records_.all()) {
         if (wanted.contains(index)) continue;
-        if (entrances_.erase(index) == 0) take_back(index, record);
+        if (entrances_.erase(index) == 0) {
+            take_back(place_on(index), record);
+            if (pins_ != nullptr) XdpHook::end(link_path(index));
+        }
         records_.erase(index);
         programs_.set_port(index, {});
     }
 }
 
-// Somebody may have taken our filter away, or clsact with all that was on it.
-bool Entrances::stands(int index) const {
-    const auto filters = filters_on(index, TcDirection::ingress);
-    return !filters || std::ranges::any_of(*filters, [](const TcFilter& filter) {
-        return filter.name.starts_with("dstm_up");
-    });
+TcPlace Entrances::place_on(int index) const {
+    return {index, TcDirection::ingress, tc_handle_of(config_.device)};
+}
+
+std::string Entrances::link_path(int index) const {
+    return pins_ == nullptr ? std::string() : pins_->link_path(index);
 }
 
 // For layer 2. Of two interfaces in one place the later one has it, and the other does without.
@@ -115,10 +120,6 @@ dstm_hook Entrances::intent(const std::string& interface,
                             const std::optional<dstm_hook>& earlier) const {
     dstm_hook out = earlier.value_or(dstm_hook{});
     if (!earlier) out.made_clsact = 1;
-    if (out.has_xdp == 0 && shortcut_of(interface) == Shortcut::xdp) {
-        out.has_xdp = 1;
-        out.xdp_program = XdpHook::number_of(programs_.xdp());
-    }
     if (const auto setting = SourceFilterOff::setting_of(interface);
         setting && out.has_rp_filter == 0) {
         out.has_rp_filter = 1;
@@ -139,20 +140,18 @@ Result<void> Entrances::enter(int index) {
     const auto recorded = records_.find(index);
     const auto earlier = recorded.value_or(dstm_hook{});
     records_.write(index, intent(*interface, recorded));
-    auto hook = TcHook::attach(index, TcDirection::ingress, program_of(*interface),
-                               earlier.made_clsact != 0);
+    auto hook =
+        TcHook::attach(place_on(index), program_of(*interface), earlier.made_clsact != 0);
     if (!hook) {
         recorded ? records_.write(index, earlier) : records_.erase(index);
         return tl::unexpected(hook.error());
     }
-    auto xdp = try_xdp(index, *interface, earlier.xdp_program);
-    if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index, earlier.xdp_program);
+    auto xdp = try_xdp(index, *interface);
+    if (!xdp && pins_ != nullptr) XdpHook::end(link_path(index));
     auto filter = earlier.has_rp_filter != 0 ? SourceFilterOff(*interface, earlier.rp_filter)
                                              : SourceFilterOff(*interface);
     dstm_hook record{};
     record.made_clsact = hook->made_qdisc();
-    record.has_xdp = xdp.has_value();
-    record.xdp_program = xdp ? xdp->program_number() : 0;
     record.has_rp_filter = filter.before().has_value();
     record.rp_filter = static_cast<__u8>(filter.before().value_or(0));
     records_.write(index, record);
@@ -188,21 +187,19 @@ int Entrances::program_of(const std::string& interface) const {
     return programs_.up();
 }
 
-std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface,
-                                          std::uint32_t earlier) {
+std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface) {
     if (shortcut_of(interface) != Shortcut::xdp) return std::nullopt;
-    auto hook = XdpHook::attach(index, programs_.xdp(), earlier);
+    auto hook = XdpHook::attach(index, programs_.xdp(), link_path(index));
     if (hook) return std::move(*hook);
     log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
     return std::nullopt;
 }
 
-void take_back(int interface, const dstm_hook& record) {
-    const auto hook = TcHook::adopt(interface, TcDirection::ingress, record.made_clsact != 0);
-    if (record.has_xdp != 0) XdpHook::detach_ours(interface, record.xdp_program);
+void take_back(const TcPlace& place, const dstm_hook& record) {
+    const auto hook = TcHook::adopt(place, record.made_clsact != 0);
     char name[IF_NAMESIZE] = {};
     if (record.has_rp_filter == 0) return;
-    if (if_indextoname(static_cast<unsigned>(interface), name) == nullptr) return;
+    if (if_indextoname(static_cast<unsigned>(place.interface), name) == nullptr) return;
     const SourceFilterOff filter(name, record.rp_filter);
 }
 

@@ -12,6 +12,7 @@
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/bpf/hook_records.hpp"
 #include "tep/bpf/host_network.hpp"
+#include "tep/bpf/pins.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/source_filter.hpp"
 #include "tep/bpf/tc_hook.hpp"
@@ -21,17 +22,19 @@ namespace dstm::tep::bpf {
 
 class Entrances {
 public:
-    // All but `device`, the tunnel device's index, must outlive this.
-    Entrances(const BpfPlaneConfig& config, const Programs& programs, dataplane::Netlink& netlink,
-              HostNetwork& network, int device)
+    // All but `device`, the tunnel device's index, must outlive this. `pins` may be null.
+    Entrances(const BpfPlaneConfig& config, Programs& programs, const Pins* pins,
+              dataplane::Netlink& netlink, HostNetwork& network, int device)
         : config_(config),
           programs_(programs),
+          pins_(pins),
           netlink_(netlink),
           network_(network),
           device_(device),
           records_(programs.hooks()) {}
 
-    // Attaches where a program is missing, detaches where none belongs.
+    // Attaches where a program is missing, detaches where none belongs. What fails at one interface
+    // keeps no other from it; the first error is returned.
     [[nodiscard]] Result<void> guard();
     // All stays when this object goes.
     void leave();
@@ -49,17 +52,18 @@ private:
     [[nodiscard]] dstm_hook intent(const std::string& interface,
                                    const std::optional<dstm_hook>& earlier) const;
     void drop_unwanted(const std::set<int>& wanted);
-    [[nodiscard]] bool stands(int index) const;
+    [[nodiscard]] TcPlace place_on(int index) const;
+    [[nodiscard]] std::string link_path(int index) const;  // empty: nothing can be pinned
     void write_port(int index);
 
     [[nodiscard]] Result<std::set<int>> wanted();
     [[nodiscard]] Shortcut shortcut_of(const std::string& interface) const;
     [[nodiscard]] int program_of(const std::string& interface) const;
-    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface,
-                                                 std::uint32_t earlier);
+    [[nodiscard]] std::optional<XdpHook> try_xdp(int index, const std::string& interface);
 
     const BpfPlaneConfig& config_;
-    const Programs& programs_;
+    Programs& programs_;
+    const Pins* pins_;
     dataplane::Netlink& netlink_;
     HostNetwork& network_;
     int device_;
@@ -67,7 +71,7 @@ private:
     std::map<int, Entrance> entrances_;  // by interface
 };
 
-// Takes back what an earlier daemon did to one interface.
-void take_back(int interface, const dstm_hook& record);
+// Takes back what an earlier daemon did to one interface, but for its link.
+void take_back(const TcPlace& place, const dstm_hook& record);
 
 }  // namespace dstm::tep::bpf

@@ -24,9 +24,12 @@ Result<std::string> probe() {
         case ForwardHook::taken: out += "through the kernel's routing, past its firewall"; break;
         case ForwardHook::unknown: out += "through the kernel's routing"; break;
     }
-    const auto pins = Pins::open("probe");
-    return out + (pins ? "; they go on while the daemon restarts"
-                       : "; nothing can be pinned: " + pins.error().context);
+    const auto place = Pins::check_place();
+    if (!place && place.error().code != ErrorCode::not_found) {
+        return out + "; nothing can be pinned: " + place.error().context;
+    }
+    out += "; they go on while the daemon restarts";
+    return place ? out : out + ", where it may mount the BPF file system";
 }
 
 }  // namespace dstm::tep::bpf

@@ -58,6 +58,7 @@ public:
         ::waitpid(process_, nullptr, 0);
         process_ = 0;
     }
+    void signal(int number) const { ::kill(process_, number); }
     // How many it had when it was ready; none when it could not start.
     [[nodiscard]] std::optional<std::uint64_t> tunnels() const { return tunnels_; }
 

@@ -77,7 +77,7 @@ Result<void> Entrances::guard() {
         if (auto entered = enter(index); !entered && outcome) outcome = std::move(entered);
     }
     for (const auto& [index, entrance] : entrances_) write_port(index);
-    if (entrances_.empty()) {
+    if (entrances_.empty() && outcome) {
         log_warning("BPF_NO_INTERFACE", "no interface to carry from; packets take the slow path");
     }
     return outcome;

@@ -127,19 +127,35 @@ void tell(const std::vector<std::string>& removed) {
     for (const auto& what : removed) log_info("TEP_DETACHED", "removed={}", log::quoted(what));
 }
 
-// Programs that an earlier daemon left would take the packets, which no one looks after any more.
-Result<void> end_programs(const Config& config) {
-    if (!bpf::is_left(config.device)) return {};
-    const auto removed = bpf::detach(config.device, pools_of(config));
+Result<void> tell_removed(const Result<std::vector<std::string>>& removed) {
     if (!removed) return tl::unexpected(removed.error());
     tell(*removed);
     return {};
+}
+
+// Programs that an earlier daemon left would take the packets, which no one looks after any more.
+Result<void> end_programs(const Config& config) {
+    if (!bpf::is_left(config.device)) return {};
+    return tell_removed(bpf::detach(config.device, pools_of(config)));
+}
+
+// The kernel's devices too, and the first of them has the name of the other's. They go on while
+// this host cannot do without.
+Result<void> end_devices(const Carrier& instead, const Config& config) {
+    if (!dataplane::is_kernel_plane_left(config.device)) return {};
+    if (const auto can = instead.probe(); !can) return tl::unexpected(can.error());
+    return tell_removed(dataplane::detach_kernel_plane(kernel_config(config)));
 }
 
 Made make_only(const Carrier& carrier, const Config& config, const Clock& clock,
                const PlaneCalls& calls) {
     if (carrier.make != make_bpf) {
         if (auto ended = end_programs(config); !ended) return tl::unexpected(ended.error());
+    }
+    if (carrier.make != make_kernel) {
+        if (auto ended = end_devices(carrier, config); !ended) {
+            return tl::unexpected(ended.error());
+        }
     }
     return carrier.make(config, clock, calls);
 }

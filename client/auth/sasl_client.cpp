@@ -5,9 +5,10 @@
 #include <array>
 #include <cstdlib>
 #include <cstring>
-#include <mutex>
 
 #include <sasl/sasl.h>
+
+#include "common/sasl/process.hpp"
 
 namespace dstm::client {
 namespace {
@@ -37,13 +38,6 @@ SaslSecret to_sasl(const Secret& password) {
 // The library's own messages may quote what passes through it; failures come back as codes.
 int swallow_log(void*, int, const char*) { return SASL_OK; }
 
-// The library's callback table holds every function as int (*)(); void (*)() on the way is what the
-// compiler takes as a sign that the mismatch is meant.
-template <class Function>
-int (*any_function(Function* function))() {
-    return reinterpret_cast<int (*)()>(reinterpret_cast<void (*)()>(function));
-}
-
 Error error_from_sasl(sasl_conn_t* connection, int code, const std::string& doing) {
     const char* detail = connection != nullptr ? sasl_errdetail(connection)
                                                : sasl_errstring(code, nullptr, nullptr);
@@ -52,24 +46,13 @@ Error error_from_sasl(sasl_conn_t* connection, int code, const std::string& doin
     return {category, doing + ": " + (detail != nullptr ? detail : "unknown")};
 }
 
-// An exchange that hangs may stand beside another (a Kerberos server that is away).
-void* make_mutex() { return new std::mutex; }
-int lock_mutex(void* mutex) {
-    static_cast<std::mutex*>(mutex)->lock();
-    return SASL_OK;
-}
-int unlock_mutex(void* mutex) {
-    static_cast<std::mutex*>(mutex)->unlock();
-    return SASL_OK;
-}
-void free_mutex(void* mutex) { delete static_cast<std::mutex*>(mutex); }
-
 Result<void> initialise_library() {
     static const std::array<sasl_callback_t, 2> callbacks{
-        sasl_callback_t{SASL_CB_LOG, any_function(&swallow_log), nullptr},
+        sasl_callback_t{SASL_CB_LOG, sasl::as_callback(&swallow_log), nullptr},
         sasl_callback_t{SASL_CB_LIST_END, nullptr, nullptr}};
     static const int code = [] {
-        sasl_set_mutex(make_mutex, lock_mutex, unlock_mutex, free_mutex);
+        // An exchange that hangs may stand beside another (a Kerberos server that is away).
+        sasl::give_locks();
         return sasl_client_init(callbacks.data());
     }();
     if (code == SASL_OK) return {};
@@ -120,11 +103,11 @@ Result<SaslClient> SaslClient::create(const Identity& identity, const std::strin
     state->password = to_sasl(identity.password);
     auto* context = state.get();
     state->callbacks = {
-        sasl_callback_t{SASL_CB_USER, any_function(&State::give_name), context},
-        sasl_callback_t{SASL_CB_AUTHNAME, any_function(&State::give_name), context},
-        sasl_callback_t{SASL_CB_PASS, any_function(&State::give_password), context},
-        sasl_callback_t{SASL_CB_GETREALM, any_function(&State::choose_realm), context},
-        sasl_callback_t{SASL_CB_LOG, any_function(&swallow_log), nullptr},
+        sasl_callback_t{SASL_CB_USER, sasl::as_callback(&State::give_name), context},
+        sasl_callback_t{SASL_CB_AUTHNAME, sasl::as_callback(&State::give_name), context},
+        sasl_callback_t{SASL_CB_PASS, sasl::as_callback(&State::give_password), context},
+        sasl_callback_t{SASL_CB_GETREALM, sasl::as_callback(&State::choose_realm), context},
+        sasl_callback_t{SASL_CB_LOG, sasl::as_callback(&swallow_log), nullptr},
         sasl_callback_t{SASL_CB_LIST_END, nullptr, nullptr}};
     int code = sasl_client_new("tsp", server_name.c_str(), nullptr, nullptr,
                                state->callbacks.data(), SASL_SUCCESS_DATA, &state->connection);

@@ -7,34 +7,16 @@
 
 #include <fcntl.h>
 #include <linux/rtnetlink.h>
-#include <netlink/netlink.h>
-#include <netlink/socket.h>
 
+#include "common/dataplane/netlink_detail.hpp"
 #include "common/io/asio.hpp"
 
 namespace dstm::client {
 namespace {
 
-using NetlinkSocket = std::unique_ptr<nl_sock, decltype(&nl_socket_free)>;
+using NetlinkSocket = dataplane::detail::Socket;
 
 constexpr int reports_at_once = 1000;
-
-// Links as well: the kernel does not tell which IPv4 routes went with one.
-Result<NetlinkSocket> listen_to_rtnetlink() {
-    NetlinkSocket socket(nl_socket_alloc(), &nl_socket_free);
-    if (!socket) return fail(ErrorCode::exhausted, "no memory for rtnetlink");
-    nl_socket_disable_seq_check(socket.get());  // of answers, and these are none
-    int error = nl_connect(socket.get(), NETLINK_ROUTE);
-    if (error == 0) error = nl_socket_set_nonblocking(socket.get());
-    if (error == 0) {
-        error = nl_socket_add_memberships(socket.get(), RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR,
-                                          RTNLGRP_IPV6_ROUTE, RTNLGRP_IPV4_IFADDR,
-                                          RTNLGRP_IPV4_ROUTE, RTNLGRP_NONE);
-    }
-    if (error == 0) return socket;
-    return fail(ErrorCode::unavailable,
-                std::string("listen to rtnetlink: ") + nl_geterror(error));
-}
 
 }  // namespace
 
@@ -70,7 +52,10 @@ struct Monitor::State : std::enable_shared_from_this<Monitor::State> {
 };
 
 Result<Monitor> Monitor::start(asio::io_context& context, std::function<void()> changed) {
-    auto socket = listen_to_rtnetlink();
+    // Links as well: the kernel does not tell which IPv4 routes went with one.
+    auto socket =
+        dataplane::detail::open_listener({RTNLGRP_LINK, RTNLGRP_IPV6_IFADDR, RTNLGRP_IPV6_ROUTE,
+                                          RTNLGRP_IPV4_IFADDR, RTNLGRP_IPV4_ROUTE});
     if (!socket) return tl::unexpected(socket.error());
     auto state = std::make_shared<State>(context, std::move(*socket), std::move(changed));
     state->wait();

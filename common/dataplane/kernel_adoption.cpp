@@ -14,6 +14,7 @@ namespace {
 // Below every route that an operator may set for (part of) a pool.
 constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::max();
 constexpr std::string_view own_mark = "dstm endpoint";
+constexpr std::string_view unfinished = " unfinished";
 
 std::vector<Carried> carried_by(const KernelPlaneConfig& config) {
     std::vector<Carried> out;
@@ -46,6 +47,18 @@ bool is_ours(const TunnelLink& link) {
            read_alias(link.alias).has_value();
 }
 
+// What an earlier daemon was told of paths stands in the routes that it left.
+Result<std::map<int, std::uint32_t>> mtus_by_device(Netlink& netlink) {
+    std::map<int, std::uint32_t> out;
+    for (const auto& routes : {netlink.routes_v4(), netlink.routes_v6()}) {
+        if (!routes) return tl::unexpected(routes.error());
+        for (const auto& route : *routes) {
+            if (route.mtu != 0) out[route.interface_index] = route.mtu;
+        }
+    }
+    return out;
+}
+
 }  // namespace
 
 KernelEndpoint::KernelEndpoint(const KernelPlaneConfig& config, const Clock& clock, KernelHost host,
@@ -61,6 +74,15 @@ KernelEndpoint::KernelEndpoint(const KernelPlaneConfig& config, const Clock& clo
             {"ecn_congested", 0},
             {"send_failed", 0}} {}
 
+bool is_kernel_plane_left(const std::string& device) {
+    auto links = TunnelLinks::open();
+    const auto there = links ? links->list() : tl::unexpected(links.error());
+    return there && std::any_of(there->begin(), there->end(), [&](const TunnelLink& link) {
+               return (link.name == device && link.alias.starts_with(own_mark)) ||
+                      (link.name.starts_with(device + '-') && read_alias(link.alias));
+           });
+}
+
 Result<void> KernelEndpoint::start() {
     const std::lock_guard lock(mutex_);
     for (const auto& carried : carried_) {
@@ -75,8 +97,19 @@ Result<void> KernelEndpoint::start() {
         if (auto started = start_own(carried, *links); !started) return started;
     }
     if (auto adopted = adopt(*links); !adopted) return adopted;
+    for (const auto& carried : carried_) {
+        if (!carried.inner) continue;
+        if (auto reports = PathReports::open(*carried.inner)) {
+            path_reports_.push_back(std::move(*reports));
+        } else {
+            log_warning("KERNEL_REPORTS_NOT_HEARD", "{}", to_string(reports.error()));
+        }
+    }
+    auto news = LinkNews::open();
+    if (!news) return tl::unexpected(news.error());
+    link_news_ = std::move(*news);
     if (config_.mss_clamp) mss_clamp_ = clamp_mss(config_.device + "-*");
-    housekeeper_.emplace([this] { expire(); });
+    housekeeper_.emplace([this] { keep_house(); });
     return {};
 }
 
@@ -99,11 +132,13 @@ Result<int> KernelEndpoint::own_device(const Carried& carried,
     wanted.local = carried.outer;
     wanted.remote =
         carried.type == TunnelType::v4v6 ? IpAddress(Ipv6Address()) : IpAddress(Ipv4Address());
-    wanted.alias = alias_of_own(carried);
+    const auto alias = alias_of_own(carried);
+    // A daemon may die before the filter stands, and then nobody must take the device over.
+    wanted.alias = std::string(own_mark).append(unfinished);
     for (const auto& link : links) {
         if (link.name != carried.device || !link.alias.starts_with(own_mark)) continue;
         const bool same =
-            link.type == wanted.type && link.local == wanted.local && link.alias == wanted.alias;
+            link.type == wanted.type && link.local == wanted.local && link.alias == alias;
         if (same) return link.index;
         if (auto removed = host_.links.remove(link.index); !removed) {
             return tl::unexpected(removed.error());
@@ -139,18 +174,25 @@ Result<void> KernelEndpoint::start_own(const Carried& carried,
     if (is_v4v6) silence_ipv6(carried.device);
     auto done = host_.filter.close_ingress(*device);
     if (done) done = host_.filter.close_egress(*device);
-    if (done && carried.inner) {
-        done =
-            host_.netlink.add_address(*device, *carried.inner, host_prefix_length(*carried.inner));
-    }
+    if (done) done = host_.links.set_alias(*device, alias_of_own(carried));
     if (done) done = host_.netlink.set_interface_up(*device, true);
-    for (const auto& pool : carried.pools) {
-        if (done) done = route_pool(carried, pool, *device);
-    }
+    if (done) done = furnish(carried, *device);
     const std::string forwarding = is_v4v6 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
     if (done && read_sysctl(forwarding) == "0") {
         log_warning("KERNEL_FORWARDING_OFF", "{} is 0: packets may not reach the tunnels",
                     forwarding);
+    }
+    return done;
+}
+
+Result<void> KernelEndpoint::furnish(const Carried& carried, int device) {
+    Result<void> done;
+    if (carried.inner) {
+        done =
+            host_.netlink.add_address(device, *carried.inner, host_prefix_length(*carried.inner));
+    }
+    for (const auto& pool : carried.pools) {
+        if (done) done = route_pool(carried, pool, device);
     }
     return done;
 }
@@ -172,15 +214,18 @@ bool KernelEndpoint::is_tunnel_device(const std::string& name) const {
 }
 
 Result<void> KernelEndpoint::adopt(const std::vector<TunnelLink>& links) {
+    auto mtus = mtus_by_device(host_.netlink);
+    if (!mtus) return tl::unexpected(mtus.error());
     for (const auto& link : links) {
         if (!is_tunnel_device(link.name)) continue;
-        names_.insert(link.name);
         // Not ours, or removed with the configuration that it belonged to.
-        if (!is_ours(link) || !host_.links.read(link.index) || adopt_device(link)) continue;
+        if (!is_ours(link) || !host_.links.read(link.index) ||
+            adopt_device(link, (*mtus)[link.index])) {
+            continue;
+        }
         log_warning("KERNEL_LEFTOVER_REMOVED", "device={} alias={}", link.name,
                     log::quoted(link.alias));
         if (auto removed = host_.links.remove(link.index); !removed) return removed;
-        names_.erase(link.name);
     }
     if (!tunnels_.empty()) {
         log_info("KERNEL_ADOPTED", "tunnels={} devices={}", tunnels_.size(), devices_.size());
@@ -189,7 +234,7 @@ Result<void> KernelEndpoint::adopt(const std::vector<TunnelLink>& links) {
 }
 
 // False when nothing of the device can stay.
-bool KernelEndpoint::adopt_device(const TunnelLink& link) {
+bool KernelEndpoint::adopt_device(const TunnelLink& link, std::uint32_t mtu) {
     const auto* carried = carried_as(link.type);
     auto tunnels = read_alias(link.alias);
     if (carried == nullptr || link.local != carried->outer || !tunnels || tunnels->empty() ||
@@ -202,7 +247,8 @@ bool KernelEndpoint::adopt_device(const TunnelLink& link) {
         spec.outer_server = link.local;
     }
     const auto slots = *tunnels;
-    auto& device = devices_[link.remote] = {link.index, link.name, link.type, std::move(*tunnels)};
+    auto& device = devices_[link.remote] = {link.index,          link.name, link.type,
+                                            std::move(*tunnels), mtu,       clock_.now()};
     for (const auto& [slot, spec] : slots) adopt_tunnel(device, link.remote, slot);
     const auto at = devices_.find(link.remote);
     if (at != devices_.end() && at->second.tunnels.empty()) devices_.erase(at);
@@ -211,12 +257,13 @@ bool KernelEndpoint::adopt_device(const TunnelLink& link) {
 
 void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot) {
     const auto spec = device.tunnels.at(slot);
-    Tunnel tunnel{far_end, slot, true, {}, 0, clock_.wall()};
+    const auto dropped = host_.filter.dropped_in(device.index);
+    Tunnel tunnel{far_end, slot, true, {}, 0, dropped, clock_.wall()};
     auto fits = spec.expires_at > clock_.wall() ? check_tunnel(spec)
                                                 : fail(ErrorCode::timed_out, "the lease is over");
     // It also tells which of two is the newer: a daemon may have died in the middle of a move.
     if (fits) fits = check_add(spec);
-    for (const auto& route : routes_of(spec, device.index)) {
+    for (const auto& route : routes_of(spec, device)) {
         if (fits) fits = host_.netlink.replace_route(route);
     }
     if (!fits) {

@@ -11,6 +11,14 @@
 namespace dstm::dataplane {
 namespace {
 
+// The client's source check is the device itself, which takes packets of the endpoint only. These
+// say for whom they may be: a host that forwards is no way into the networks behind it.
+std::vector<IngressRule> rules_of(const TunnelSpec& spec) {
+    std::vector<IngressRule> rules{{1, {}, host_prefix(spec.inner), true}};
+    if (spec.inner_prefix) rules.push_back({2, {}, *spec.inner_prefix, true});
+    return rules;
+}
+
 class KernelClient final : public DataPlane {
 public:
     KernelClient(std::string device, const Clock& clock, KernelHost host, Descriptor held)
@@ -51,7 +59,8 @@ private:
     [[nodiscard]] Result<void> make_device(const TunnelSpec& spec);
     [[nodiscard]] Result<void> change_device(const TunnelSpec& spec);
     [[nodiscard]] TunnelLink link_of(const TunnelSpec& spec) const;
-    [[nodiscard]] Result<void> close_device(bool close);
+    // What is for the client's own addresses comes in, and goes out at all.
+    [[nodiscard]] Result<void> let_pass(bool passes);
     void keep_house();
     void expire();
     void forget_lowered();
@@ -85,10 +94,12 @@ Result<void> KernelClient::check_add(const TunnelSpec& spec) {
 Result<void> KernelClient::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
     if (auto checked = check_add(spec); !checked) return checked;
-    if (tunnel_ && tunnel_->spec.type != spec.type) forget();
+    // Another device, or somebody has taken it away.
+    if (tunnel_ && (tunnel_->spec.type != spec.type || !host_.links.read(tunnel_->device)))
+        forget();
     if (auto done = tunnel_ ? change_device(spec) : make_device(spec); !done) return done;
     tunnel_->spec = spec;
-    return tunnel_->is_closed ? close_device(false) : Result<void>{};
+    return tunnel_->is_closed ? let_pass(true) : Result<void>{};
 }
 
 TunnelLink KernelClient::link_of(const TunnelSpec& spec) const {
@@ -106,7 +117,13 @@ Result<void> KernelClient::make_device(const TunnelSpec& spec) {
     if (!device) return tl::unexpected(device.error());
     tunnel_ = Tunnel{spec, *device, false, std::nullopt, 0, {}};
     if (spec.type == TunnelType::v4v6) silence_ipv6(device_);
-    auto done = host_.netlink.add_address(*device, spec.inner, host_prefix_length(spec.inner));
+    auto done = host_.filter.close_ingress(*device);
+    for (const auto& rule : rules_of(spec)) {
+        if (done) done = host_.filter.add(*device, rule);
+    }
+    if (done) {
+        done = host_.netlink.add_address(*device, spec.inner, host_prefix_length(spec.inner));
+    }
     if (done) done = host_.netlink.set_interface_up(*device, true);
     if (!done) forget();
     return done;
@@ -120,7 +137,13 @@ Result<void> KernelClient::change_device(const TunnelSpec& spec) {
         if (auto changed = host_.links.change(link); !changed) return changed;
         tunnel_->lowered.reset();
     }
-    return host_.links.set_alias(link.index, link.alias);
+    auto done = host_.links.set_alias(link.index, link.alias);
+    if (tunnel_->is_closed || spec.inner_prefix == tunnel_->spec.inner_prefix) return done;
+    if (done && tunnel_->spec.inner_prefix) {
+        done = host_.filter.remove(link.index, rules_of(tunnel_->spec).back());
+    }
+    if (done && spec.inner_prefix) done = host_.filter.add(link.index, rules_of(spec).back());
+    return done;
 }
 
 Result<void> KernelClient::remove(const IpAddress& inner, Generation up_to) {
@@ -150,8 +173,9 @@ std::vector<InstalledTunnel> KernelClient::list() const {
 
 DropCounters KernelClient::drops() const {
     const std::lock_guard lock(mutex_);
-    DropCounters out{{"ecn_congested", 0}, {"send_failed", 0}};
+    DropCounters out{{"bad_destination", 0}, {"ecn_congested", 0}, {"send_failed", 0}};
     if (!tunnel_) return out;
+    out["bad_destination"] = host_.filter.dropped_in(tunnel_->device);
     if (const auto link = host_.links.read(tunnel_->device)) {
         out["ecn_congested"] = link->congested;
         out["send_failed"] = link->send_errors;
@@ -172,12 +196,15 @@ Result<void> KernelClient::lower_path_mtu(std::uint32_t outer_mtu) {
     return {};
 }
 
-Result<void> KernelClient::close_device(bool close) {
+Result<void> KernelClient::let_pass(bool passes) {
     auto& filter = host_.filter;
     const auto device = tunnel_->device;
-    auto done = close ? filter.close_ingress(device) : filter.open_ingress(device);
-    if (done) done = close ? filter.close_egress(device) : filter.open_egress(device);
-    if (done) tunnel_->is_closed = close;
+    Result<void> done;
+    for (const auto& rule : rules_of(tunnel_->spec)) {
+        if (done) done = passes ? filter.add(device, rule) : filter.remove(device, rule);
+    }
+    if (done) done = passes ? filter.open_egress(device) : filter.close_egress(device);
+    if (done) tunnel_->is_closed = !passes;
     return done;
 }
 
@@ -201,7 +228,7 @@ void KernelClient::forget_lowered() {
 void KernelClient::expire() {
     if (!tunnel_ || tunnel_->is_closed || clock_.wall() < tunnel_->spec.expires_at) return;
     // Addresses and routes are the owner's to take away.
-    if (const auto closed = close_device(true); !closed) {
+    if (const auto closed = let_pass(false); !closed) {
         log_warning("KERNEL_EXPIRY_FAILED", "{}", to_string(closed.error()));
         tunnel_->is_closed = true;  // said once
     }

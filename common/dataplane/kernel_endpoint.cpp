@@ -2,9 +2,11 @@
 #include "common/dataplane/kernel_endpoint.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/host_changes.hpp"
+#include "common/dataplane/path_mtu.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::dataplane {
@@ -117,7 +119,7 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         return fail(ErrorCode::exhausted,
                     to_string(spec.outer_client.address) + " has too many tunnels");
     }
-    Tunnel tunnel{(*made)->first, *slot, true, {}, 0, {}};
+    Tunnel tunnel{(*made)->first, *slot, true, {}, 0, host_.filter.dropped_in(device.index), {}};
     add_to(tunnel.before, counted_by(device), minus);
     const auto at = tunnels_.find(spec.inner);
     const bool is_new = at == tunnels_.end();
@@ -148,25 +150,36 @@ Result<KernelEndpoint::Devices::iterator> KernelEndpoint::find_or_make_device(
     const TunnelSpec& spec) {
     const auto& far_end = spec.outer_client.address;
     if (const auto at = devices_.find(far_end); at != devices_.end()) return at;
-    const auto& carried = *carried_as(spec.type);
+    auto device = make_device(spec.type, far_end);
+    if (!device) return tl::unexpected(device.error());
+    return devices_.emplace(far_end, std::move(*device)).first;
+}
+
+Result<KernelEndpoint::Device> KernelEndpoint::make_device(TunnelType type,
+                                                           const IpAddress& far_end) {
+    const auto& carried = *carried_as(type);
     TunnelLink link;
-    link.type = spec.type;
+    link.type = type;
     link.local = carried.outer;
     link.remote = far_end;
     link.alias = write_alias({});
     do {
         number_ = number_ % numbers_max + 1;
         link.name = config_.device + '-' + std::to_string(number_);
-    } while (names_.contains(link.name));
+    } while (host_.netlink.interface_index(link.name));
     const auto index = host_.links.add(link);
+    if (!index && index.error().code == ErrorCode::conflict) {
+        return fail(ErrorCode::unavailable, "somebody else's device goes from " +
+                                                to_string(link.local) + " to " +
+                                                to_string(far_end));
+    }
     if (!index) return tl::unexpected(index.error());
-    Device device{*index, link.name, spec.type, {}};
+    Device device{*index, link.name, type, {}};
     if (auto prepared = prepare_device(device, carried); !prepared) {
         static_cast<void>(host_.links.remove(*index));
         return tl::unexpected(prepared.error());
     }
-    names_.insert(link.name);
-    return devices_.emplace(far_end, std::move(device)).first;
+    return device;
 }
 
 Result<void> KernelEndpoint::prepare_device(const Device& device, const Carried& carried) {
@@ -204,13 +217,15 @@ std::vector<IngressRule> KernelEndpoint::rules_of(const TunnelSpec& spec, Slot s
     return rules;
 }
 
-std::vector<Route> KernelEndpoint::routes_of(const TunnelSpec& spec, int device) const {
+std::vector<Route> KernelEndpoint::routes_of(const TunnelSpec& spec, const Device& device) const {
     std::vector<Route> routes;
     for (const auto& destination : prefixes_of(spec)) {
         Route route;
         route.destination = destination;
-        route.interface_index = device;
+        route.interface_index = device.index;
         route.source = carried_as(spec.type)->inner;
+        route.mtu = device.mtu;
+        route.is_mtu_locked = device.mtu != 0 && spec.type == TunnelType::v6v4;
         routes.push_back(route);
     }
     return routes;
@@ -222,7 +237,7 @@ Result<void> KernelEndpoint::open_tunnel(const Device& device, Slot slot) {
     for (const auto& rule : rules_of(spec, slot)) {
         if (done) done = host_.filter.add(device.index, rule);
     }
-    for (const auto& route : routes_of(spec, device.index)) {
+    for (const auto& route : routes_of(spec, device)) {
         if (done) done = host_.netlink.replace_route(route);
     }
     return done;
@@ -234,7 +249,7 @@ void KernelEndpoint::close_tunnel(const Device& device, Slot slot) {
         if (!done) log_warning("KERNEL_CLEANUP_FAILED", "{}", to_string(done.error()));
     };
     // A route that leads elsewhere by now is another one, and stays.
-    for (const auto& route : routes_of(spec, device.index)) tell(host_.netlink.remove_route(route));
+    for (const auto& route : routes_of(spec, device)) tell(host_.netlink.remove_route(route));
     for (const auto& rule : rules_of(spec, slot)) tell(host_.filter.remove(device.index, rule));
 }
 
@@ -259,7 +274,6 @@ void KernelEndpoint::remove_device(Devices::iterator at) {
     if (const auto removed = host_.links.remove(device.index); !removed) {
         log_warning("KERNEL_CLEANUP_FAILED", "{}", to_string(removed.error()));
     }
-    names_.erase(device.name);
     devices_.erase(at);
 }
 
@@ -278,9 +292,46 @@ Result<void> KernelEndpoint::remove(const IpAddress& inner, Generation up_to) {
     return {};
 }
 
-void KernelEndpoint::expire() {
+void KernelEndpoint::keep_house() {
     const std::lock_guard lock(mutex_);
+    look_after_devices();
     for (auto& [inner, tunnel] : tunnels_) close_if_over(tunnel);
+    hear_of_paths();
+}
+
+// The kernel forwards by the MTU of the device or of the route, not by what it has learned (unless
+// ip_forward_use_pmtu is set, and not even then for IPv6).
+void KernelEndpoint::hear_of_paths() {
+    for (auto& reports : path_reports_) {
+        for (const auto& report : reports.take()) {
+            const auto at = tunnels_.find(report.client);
+            if (at == tunnels_.end()) continue;
+            auto& device = devices_.at(at->second.far_end);
+            // What came another way did not pass the source check.
+            if (device.index == report.device) lower_path(device, report.inner_mtu);
+        }
+    }
+    for (auto& [far_end, device] : devices_) {
+        const bool is_old = clock_.now() - device.mtu_told_at >= path_mtu_lifetime;
+        if (device.mtu != 0 && is_old) set_path_mtu(device, 0);  // RFC 8201 s5.3
+    }
+}
+
+void KernelEndpoint::lower_path(Device& device, std::uint32_t mtu) {
+    mtu = std::max(mtu, path_mtu_floor(device.type) - overhead_of(device.type));
+    const auto widest = host_.netlink.interface_mtu(device.index);
+    if (!widest || mtu >= *widest || (device.mtu != 0 && mtu > device.mtu)) return;
+    device.mtu_told_at = clock_.now();
+    if (device.mtu == mtu) return;
+    set_path_mtu(device, mtu);
+    log_info("KERNEL_PATH_MTU", "device={} mtu={}", device.name, mtu);
+}
+
+void KernelEndpoint::set_path_mtu(Device& device, std::uint32_t mtu) {
+    device.mtu = mtu;
+    if (const auto led = lead_into(device); !led) {
+        log_warning("KERNEL_MTU_NOT_SET", "{}", to_string(led.error()));
+    }
 }
 
 void KernelEndpoint::close_if_over(Tunnel& tunnel) {
@@ -308,8 +359,11 @@ std::vector<InstalledTunnel> KernelEndpoint::list() const {
         add_to(counters, tunnel.before, 1);
         // The kernel does not say when; what is new since the last look came by now.
         if (counters.packets_up != tunnel.packets_seen) {
-            tunnel.packets_seen = counters.packets_up;
-            tunnel.last_seen = clock_.wall();
+            const auto dropped = host_.filter.dropped_in(device.index);
+            const auto new_ones =
+                counters.packets_up - std::exchange(tunnel.packets_seen, counters.packets_up);
+            const auto new_drops = dropped - std::exchange(tunnel.dropped_seen, dropped);
+            if (new_ones != new_drops) tunnel.last_seen = clock_.wall();
         }
         counters.last_seen_up = tunnel.last_seen;
         out.push_back({device.tunnels.at(tunnel.slot), counters});

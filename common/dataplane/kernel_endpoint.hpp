@@ -9,12 +9,13 @@
 #include <map>
 #include <mutex>
 #include <optional>
-#include <set>
 #include <string>
 #include <vector>
 
 #include "common/dataplane/kernel_alias.hpp"
 #include "common/dataplane/kernel_host.hpp"
+#include "common/dataplane/link_news.hpp"
+#include "common/dataplane/path_reports.hpp"
 
 namespace dstm::dataplane {
 
@@ -48,6 +49,9 @@ private:
         std::string name;
         TunnelType type = TunnelType::v4v6;
         std::map<Slot, TunnelSpec> tunnels;  // as its alias says
+        std::uint32_t mtu = 0;  // of the routes into it; 0 while nobody said that it is too large
+        Instant mtu_told_at = {};
+        bool is_down = false;  // by somebody's hand
     };
     struct Tunnel {
         IpAddress far_end;  // of its device
@@ -55,17 +59,20 @@ private:
         bool is_open = false;   // carries; not any more when its lease is over
         TunnelCounters before;  // to be added to what the device counts; may wrap
         std::uint64_t packets_seen = 0;
+        std::uint64_t dropped_seen = 0;  // of these, by the source check
         WallTime last_seen;
     };
     using Devices = std::map<IpAddress, Device>;  // by far end
 
     [[nodiscard]] Result<void> adopt(const std::vector<TunnelLink>& links);
-    [[nodiscard]] bool adopt_device(const TunnelLink& link);
+    [[nodiscard]] bool adopt_device(const TunnelLink& link, std::uint32_t mtu);
     void adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot);
     [[nodiscard]] Result<void> start_own(const Carried& carried,
                                          const std::vector<TunnelLink>& links);
     [[nodiscard]] Result<int> own_device(const Carried& carried,
                                          const std::vector<TunnelLink>& links);
+    // Its address, and what is for the pools.
+    [[nodiscard]] Result<void> furnish(const Carried& carried, int device);
     [[nodiscard]] Result<void> route_pool(const Carried& carried, const IpPrefix& pool, int device);
     [[nodiscard]] std::string alias_of_own(const Carried& carried) const;
     [[nodiscard]] bool is_tunnel_device(const std::string& name) const;
@@ -76,6 +83,7 @@ private:
     [[nodiscard]] Result<void> renew(Tunnel& tunnel, const TunnelSpec& spec);
     [[nodiscard]] Result<void> move_in(const TunnelSpec& spec);
     [[nodiscard]] Result<Devices::iterator> find_or_make_device(const TunnelSpec& spec);
+    [[nodiscard]] Result<Device> make_device(TunnelType type, const IpAddress& far_end);
     [[nodiscard]] Result<void> prepare_device(const Device& device, const Carried& carried);
     // Lets the tunnel's addresses in and leads theirs there.
     [[nodiscard]] Result<void> open_tunnel(const Device& device, Slot slot);
@@ -83,11 +91,21 @@ private:
     // Takes the tunnel off its device, and the device away with its last one.
     void leave(const Tunnel& tunnel);
     void remove_device(Devices::iterator at);
-    void expire();
+    void keep_house();
+    // Mends what somebody else has done to the devices.
+    void look_after_devices();
+    void look_after_own(const Carried& carried);
+    void look_after(const IpAddress& far_end, Device& device);
+    [[nodiscard]] Result<void> make_again(const IpAddress& far_end, Device& device);
+    // The routes of all its tunnels, as they should be.
+    [[nodiscard]] Result<void> lead_into(const Device& device);
+    void hear_of_paths();
+    void lower_path(Device& device, std::uint32_t mtu);
+    void set_path_mtu(Device& device, std::uint32_t mtu);
     void close_if_over(Tunnel& tunnel);
 
     [[nodiscard]] std::vector<IngressRule> rules_of(const TunnelSpec& spec, Slot slot) const;
-    [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, int device) const;
+    [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, const Device& device) const;
     [[nodiscard]] TunnelCounters counted_by(const Device& device) const;
 
     const KernelPlaneConfig config_;
@@ -101,9 +119,10 @@ private:
     std::map<TunnelType, int> own_devices_;
     Devices devices_;
     mutable std::map<IpAddress, Tunnel> tunnels_;
-    std::set<std::string> names_;  // of devices that are there
-    unsigned number_ = 0;          // of the last device made
-    DropCounters gone_;            // counted by devices that are no more
+    unsigned number_ = 0;  // of the last device made
+    DropCounters gone_;    // counted by devices that are no more
+    std::vector<PathReports> path_reports_;
+    std::optional<LinkNews> link_news_;
     std::optional<Housekeeper> housekeeper_;
 };
 

@@ -56,7 +56,8 @@ struct KernelPlaneConfig {
 
 // Endpoint: takes over the tunnels that an earlier daemon left, without a packet lost, and leaves
 // its own behind when it is destroyed; those that have expired go. Client: the device goes with
-// the plane. Needs CAP_NET_ADMIN. `clock` must outlive the plane and is read from its thread too.
+// the plane. Needs CAP_NET_ADMIN, an endpoint CAP_NET_RAW too (else it does not hear what clients
+// say of their paths). `clock` must outlive the plane and is read from its thread too.
 //
 // invalid: a value of the configuration cannot work. conflict: another program holds the device,
 // or a pool is routed elsewhere. unavailable: probe_kernel_plane() says why.
@@ -67,6 +68,9 @@ struct KernelPlaneConfig {
 // unavailable when the outer address is not on this host.
 [[nodiscard]] Result<std::unique_ptr<DataPlane>> make_kernel_plane(const KernelPlaneConfig& config,
                                                                    const Clock& clock);
+
+// Whether devices that an endpoint's plane has left are there.
+[[nodiscard]] bool is_kernel_plane_left(const std::string& device);
 
 // Removes everything that an endpoint's plane of this configuration has left: what that was.
 // conflict: a living daemon holds it.

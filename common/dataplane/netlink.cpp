@@ -47,6 +47,7 @@ NativeRoute native(const Route& route) {
     rtnl_route_set_dst(out.get(), destination.get());
     if (route.metric != 0) rtnl_route_set_priority(out.get(), route.metric);
     if (route.mtu != 0) rtnl_route_set_metric(out.get(), RTAX_MTU, route.mtu);
+    if (route.is_mtu_locked) rtnl_route_set_metric(out.get(), RTAX_LOCK, 1U << RTAX_MTU);
     if (route.source) rtnl_route_set_pref_src(out.get(), native_address(*route.source).get());
     const bool on_link = route.kind == Route::Kind::unicast && !route.gateway && family == AF_INET;
     rtnl_route_set_scope(out.get(), on_link ? RT_SCOPE_LINK : RT_SCOPE_UNIVERSE);
@@ -280,7 +281,10 @@ Result<void> Netlink::replace_route(const Route& route) {
 }
 
 Result<void> Netlink::remove_route(const Route& route) {
-    const int error = rtnl_route_delete(impl_->socket.get(), native(route).get(), 0);
+    auto unwanted = route;
+    unwanted.mtu = 0;  // which need not be known: the kernel compares what is said
+    unwanted.is_mtu_locked = false;
+    const int error = rtnl_route_delete(impl_->socket.get(), native(unwanted).get(), 0);
     if (error < 0 && code_of(error) == ErrorCode::not_found) return {};
     return check(error, "remove " + describe(route));
 }

@@ -24,8 +24,9 @@ struct Route {
     std::optional<IpAddress> gateway;
     std::optional<IpAddress> source;  // preferred source
     std::uint32_t metric = 0;
-    std::uint32_t mtu = 0;  // 0 = none
-    bool is_link_down = false;  // read only: the interface has no carrier
+    std::uint32_t mtu = 0;       // 0 = none
+    bool is_mtu_locked = false;  // written only: holds for forwarded IPv6 too, whatever is learned
+    bool is_link_down = false;   // read only: the interface has no carrier
 };
 
 // Whether the table that was read holds exactly this route.

@@ -14,6 +14,18 @@ Result<Socket> open_socket() {
     return socket;
 }
 
+Result<Socket> open_listener(std::initializer_list<int> groups) {
+    auto socket = open_socket();
+    if (!socket) return socket;
+    nl_socket_disable_seq_check(socket->get());  // of answers, and these are none
+    int error = nl_socket_set_nonblocking(socket->get());
+    for (const int group : groups) {
+        if (error == 0) error = nl_socket_add_membership(socket->get(), group);
+    }
+    if (error < 0) return fail_netlink(error, "listen to rtnetlink");
+    return socket;
+}
+
 ErrorCode code_of(int nl_error) {
     switch (-nl_error) {
         case NLE_OBJ_NOTFOUND:

@@ -2,6 +2,7 @@
 // its own. Only for them; nobody else sees a header of libnl.
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <new>
 #include <optional>
@@ -40,6 +41,8 @@ Owner owned(typename Owner::pointer object) {
 }
 
 [[nodiscard]] Result<Socket> open_socket();
+// Hears what the kernel reports to these groups (RTNLGRP_...); never waits.
+[[nodiscard]] Result<Socket> open_listener(std::initializer_list<int> groups);
 
 [[nodiscard]] ErrorCode code_of(int nl_error);
 [[nodiscard]] tl::unexpected<Error> fail_netlink(int nl_error, const std::string& doing);

@@ -150,11 +150,6 @@ Result<void> PacketFilter::close_ingress(int device) {
     return add(device, drop_the_rest);
 }
 
-Result<void> PacketFilter::open_ingress(int device) {
-    const int error = rtnl_qdisc_delete(impl_->socket.get(), clsact(device).get());
-    return check(error, "end the filter of what comes in");
-}
-
 bool PacketFilter::is_ingress_closed(int device) {
     return impl_->read(device, TC_H_CLSACT, clsact_handle).is_there;
 }

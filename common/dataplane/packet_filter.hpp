@@ -30,7 +30,6 @@ public:
     // From here on nothing comes in that no rule lets pass. unavailable: this kernel lacks clsact,
     // u32 or gact.
     [[nodiscard]] Result<void> close_ingress(int device);
-    [[nodiscard]] Result<void> open_ingress(int device);
     [[nodiscard]] bool is_ingress_closed(int device);
     // A rule of the same priority must not be there.
     [[nodiscard]] Result<void> add(int device, const IngressRule& rule);

@@ -121,9 +121,10 @@ Result<void> TunHost::remove_others() {
     const auto routes = all_routes(netlink_);
     if (!routes) return tl::unexpected(routes.error());
     for (const auto& route : *routes) {
-        const auto blackhole = blackhole_of(route.destination);
+        const auto& pool = route.destination;
+        const auto blackhole = blackhole_of(pool);
         if (route.interface_index != device_index_ || !holds(*routes, blackhole)) continue;
-        if (std::ranges::find(routes_, route.destination, &Route::destination) != routes_.end()) continue;
+        if (std::ranges::find(routes_, pool, &Route::destination) != routes_.end()) continue;
         for (const auto& gone : {route, blackhole}) {
             if (auto removed = netlink_.remove_route(gone); !removed) return removed;
         }
@@ -139,16 +140,20 @@ Result<void> TunHost::remove_others() {
     return {};
 }
 
-Result<void> TunHost::restore() {
+Result<bool> TunHost::restore() {
+    const auto there = all_routes(netlink_);
+    if (!there) return tl::unexpected(there.error());
+    if (std::ranges::all_of(routes_, [&](const Route& route) { return holds(*there, route); })) {
+        return false;
+    }
     for (const auto& address : addresses_) {
-        auto added =
-            netlink_.add_address(device_index_, address, host_prefix_length(address));
-        if (!added) return added;
+        auto added = netlink_.add_address(device_index_, address, host_prefix_length(address));
+        if (!added) return tl::unexpected(added.error());
     }
     for (const auto& route : routes_) {
-        if (auto added = netlink_.add_route(route); !added) return added;
+        if (auto added = netlink_.add_route(route); !added) return tl::unexpected(added.error());
     }
-    return {};
+    return true;
 }
 
 void TunHost::forward(Version version) {

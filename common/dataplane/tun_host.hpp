@@ -13,7 +13,6 @@
 #include "common/base/result.hpp"
 #include "common/dataplane/host_changes.hpp"
 #include "common/dataplane/inner_packet.hpp"
-#include "common/dataplane/link_watch.hpp"
 #include "common/dataplane/netlink.hpp"
 
 namespace dstm::dataplane {
@@ -49,9 +48,9 @@ public:
     // What the device has besides goes: pools and addresses of an earlier process, which was told
     // others. The routes of single tunnels stay.
     [[nodiscard]] Result<void> remove_others();
-    [[nodiscard]] Result<LinkWatch> watch() const { return LinkWatch::open(device_index_); }
-    // The device came up after having been down, which took its addresses and routes.
-    [[nodiscard]] Result<void> restore();
+    // Puts back what the device lost of it while it was down. False: nothing is missing.
+    [[nodiscard]] Result<bool> restore();
+    [[nodiscard]] int device_index() const { return device_index_; }
     // They stay when this object goes.
     void leave_blackholes() { blackholes_.clear(); }
     // Of the device only, the other interfaces are the operator's; warns when the host forwards

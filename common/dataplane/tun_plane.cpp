@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "common/dataplane/link_news.hpp"
 #include "common/dataplane/packet_loop.hpp"
 #include "common/dataplane/tun_host.hpp"
 #include "common/log/log.hpp"
@@ -100,7 +101,7 @@ private:
     TunDevice device_;
     std::mutex host_mutex_;  // guards the next one; taken before shared_.mutex
     TunHost host_;
-    std::optional<LinkWatch> link_watch_;  // of an endpoint
+    std::optional<LinkNews> link_news_;  // of an endpoint
 
     std::optional<std::uint32_t> path_mtu_told_;  // of the loop's thread
 
@@ -143,10 +144,10 @@ Result<void> TunPlane::add_all_inside() {
 }
 
 Result<void> TunPlane::watch_device() {
-    auto watch = host_.watch();
-    if (!watch) return tl::unexpected(watch.error());
-    link_watch_.emplace(std::move(*watch));
-    return loop_->wake_by(link_watch_->descriptor());
+    auto news = LinkNews::open();
+    if (!news) return tl::unexpected(news.error());
+    link_news_.emplace(std::move(*news));
+    return loop_->wake_by(link_news_->descriptor());
 }
 
 Result<void> TunPlane::open_endpoint_sockets() {
@@ -338,14 +339,17 @@ Result<void> TunPlane::lower_path_mtu(std::uint32_t outer_mtu) {
 
 void TunPlane::restore_device() {
     const std::lock_guard lock(host_mutex_);
-    if (!link_watch_ || !link_watch_->came_up()) return;
+    if (!link_news_) return;
+    const auto changed = link_news_->take();
+    if (changed && !changed->contains(host_.device_index())) return;
     const auto restored = host_.restore();
-    if (restored)
-        log_info("TUN_DEVICE_RESTORED", "device={} was down", config_.device);
-    else
+    if (!restored) {
         log_warning("TUN_DEVICE_NOT_RESTORED", "device={} {}", config_.device,
                     to_string(restored.error()));
-    if (config_.device_restored) config_.device_restored();
+    } else if (*restored) {
+        log_info("TUN_DEVICE_RESTORED", "device={}", config_.device);
+        if (config_.device_restored) config_.device_restored();
+    }
 }
 
 void TunPlane::keep_house() {

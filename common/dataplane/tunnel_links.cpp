@@ -6,6 +6,7 @@
 #include <utility>
 
 #include <arpa/inet.h>
+#include <linux/if.h>
 #include <linux/if_tunnel.h>
 #include <linux/ip6_tunnel.h>
 #include <netlink/route/link/ip6tnl.h>
@@ -94,6 +95,7 @@ std::optional<TunnelLink> value_of(rtnl_link* from) {
     link.name = rtnl_link_get_name(from);
     if (const char* alias = rtnl_link_get_ifalias(from)) link.alias = alias;
     link.index = rtnl_link_get_ifindex(from);
+    link.is_up = (rtnl_link_get_flags(from) & IFF_UP) != 0;
     read_counters(from, link);
     return link;
 }

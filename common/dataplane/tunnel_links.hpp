@@ -22,6 +22,7 @@ struct TunnelLink {
 
     // The kernel's, when it is read.
     int index = 0;
+    bool is_up = false;
     std::uint64_t packets_received = 0;
     std::uint64_t bytes_received = 0;  // inner bytes
     std::uint64_t packets_sent = 0;

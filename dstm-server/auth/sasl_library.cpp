@@ -3,35 +3,15 @@
 
 #include <array>
 #include <cstring>
-#include <mutex>
 
 #include <fmt/format.h>
 #include <sasl/sasl.h>
 
 #include "common/log/log.hpp"
+#include "common/sasl/process.hpp"
 
 namespace dstm::server::sasl {
 namespace {
-
-using Callback = int (*)();
-
-template <class Function>
-Callback as_callback(Function* function) {
-    // The library's own convention: the type is told by the callback's number.
-    return reinterpret_cast<Callback>(reinterpret_cast<void*>(function));
-}
-
-// The library is not thread-safe before it is given locks: DIGEST-MD5 shares a table of nonces.
-void* make_mutex() { return new std::mutex; }
-int lock_mutex(void* mutex) {
-    static_cast<std::mutex*>(mutex)->lock();
-    return SASL_OK;
-}
-int unlock_mutex(void* mutex) {
-    static_cast<std::mutex*>(mutex)->unlock();
-    return SASL_OK;
-}
-void free_mutex(void* mutex) { delete static_cast<std::mutex*>(mutex); }
 
 // While plug-ins are loaded; each conversation has its own (sasl_authenticator.cpp).
 int get_option(void*, const char*, const char* option, const char** result, unsigned* length) {
@@ -43,10 +23,10 @@ int get_option(void*, const char*, const char* option, const char** result, unsi
 
 Result<void> initialize_once() {
     static const std::array callbacks = {
-        sasl_callback_t{SASL_CB_GETOPT, as_callback(&get_option), nullptr},
-        sasl_callback_t{SASL_CB_LOG, as_callback(&log_message), nullptr},
+        sasl_callback_t{SASL_CB_GETOPT, dstm::sasl::as_callback(&get_option), nullptr},
+        sasl_callback_t{SASL_CB_LOG, dstm::sasl::as_callback(&log_message), nullptr},
         sasl_callback_t{SASL_CB_LIST_END, nullptr, nullptr}};
-    sasl_set_mutex(make_mutex, lock_mutex, unlock_mutex, free_mutex);
+    dstm::sasl::give_locks();
     // Without an application name no configuration file is read.
     const int status = sasl_server_init(callbacks.data(), nullptr);
     if (status != SASL_OK) {

@@ -81,9 +81,9 @@ struct BpfPlaneConfig {
 
 // Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,
 // the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
-// put back. What is not there is no error; what is pinned there and not ours stays. Returns what was
-// found and removed, for the operator. conflict: a process holds the device. refused: without the
-// rights of root it cannot be seen whether all of it is gone.
+// put back. What is not there is no error; what is pinned there and not ours stays. Returns what
+// was found and removed, for the operator. conflict: a process holds the device. refused: without
+// the rights of root it cannot be seen whether all of it is gone.
 [[nodiscard]] Result<std::vector<std::string>> detach(
     const std::string& device, const std::vector<dataplane::IpPrefix>& pools);
 

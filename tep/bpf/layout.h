@@ -39,7 +39,7 @@
 struct dstm_entry {
     __u64 peer[2]; /* outer address of the client; with IPv6 inside its IPv4 address and its port,
                       both in the first (programs/ipv6_inside.bpf.h) */
-    __u32 state __attribute__((aligned(8))); /* and `expires`: read in one load */
+    __u32 state;
     __u32 expires;   /* tick from which nothing is carried */
     __u32 last_seen; /* tick of the last packet up, 0 = none */
     __u16 next_hop;  /* index into next_hops */
@@ -95,14 +95,13 @@ static inline __u64 dstm_lead(__u32 slot, __u32 state, __u64 key) {
 
 /* Where a packet to a client goes first. */
 struct dstm_next_hop {
-    __u32 interface __attribute__((aligned(8))); /* 0 = not known: the daemon sends */
-    __u16 mtu;
+    __u32 interface; /* 0 = this place is free */
+    __u16 mtu;       /* 0 = no way: the daemon sends; written last */
     __u8 has_link_addresses; /* else the kernel resolves the neighbour for each packet */
     __u8 takes_frames;       /* as in dstm_port */
     __u8 destination[6] __attribute__((aligned(8)));
     __u8 source[6];
-    __u32 unused2;
-};
+} __attribute__((aligned(32)));
 
 /* An interface with our programs, in the place of its number modulo DSTM_PORTS_MAX. */
 struct dstm_port {
@@ -112,7 +111,7 @@ struct dstm_port {
 };
 
 struct dstm_pool {
-    __u32 first __attribute__((aligned(8))); /* host order */
+    __u32 first; /* host order */
     __u32 size;
 };
 
@@ -140,8 +139,8 @@ struct dstm_settings {
     __u64 outer[2]; /* the endpoint's own address */
     struct dstm_pool pools[DSTM_POOLS_MAX]; /* those that there are not have size 0 */
     __u64 inner_ipv6[2]; /* the endpoint's own, 0 = none */
-    __u32 inner;         /* the endpoint's own inner address, host order, 0 = none */
-    __u32 outer_ipv4;    /* the endpoint's own, network order; 0 = nothing with IPv6 inside */
+    __u32 inner;         /* the endpoint's own inner address, 0 = none */
+    __u32 outer_ipv4;    /* the endpoint's own, 0 = nothing with IPv6 inside */
     __u32 device_header; /* bytes of link header that packets to clients have: 0 on a TUN device */
     __u16 udp_port;      /* of v6udpv4, 0 = not carried */
     __u8 hairpin;

@@ -79,15 +79,15 @@ void NextHops::write(std::size_t index) {
     auto& out = shared_.elements()[base_ + index];
     const auto link = network_->link(hop.interface);
     if (!link) {
-        out.interface = 0;
+        publish(out.mtu, __u16{0});
         return;
     }
     const auto mtu = hop.mtu != 0 ? std::min(hop.mtu, link->mtu) : link->mtu;
     out.has_link_addresses = 0;
     out.takes_frames = link->takes_frames;
-    out.mtu = static_cast<__u16>(std::min<std::uint32_t>(mtu, 0xffff));
     if (link->address) std::memcpy(out.source, link->address->data(), sizeof out.source);
-    std::atomic_ref(out.interface).store(static_cast<__u32>(hop.interface));
+    out.interface = static_cast<__u32>(hop.interface);
+    publish(out.mtu, static_cast<__u16>(std::min<std::uint32_t>(mtu, 0xffff)));
     if (link->address && hop.address) {
         write_link_address(index, network_->neighbour(hop.interface, *hop.address));
     }

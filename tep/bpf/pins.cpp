@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "common/base/assert.hpp"
+#include "tep/bpf/program_info.hpp"
 #include "tep/bpf/tc_hook.hpp"
 #include "tep/bpf/xdp_hook.hpp"
 
@@ -65,7 +66,8 @@ std::optional<std::string> map_name(int map) {
     bpf_map_info info{};
     __u32 size = sizeof info;
     if (bpf_obj_get_info_by_fd(map, &info, &size) != 0) return std::nullopt;
-    return info.name;
+    const std::string_view name = info.name;
+    return std::string(name.substr(name.rfind('.') + 1));  // of a section, which has dots before it
 }
 
 std::vector<fs::path> entries_of(const std::string& directory) {
@@ -264,12 +266,9 @@ Maps maps_of_hook(const std::string& device) {
     Maps out;
     if (!program.is_open()) return out;
     std::array<__u32, 64> ids{};
-    bpf_prog_info info{};
-    info.nr_map_ids = ids.size();
-    info.map_ids = reinterpret_cast<std::uintptr_t>(ids.data());
-    __u32 size = sizeof info;
-    if (bpf_obj_get_info_by_fd(program.number(), &info, &size) != 0) return out;
-    for (std::size_t i = 0; i < std::min<std::size_t>(info.nr_map_ids, ids.size()); ++i) {
+    const auto info = info_of(program.number(), ids);
+    if (!info) return out;
+    for (std::size_t i = 0; i < std::min<std::size_t>(info->nr_map_ids, ids.size()); ++i) {
         Descriptor map(bpf_map_get_fd_by_id(ids[i]));
         if (!map.is_open()) continue;
         if (auto name = map_name(map.number())) out.emplace(std::move(*name), std::move(map));

@@ -81,7 +81,7 @@ void write_settings(dstm_programs& skeleton, const ProgramSettings& settings) {
     auto& out = skeleton.rodata->settings;
     out.outer[0] = half(settings.outer, 0);
     out.outer[1] = half(settings.outer, 8);
-    out.inner = settings.inner ? settings.inner->host_order() : 0;
+    out.inner = settings.inner ? htonl(settings.inner->host_order()) : 0;
     out.device_header = settings.device_header;
     out.hairpin = settings.hairpin;
     out.mss_clamp = settings.mss_clamp;
@@ -115,17 +115,23 @@ void size_maps(dstm_programs& skeleton, const ProgramSettings& settings) {
     bpf_map__set_max_entries(skeleton.maps.ipv6_records, tunnels);
 }
 
+// Without the dots of a section, which no pin may have.
+std::string name_of(const bpf_map* map) {
+    const std::string_view name = bpf_map__name(map);
+    return std::string(name.substr(name.rfind('.') + 1));
+}
+
 // Those whose content is worth more than the process: not the route cache and not the globals.
 bool outlives(const bpf_map* map) {
-    const std::string_view name = bpf_map__name(map);
-    return bpf_map__autocreate(map) && !bpf_map__is_internal(map) &&
+    const auto name = name_of(map);
+    return bpf_map__autocreate(map) && (!bpf_map__is_internal(map) || name == "next_hops") &&
            !name.starts_with("route_cache");
 }
 
 Result<void> reuse(dstm_programs& skeleton, const Maps& adopted) {
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, skeleton.obj) {
-        const auto found = adopted.find(bpf_map__name(map));
+        const auto found = adopted.find(name_of(map));
         if (!outlives(map) || found == adopted.end()) continue;
         bpf_map_info info{};
         __u32 size = sizeof info;
@@ -239,7 +245,7 @@ int Programs::ipv6_entries() const { return bpf_map__fd(impl_->skeleton->maps.ip
 int Programs::ipv6_records() const { return bpf_map__fd(impl_->skeleton->maps.ipv6_records); }
 int Programs::meta() const { return bpf_map__fd(impl_->skeleton->maps.meta); }
 int Programs::hooks() const { return bpf_map__fd(impl_->skeleton->maps.hooks); }
-int Programs::next_hops() const { return bpf_map__fd(impl_->skeleton->maps.next_hops); }
+int Programs::next_hops() const { return bpf_map__fd(impl_->skeleton->maps.data_next_hops); }
 int Programs::drops() const { return bpf_map__fd(impl_->skeleton->maps.drops); }
 int Programs::refused() const { return bpf_map__fd(impl_->skeleton->maps.refused); }
 
@@ -259,7 +265,7 @@ Result<void> Programs::pin(const Pins& pins) const {
     std::vector<Pin> all;
     const bpf_map* map = nullptr;
     bpf_object__for_each_map(map, impl_->skeleton->obj) {
-        if (outlives(map)) all.push_back({bpf_map__name(map), bpf_map__fd(map)});
+        if (outlives(map)) all.push_back({name_of(map), bpf_map__fd(map)});
     }
     bpf_program* program = nullptr;
     bpf_object__for_each_program(program, impl_->skeleton->obj) {

@@ -10,6 +10,8 @@
 #include <bpf/libbpf.h>
 #include <net/if.h>
 
+#include "tep/bpf/program_info.hpp"
+
 namespace dstm::tep::bpf {
 namespace {
 

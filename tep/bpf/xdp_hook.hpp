@@ -12,9 +12,9 @@ namespace dstm::tep::bpf {
 
 class XdpHook {
 public:
-    // Pinned as `pin`, where an earlier process may have left one that now gets this program; empty:
-    // it ends with the process. refused: the driver has no XDP. conflict: another's program is
-    // there.
+    // Pinned as `pin`, where an earlier process may have left one that now gets this program;
+    // empty: it ends with the process. refused: the driver has no XDP. conflict: another's program
+    // is there.
     [[nodiscard]] static Result<XdpHook> attach(int interface, int program, std::string pin);
     XdpHook(XdpHook&& other) noexcept = default;
     XdpHook& operator=(XdpHook&& other) noexcept = default;

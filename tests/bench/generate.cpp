@@ -1,11 +1,13 @@
 // Traffic of the path bench. Run by path.py in the namespaces at both ends:
 //   dstm_bench_generate up|down|plain-up|plain-down DEVICE LINK-ADDRESS TUNNELS SECONDS
-//   dstm_bench_generate discard DEVICE       until the end of stdin
+//   dstm_bench_generate discard DEVICE       until the end of stdin; for each line there it says
+//                                            how many frames have arrived, and the nanosecond
 #include <array>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -45,8 +47,8 @@ test::Packet inner_packet(const std::string& kind) {
     store16(inner.payload, 4, 26);
     if (kind == "up") inner.destination = test::v4("203.0.113.80");
     if (kind == "down") inner.source = test::v4("203.0.113.80");
-    if (kind == "plain-up") inner.source = test::v4("192.168.1.2");
-    if (kind == "plain-down") inner.source = test::v4("203.0.113.80");
+    if (kind == "plain-up") inner.source = test::v4("192.0.2.2");
+    if (kind == "plain-down") inner.source = test::v4("198.51.100.80");
     return test::make(inner);
 }
 
@@ -100,6 +102,15 @@ int generate(const std::string& kind, const char* device, const char* address, c
     return 0;
 }
 
+void say_arrived(const std::string& device) {
+    unsigned long long count = 0;
+    std::ifstream("/sys/class/net/" + device + "/statistics/rx_packets") >> count;
+    const auto now = std::chrono::steady_clock::now().time_since_epoch();
+    std::printf("%llu %lld\n", count,
+                static_cast<long long>(std::chrono::nanoseconds(now).count()));
+    std::fflush(stdout);
+}
+
 int discard(const char* device) {
     auto* programs = generate_programs__open_and_load();
     if (programs == nullptr) give_up("discard");
@@ -108,9 +119,9 @@ int discard(const char* device) {
                        nullptr) != 0) {
         give_up("discard");
     }
-    std::puts("ready");
-    std::fflush(stdout);
-    while (std::getchar() != EOF) {
+    say_arrived(device);
+    for (int character = 0; (character = std::getchar()) != EOF;) {
+        if (character == '\n') say_arrived(device);
     }
     bpf_xdp_detach(interface, XDP_FLAGS_DRV_MODE, nullptr);
     generate_programs__destroy(programs);

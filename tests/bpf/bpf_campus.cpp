@@ -2,7 +2,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "tep/bpf/bpf_plane.hpp"
+#include "tests/bpf/bpf_config.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -18,19 +18,7 @@ tep::bpf::Shortcut shortcut() {
 
 Result<std::unique_ptr<DataPlane>> make_bpf_endpoint(const TunPlaneConfig& tun,
                                                      const Clock& clock) {
-    tep::bpf::BpfPlaneConfig config;
-    config.device = tun.device;
-    config.outer = tun.outer;
-    config.inner = tun.inner;
-    config.pools = tun.pools;
-    config.outer_ipv4 = tun.outer_ipv4;
-    config.inner_ipv6 = tun.inner_ipv6;
-    config.pools_ipv6 = tun.pools_ipv6;
-    config.udp_port = tun.udp_port;
-    config.tsp_datagram = tun.tsp_datagram;
-    config.hairpin = tun.hairpin;
-    config.mss_clamp = tun.mss_clamp;
-    config.tunnels_max = tun.tunnels_max;
+    auto config = bpf_config(tun);
     config.shortcut = shortcut();
     return tep::bpf::make_bpf_plane(config, clock);
 }

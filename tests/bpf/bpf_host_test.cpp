@@ -250,7 +250,8 @@ TEST_P(BpfLastingIpv6, PoolsAndAddressThatTheNextDaemonHasNotAreGone) {
     const Daemon daemon(*endpoint, next, clock);
     ASSERT_TRUE(daemon.tunnels());
     EXPECT_THAT(endpoint->show("-6 route show"),
-                AllOf(Not(HasSubstr("2001:db8:200::/40")), HasSubstr("blackhole 2001:db8:100::/48")));
+                AllOf(Not(HasSubstr("2001:db8:200::/40")),
+                      HasSubstr("blackhole 2001:db8:100::/48")));
     EXPECT_THAT(endpoint->show("addr show dev dstm0"), Not(HasSubstr("2001:db8:100::1/")));
 }
 

@@ -1,7 +1,6 @@
 // What only the BPF data plane does, on real interfaces: tun_campus.hpp shows the network.
 #include <thread>
 
-#include "tests/bpf/frame_sender.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -195,27 +194,6 @@ TEST_F(BpfCampus, TcpBetweenTwoClientsWithOffloads) {
         << said;
     listener.join();
     EXPECT_EQ(tep->dropped("too_big"), 0u);
-}
-
-// Priority tags (identifier 0) mark packets of the interface itself (IEEE 802.1Q s6.9).
-TEST_F(BpfCampus, TaggedFramesAreCarriedOnlyIfTheyBelongToNoVlan) {
-    bring_up();
-    ASSERT_TRUE(answers(*first, "203.0.113.80"));
-    const auto before = tep->plane().list().at(0).counters.packets_up;
-    const auto received = [&] {
-        return endpoint->exec("cat /sys/class/net/eth0/statistics/rx_packets");
-    };
-    const FrameSender sender(*router, "e0", link_address(*endpoint, "eth0"));
-    const auto packet = echo_in_ipv6();
-    for (const auto vlan : std::vector<std::uint16_t>{7, 0}) {
-        const auto frames = received();
-        sender.send(vlan, packet);
-        EXPECT_TRUE(wait_until([&] { return received() != frames; }));
-    }
-    EXPECT_TRUE(wait_until(
-        [&] { return tep->plane().list().at(0).counters.packets_up != before; }));
-    EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, before + 1) << "not that of VLAN 7";
-    for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
 }
 
 // A VLAN's packets belong to the VLAN's own interface; where the kernel has them (8021q).

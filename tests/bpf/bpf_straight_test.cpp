@@ -2,7 +2,7 @@
 // else. tun_ipv6_campus.hpp shows the network.
 #include <tuple>
 
-#include "tep/bpf/bpf_plane.hpp"
+#include "tests/bpf/bpf_config.hpp"
 #include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -32,16 +32,7 @@ protected:
             const auto command = std::string("ethtool -K ") + interface + " gro on tx off";
             static_cast<void>(host->exec(command));
         }
-        const auto tun = endpoint_v6_config();
-        tep::bpf::BpfPlaneConfig config;
-        config.outer = tun.outer;
-        config.inner = tun.inner;
-        config.pools = tun.pools;
-        config.outer_ipv4 = tun.outer_ipv4;
-        config.inner_ipv6 = tun.inner_ipv6;
-        config.pools_ipv6 = tun.pools_ipv6;
-        config.udp_port = tun.udp_port;
-        config.tsp_datagram = tun.tsp_datagram;
+        auto config = bpf_config(endpoint_v6_config());
         config.shortcut = shortcut();
         endpoint->in([&] {
             auto made = tep::bpf::make_bpf_plane(config, clock);

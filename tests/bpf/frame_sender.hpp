@@ -45,14 +45,15 @@ public:
           })),
           to_(to) {}
 
-    void send(std::uint16_t vlan, const std::vector<std::uint8_t>& ipv6) const {
+    void send(std::uint16_t vlan, std::uint16_t ethertype,
+              const std::vector<std::uint8_t>& packet) const {
         std::vector<std::uint8_t> frame(18);
         std::memcpy(frame.data(), to_.data(), to_.size());
         frame[6] = 2;  // from some station
         store16(frame, 12, ETH_P_8021Q);
         store16(frame, 14, vlan);
-        store16(frame, 16, ETH_P_IPV6);
-        frame.insert(frame.end(), ipv6.begin(), ipv6.end());
+        store16(frame, 16, ethertype);
+        frame.insert(frame.end(), packet.begin(), packet.end());
         EXPECT_EQ(::send(socket_.number(), frame.data(), frame.size(), 0),
                   static_cast<ssize_t>(frame.size()));
     }
@@ -61,29 +62,5 @@ private:
     Descriptor socket_;
     LinkBytes to_;
 };
-
-// From the first client of the campus to the server.
-inline std::vector<std::uint8_t> echo_in_ipv6() {
-    std::vector<std::uint8_t> inner(28);
-    inner[0] = 0x45;
-    store16(inner, 2, 28);
-    inner[8] = 64;
-    inner[9] = 1;
-    store_ipv4(inner, 12, v4("192.0.2.7"));
-    store_ipv4(inner, 16, v4("203.0.113.80"));
-    store16(inner, 10, internet_checksum(inner));
-    inner[20] = 8;
-    const std::vector<std::uint8_t> echo(inner.begin() + 20, inner.end());
-    store16(inner, 22, internet_checksum(echo));
-    std::vector<std::uint8_t> outer(40);
-    outer[0] = 0x60;
-    store16(outer, 4, 28);
-    outer[6] = 4;
-    outer[7] = 64;
-    store_ipv6(outer, 8, v6("2001:db8:1::5"));
-    store_ipv6(outer, 24, v6("2001:db8:2::1"));
-    outer.insert(outer.end(), inner.begin(), inner.end());
-    return outer;
-}
 
 }  // namespace dstm::dataplane::testing

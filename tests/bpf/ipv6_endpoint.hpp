@@ -7,6 +7,7 @@
 
 #include <net/if.h>
 
+#include "bpf/random_packets.hpp"
 #include "bpf/test_run.hpp"
 #include "common/base/bytes.hpp"
 #include "common/tunnel/reference_model.hpp"
@@ -15,7 +16,6 @@
 namespace dstm::test {
 
 using dataplane::testing::Namespace;
-using Counters = std::map<std::string, std::uint64_t>;
 
 inline constexpr std::uint16_t endpoint_port = 3653;
 inline constexpr std::uint16_t client_port = 40000;
@@ -109,6 +109,32 @@ inline Packet tcp(std::uint8_t flags) {
 }
 
 inline Packet tcp_syn() { return tcp(0x02); }
+
+// From and to tunnels of either encapsulation, an ended one, prefixes, the endpoint, the other
+// side, nobody, and the link. Its form and its checksum are right.
+inline Ipv6 random_ipv6(Dice& dice) {
+    static const std::vector<const char*> addresses{
+        in_ipv4, in_udp,    ended,     "2001:db8:200::5", remote, "2001:db8:300:5::5",
+        "fe80::1", "2001:db8:100::1", "ff05::1", "2001:db8:100::66"};
+    Ipv6 ip{.source = dice.of(addresses), .destination = dice.of(addresses)};
+    ip.traffic_class = dice.byte();
+    ip.hop_limit = dice.byte();
+    ip.protocol = dice.of<std::uint8_t>({6, 17, icmpv6});
+    ip.payload = dice.bytes(20 + dice.below(60));
+    store16(ip.payload, checksum_at(ip.protocol), 0);  // computed without what stood there
+    if (ip.protocol == 17) store16(ip.payload, 4, static_cast<std::uint16_t>(ip.payload.size()));
+    return ip;
+}
+
+// From the far ends of the tunnels, and from the right address without the right port.
+inline Ipv4 random_ipv4(Dice& dice) {
+    auto outer = dice.of<Ipv4>({{},
+                                {.source = "10.0.4.5", .port = client_port},
+                                {.source = "10.0.9.5"},
+                                {.source = "10.0.4.5"}});
+    outer.tos = dice.byte();
+    return outer;
+}
 
 class Ipv6Endpoint : public testing::Test {
 protected:

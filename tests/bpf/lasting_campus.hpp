@@ -14,21 +14,13 @@
 
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/bpf/pins.hpp"
+#include "tests/bpf/bpf_config.hpp"
 #include "tests/unit/dataplane/tun_ipv6_campus.hpp"
 
 namespace dstm::dataplane::testing {
 
 inline tep::bpf::BpfPlaneConfig lasting_config(const TunPlaneConfig& tun) {
-    tep::bpf::BpfPlaneConfig config;
-    config.device = tun.device;
-    config.outer = tun.outer;
-    config.inner = tun.inner;
-    config.pools = tun.pools;
-    config.outer_ipv4 = tun.outer_ipv4;
-    config.inner_ipv6 = tun.inner_ipv6;
-    config.pools_ipv6 = tun.pools_ipv6;
-    config.udp_port = tun.udp_port;
-    config.tsp_datagram = tun.tsp_datagram;
+    auto config = bpf_config(tun);
     config.lasting = true;
     return config;
 }

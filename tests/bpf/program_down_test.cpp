@@ -7,8 +7,6 @@
 namespace dstm::test {
 namespace {
 
-using Counters = std::map<std::string, std::uint64_t>;
-
 Inner to_client() { return {v4("203.0.113.80"), v4("192.0.2.7")}; }
 Outer to_it() { return {v6(Endpoint::outer), v6("2001:db8:1::7")}; }
 

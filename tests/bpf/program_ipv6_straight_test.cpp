@@ -1,27 +1,12 @@
 // Layer 2 for tunnels with IPv6 inside: whole frames, by XDP and by tc. What goes straight is the
 // packet of the reference model, one hop later; what is not plain is layer 1's, and untouched.
-#include <linux/bpf.h>
-#include <linux/pkt_cls.h>
-
-#include <random>
-
 #include "bpf/ipv6_endpoint.hpp"
+#include "bpf/layer2.hpp"
 
 namespace dstm::test {
 namespace {
 
-constexpr std::uint16_t ethertype_ipv4 = 0x0800;
-constexpr std::uint16_t ethertype_ipv6 = 0x86dd;
 constexpr std::size_t hop_limit_at = 7;
-
-enum class Layer2 { xdp, tc };
-
-enum class Fate {
-    straight,
-    layer_1,  // not plain; by tc the same program judges it, on the way up
-    left,     // not for a program at all
-    dropped,
-};
 
 struct Row {
     const char* description;
@@ -39,36 +24,14 @@ bool is_plain(const Packet& ipv6) {
     return ipv6[hop_limit_at] > 1 && !is_syn;
 }
 
-class ProgramIpv6Straight : public Ipv6Endpoint, public testing::WithParamInterface<Layer2> {
+class ProgramIpv6Straight : public Layer2Test<Ipv6Endpoint> {
 protected:
-    [[nodiscard]] bool is_xdp() const { return GetParam() == Layer2::xdp; }
-
-    Outcome run(std::uint16_t ethertype, const Packet& packet) {
-        return host->in([&] {
-            const auto in = frame(ethertype, packet);
-            return is_xdp() ? endpoint->xdp(in) : endpoint->straight(in);
-        });
-    }
-
-    void expect_untouched(const Outcome& outcome, const Packet& packet) {
-        EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_PASS} : TC_ACT_UNSPEC);
-        EXPECT_EQ(outcome.packet, packet);
-    }
-
-    void expect_gone(const Outcome& outcome, std::uint16_t ethertype, const Packet& packet) {
-        EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_REDIRECT} : TC_ACT_REDIRECT);
-        EXPECT_EQ(outcome.packet, packet);
-        EXPECT_EQ(load16(outcome.frame, 12), ethertype);
+    void expect_sent(const Outcome& outcome, std::uint16_t ethertype, const Packet& packet) {
+        expect_gone(outcome, ethertype, packet);
         // By tc the kernel's neighbour table writes the addresses now and then.
         if (is_xdp() || ethertype == ethertype_ipv6) {
             EXPECT_EQ(outcome.frame.at(5), ethertype == ethertype_ipv4 ? 0xfe : 0x06);
         }
-    }
-
-    void expect_dropped(const Outcome& outcome, const std::string& counter) {
-        EXPECT_EQ(outcome.verdict, is_xdp() ? int{XDP_DROP} : TC_ACT_SHOT);
-        ASSERT_NE(counter, "");
-        ++expected[counter];
     }
 
     void up(const Packet& packet, Fate fate = Fate::straight) {
@@ -78,7 +41,7 @@ protected:
             expect_untouched(outcome, packet);
         } else if (fate == Fate::straight) {
             EXPECT_EQ(model.counter, "");
-            expect_gone(outcome, ethertype_ipv6, routed(model.packet));
+            expect_sent(outcome, ethertype_ipv6, routed(model.packet));
         } else if (fate == Fate::dropped || !model.counter.empty()) {
             expect_dropped(outcome, model.counter);
         } else {
@@ -93,7 +56,7 @@ protected:
         if (fate == Fate::straight) {
             const auto model = model::encapsulate(world, routed(packet), now);
             EXPECT_EQ(model.counter, "");
-            expect_gone(outcome, ethertype_ipv4, with_df(model.packet));
+            expect_sent(outcome, ethertype_ipv4, with_df(model.packet));
         } else if (fate == Fate::dropped && is_xdp()) {
             expect_dropped(outcome, model::encapsulate(world, packet, now).counter);
         } else {
@@ -122,17 +85,9 @@ protected:
                    (spec.inner_prefix && spec.inner_prefix->contains(address));
         });
     }
-
-    dstm_entry counters_of(const char* inner) {
-        dstm_entry found{};
-        endpoint->ipv6_table().for_each([&](const tep::bpf::Ipv6TunnelView& view) {
-            if (view.inner == v6(inner)) found = view.entry;
-        });
-        return found;
-    }
 };
 INSTANTIATE_TEST_SUITE_P(By, ProgramIpv6Straight, testing::Values(Layer2::xdp, Layer2::tc),
-                         [](const auto& by) { return by.param == Layer2::xdp ? "xdp" : "tc"; });
+                         name_of);
 
 TEST_P(ProgramIpv6Straight, UpTable) {
     const Ipv4 udp{.source = "10.0.4.5", .port = client_port};
@@ -198,9 +153,9 @@ TEST_P(ProgramIpv6Straight, UpTable) {
     }
     if (is_xdp()) up(cut(make(Ipv4{}, plain), 20 + plain.size() + 3), Fate::layer_1);
     // Besides what layer 1 counts by tc: seven, the fragment of it too large included.
-    const auto first = counters_of(in_ipv4);
+    const auto first = endpoint->entry_ipv6(in_ipv4);
     EXPECT_EQ(first.packets_up, is_xdp() ? 3u : 12u);
-    EXPECT_EQ(counters_of(in_udp).packets_up, is_xdp() ? 4u : 5u);
+    EXPECT_EQ(endpoint->entry_ipv6(in_udp).packets_up, is_xdp() ? 4u : 5u);
 }
 
 TEST_P(ProgramIpv6Straight, DownTable) {
@@ -285,9 +240,9 @@ TEST_P(ProgramIpv6Straight, DownTable) {
         SCOPED_TRACE(row.description);
         down(row.packet, row.fate);
     }
-    EXPECT_EQ(counters_of(in_ipv4).packets_down, 3u);
-    EXPECT_EQ(counters_of(in_ipv4).bytes_down, 52u * 2 + 1480);
-    EXPECT_EQ(counters_of(in_udp).packets_down, 8u);
+    EXPECT_EQ(endpoint->entry_ipv6(in_ipv4).packets_down, 3u);
+    EXPECT_EQ(endpoint->entry_ipv6(in_ipv4).bytes_down, 52u * 2 + 1480);
+    EXPECT_EQ(endpoint->entry_ipv6(in_udp).packets_down, 8u);
     open(false);
     down(make(Ipv6{.source = in_ipv4, .destination = in_udp}), Fate::dropped);
     EXPECT_EQ(expected, (is_xdp() ? Counters{{"hairpin_off", 1}} : Counters{}));
@@ -338,31 +293,14 @@ TEST_P(ProgramIpv6Straight, CutAtEveryByteIsLeftToLayerOne) {
 }
 
 TEST_P(ProgramIpv6Straight, RandomPacketsFareAsInTheModel) {
-    std::mt19937 dice(4712);
-    const auto one_of = [&](const auto& values) { return values[dice() % std::size(values)]; };
-    const std::vector<const char*> addresses{in_ipv4,   in_udp,
-                                             ended,     "2001:db8:200::5",
-                                             remote,    "2001:db8:300:5::5",
-                                             "fe80::1", "2001:db8:100::1",
-                                             "ff05::1", "2001:db8:100::66"};
-    const std::vector<Ipv4> outers{{}, {.source = "10.0.4.5", .port = client_port},
-                                   {.source = "10.0.9.5"}, {.source = "10.0.4.5"}};
+    Dice dice(4712);
     int straight = 0;
     for (int i = 0; i < 4000 && !HasFailure(); ++i) {
         SCOPED_TRACE(i);
-        Ipv6 ip{.source = one_of(addresses), .destination = one_of(addresses)};
-        if (dice() % 4 == 0) ip.destination = remote;
-        ip.traffic_class = static_cast<std::uint8_t>(dice());
-        ip.hop_limit = static_cast<std::uint8_t>(dice() % 4);
-        ip.protocol = one_of(std::vector<std::uint8_t>{6, 17, icmpv6});
-        ip.payload = Packet(20 + dice() % 60);
-        for (auto& byte : ip.payload) byte = static_cast<std::uint8_t>(dice());
-        const auto checksum = checksum_at(ip.protocol);
-        store16(ip.payload, checksum, 0);  // computed without what stood there
-        const auto size = static_cast<std::uint16_t>(ip.payload.size());
-        if (ip.protocol == 17) store16(ip.payload, 4, size);
-        auto outer = one_of(outers);
-        outer.tos = static_cast<std::uint8_t>(dice());
+        auto ip = random_ipv6(dice);
+        if (dice.one_in(4)) ip.destination = remote;
+        ip.hop_limit = static_cast<std::uint8_t>(dice.below(4));
+        const auto outer = random_ipv4(dice);
         const auto packet = make(ip);
         const auto wrapped = make(outer, packet);
         const auto of_up = fate_up(packet, model::decapsulate(world, wrapped, now).counter);

@@ -10,8 +10,6 @@
 namespace dstm::test {
 namespace {
 
-using Counters = std::map<std::string, std::uint64_t>;
-
 Inner from_client() { return {v4("192.0.2.7"), v4("203.0.113.80")}; }
 Outer around_it() { return {v6("2001:db8:1::7"), v6(Endpoint::outer)}; }
 

@@ -1,18 +1,12 @@
 // Layer 2: whole frames, from interface to interface. What is not plain goes on untouched to layer
 // 1, which has its own tables; what is refused counts as there.
 #include <linux/bpf.h>
-#include <linux/pkt_cls.h>
-#include <net/if.h>
 
-#include "bpf/test_run.hpp"
+#include "bpf/ipv4_endpoint.hpp"
 #include "common/base/bytes.hpp"
-#include "tests/unit/dataplane/namespaces.hpp"
 
 namespace dstm::test {
 namespace {
-
-using Counters = std::map<std::string, std::uint64_t>;
-using dataplane::testing::Namespace;
 
 constexpr std::uint16_t ipv4 = 0x0800;
 constexpr std::uint16_t ipv6 = 0x86dd;
@@ -72,35 +66,9 @@ Packet without_end(Packet packet) {
     return packet;
 }
 
-// In a namespace with a way to every IPv4 address but those of 198.51.100.0/24.
-class ProgramXdp : public ProgramTest {
+class ProgramXdp : public Ipv4Endpoint {
 protected:
-    void SetUp() override {
-        if (const auto why = dataplane::testing::why_no_namespaces(); !why.empty()) {
-            GTEST_SKIP() << why;
-        }
-        ProgramTest::SetUp();
-        host = std::make_unique<Namespace>("x");
-        host->sysctl("net/ipv4/ip_forward", "1");
-        host->ip("link add eth0 type veth peer name nobody");
-        host->ip("link set eth0 up");
-        host->ip("link set nobody up");
-        host->ip("addr add 203.0.113.1/24 dev eth0");
-        host->ip("neigh add 203.0.113.254 lladdr 02:00:00:00:00:fe dev eth0 nud permanent");
-        host->ip("route add default via 203.0.113.254");
-        host->ip("neigh add 203.0.113.80 lladdr 02:00:00:00:00:80 dev eth0 nud permanent");
-        host->ip("route add unreachable 198.51.100.0/24");
-        set_way_out(true);
-    }
-
-    void set_way_out(bool takes_frames) {
-        if (!endpoint) return;
-        const auto interface = host->in([] { return if_nametoindex("eth0"); });
-        endpoint->set_port(static_cast<int>(interface), takes_frames);
-    }
-
     void check(const std::vector<Row>& rows) {
-        Counters expected;
         for (const auto& row : rows) {
             SCOPED_TRACE(row.description);
             const auto outcome = host->in([&] { return endpoint->xdp(row.frame); });
@@ -114,8 +82,6 @@ protected:
             EXPECT_EQ(endpoint->drops(), expected);
         }
     }
-
-    std::unique_ptr<Namespace> host;
 };
 
 TEST_F(ProgramXdp, DownTable) {
@@ -296,43 +262,6 @@ TEST_F(ProgramXdp, CutAtEveryByteIsLeftToLayerOne) {
         }
     }
     EXPECT_TRUE(endpoint->drops().empty());
-}
-
-using ProgramStraight = ProgramTest;
-
-// The same by tc. Here "not plain" is TC_ACT_UNSPEC.
-TEST_F(ProgramStraight, DownTable) {
-    struct Straight {
-        const char* description;
-        Inner inner;
-        bool is_taken;
-    };
-    const std::vector<Straight> rows{
-        {"plain", to_client(), true},
-        {"DSCP and ECN", with(to_client(), [](Inner& i) { i.tos = 0xb9; }), true},
-        {"TTL 1", with(to_client(), [](Inner& i) { i.ttl = 1; }), false},
-        {"fragment", with(to_client(), [](Inner& i) { i.fragment = more_fragments; }), false},
-        {"options", with(to_client(), [](Inner& i) { i.options = {7, 4, 4, 0}; }), false},
-        {"too large", with(to_client(), [](Inner& i) { i.payload.resize(1441); }), false},
-        {"from loopback", with(to_client(), [](Inner& i) { i.source = v4("127.0.0.1"); }), false},
-        {"from the endpoint",
-         with(to_client(), [](Inner& i) { i.source = v4("192.0.2.1"); }),
-         false},
-        {"of no tunnel",
-         with(to_client(), [](Inner& i) { i.destination = v4("192.0.2.77"); }),
-         false},
-        {"expired", with(to_client(), [](Inner& i) { i.destination = v4("192.0.2.9"); }), false},
-    };
-    for (const auto& row : rows) {
-        SCOPED_TRACE(row.description);
-        const auto outcome = endpoint->straight_down(make(row.inner));
-        EXPECT_EQ(outcome.verdict, row.is_taken ? TC_ACT_REDIRECT : TC_ACT_UNSPEC);
-        EXPECT_EQ(outcome.packet, row.is_taken ? wrapped(row.inner) : make(row.inner));
-    }
-    const auto wrong = with_wrong_checksum(make(to_client()), 0);
-    EXPECT_EQ(endpoint->straight_down(wrong).verdict, TC_ACT_UNSPEC);
-    EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 2u);
-    EXPECT_TRUE(endpoint->drops().empty()) << "layer 1 counts what it drops";
 }
 
 }  // namespace

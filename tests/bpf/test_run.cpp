@@ -8,6 +8,7 @@
 #include <bpf/bpf.h>
 
 #include "common/base/assert.hpp"
+#include "tep/bpf/mapped_array.hpp"
 
 namespace dstm::test {
 namespace {
@@ -56,7 +57,9 @@ void Endpoint::set_port(int interface, bool takes_frames) {
 }
 
 void Endpoint::set_mtu(std::uint16_t mtu, bool takes_frames) {
-    const __u32 key = 0;
+    const auto hops =
+        tep::bpf::MappedArray<dstm_next_hop>::map(programs_.next_hops(), DSTM_NEXT_HOPS_MAX);
+    DSTM_ASSERT(hops.has_value());
     dstm_next_hop hop{};
     hop.interface = 1;
     hop.mtu = mtu;
@@ -64,7 +67,7 @@ void Endpoint::set_mtu(std::uint16_t mtu, bool takes_frames) {
     hop.has_link_addresses = 1;
     std::memcpy(hop.destination, "\x02\0\0\0\0\x07", 6);
     std::memcpy(hop.source, "\x02\0\0\0\0\x08", 6);
-    DSTM_ASSERT(bpf_map_update_elem(programs_.next_hops(), &key, &hop, BPF_ANY) == 0);
+    hops->elements()[0] = hop;
 }
 
 void Endpoint::install(const char* inner_address, const char* outer_client,
@@ -97,25 +100,46 @@ Outcome Endpoint::down_ipv6(const Packet& ipv6) {
 }
 
 Outcome Endpoint::run(int program, std::uint16_t ethertype, const Packet& packet) {
-    return run_frame(program, frame(ethertype, packet));
+    return run_buffer(program, frame(ethertype, packet));
 }
 
-Outcome Endpoint::xdp(const Packet& frame) { return run_frame(programs_.xdp(), frame); }
+Outcome Endpoint::xdp(const Packet& frame) {
+    return run_frame(programs_.xdp(), frame, nullptr, 0);
+}
 
-Outcome Endpoint::straight_down(const Packet& ipv4) {
-    return straight(frame(ethertype_ipv4, ipv4));
+Outcome Endpoint::straight_ipv4(const Packet& packet) {
+    return straight(frame(ethertype_ipv4, packet));
+}
+
+Outcome Endpoint::straight_ipv6(const Packet& packet) {
+    return straight(frame(ethertype_ipv6, packet));
 }
 
 Outcome Endpoint::straight(Packet frame) {
     std::fill_n(frame.begin(), 6, 0);  // to the loopback interface, which the kernel's bench takes
-    return run_frame(programs_.up_straight(), frame);
+    return run_buffer(programs_.up_straight(), frame);
 }
 
-Outcome Endpoint::run_frame(int program, const Packet& in) {
+void Endpoint::merge(std::uint32_t segment_size, std::uint32_t segments) {
+    segment_size_ = segment_size;
+    segments_ = segments;
+}
+
+Outcome Endpoint::run_buffer(int program, const Packet& frame) {
+    __sk_buff buffer{};
+    buffer.ingress_ifindex = 1;
+    buffer.gso_size = segment_size_;
+    buffer.gso_segs = segments_;
+    return run_frame(program, frame, &buffer, sizeof buffer);
+}
+
+Outcome Endpoint::run_frame(int program, const Packet& in, const void* context, std::size_t size) {
     Packet out(frame_size_max);
     LIBBPF_OPTS(bpf_test_run_opts, options);
     options.data_in = in.data();
     options.data_size_in = static_cast<__u32>(in.size());
+    options.ctx_in = context;
+    options.ctx_size_in = static_cast<__u32>(size);
     options.data_out = out.data();
     options.data_size_out = static_cast<__u32>(out.size());
     const int failed = bpf_prog_test_run_opts(program, &options);
@@ -127,8 +151,8 @@ Outcome Endpoint::run_frame(int program, const Packet& in) {
     return {static_cast<int>(options.retval), unframed(out), out};
 }
 
-std::map<std::string, std::uint64_t> Endpoint::drops() {
-    std::map<std::string, std::uint64_t> out;
+Counters Endpoint::drops() {
+    Counters out;
     const auto counts = tep::bpf::read_drops(programs_);
     for (std::size_t i = 0; i < counts.size(); ++i) {
         if (counts[i] != 0) {
@@ -148,6 +172,14 @@ dstm_entry Endpoint::entry(const char* inner_address) {
     dstm_entry found{};
     table_->for_each([&](const tep::bpf::TunnelView& view) {
         if (view.inner == v4(inner_address)) found = view.entry;
+    });
+    return found;
+}
+
+dstm_entry Endpoint::entry_ipv6(const char* inner_address) {
+    dstm_entry found{};
+    ipv6_table_->for_each([&](const tep::bpf::Ipv6TunnelView& view) {
+        if (view.inner == v6(inner_address)) found = view.entry;
     });
     return found;
 }

@@ -14,6 +14,7 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(
                                 "integration"))
 
 import campus  # noqa: E402
+import mtu_test  # noqa: E402
 import support  # noqa: E402
 
 MOVED = "2001:db8:1::200"
@@ -170,6 +171,37 @@ class Daemons(unittest.TestCase):
         self.assertNotIn("KERNEL_ADOPTED", self.campus.tep.output())
         campus.wait_for("the tunnel is installed again", self.campus.tunnels)
         self.assertIn("hello", self.fetch())
+        self.down(client)
+
+    def test_an_open_connection_goes_on_when_the_path_shrinks_and_nobody_says_so(self):
+        client = self.up()
+        inner = next(iter(self.campus.tunnels()))
+        flow = mtu_test.Flow(self.campus.web, self.campus.client, campus.WEB, inner)
+        self.addCleanup(flow.close)
+        flow.must_progress("at first")
+        self.campus.router.run("nft", "table ip6 silent { chain out { type filter hook output"
+                               " priority 0; icmpv6 type packet-too-big drop; }; }")
+        self.campus.router.ip("link", "set", "lan", "mtu", "1280")
+        try:
+            flow.must_progress("over the path that has shrunk")
+            self.assertIn("KERNEL_PATH_MTU device=dstm0-1 mtu=1240", self.campus.tep.output())
+        finally:
+            self.campus.router.ip("link", "set", "lan", "mtu", "1500")
+            self.campus.router.run("nft", "delete", "table", "ip6", "silent")
+        self.down(client)
+
+    def test_each_data_plane_takes_over_from_the_one_before(self):
+        client = self.up()
+        for plane in ("tun", "kernel", "bpf", "kernel"):
+            with self.subTest(plane=plane):
+                self.assertEqual(self.campus.tep.stop(), 0)
+                self.campus.write_tep_configuration(**{"data-plane": plane})
+                self.start_tep()
+                self.assertIn(f"data-plane={plane} ", self.campus.tep.output())
+                campus.wait_for("the tunnel is installed", self.campus.tunnels)
+                self.assertIn("hello", self.fetch())
+                links = self.campus.endpoint.run("ip", "-br", "link").stdout
+                self.assertEqual("dstm0-1" in links, plane == "kernel", links)
         self.down(client)
 
     def test_auto_of_an_endpoint_without_the_right_to_bpf_takes_the_kernel_and_says_so(self):

@@ -1,5 +1,5 @@
 // Every data plane at the endpoint with every one at the client: they must understand each other.
-#include "tep/bpf/bpf_plane.hpp"
+#include "tests/bpf/bpf_config.hpp"
 #include "tests/kernel/kernel_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -8,17 +8,7 @@ namespace {
 using ::testing::HasSubstr;
 
 Result<std::unique_ptr<DataPlane>> make_bpf(const TunPlaneConfig& tun, const Clock& clock) {
-    tep::bpf::BpfPlaneConfig config;
-    config.device = tun.device;
-    config.outer = tun.outer;
-    config.inner = tun.inner;
-    config.pools = tun.pools;
-    config.outer_ipv4 = tun.outer_ipv4;
-    config.inner_ipv6 = tun.inner_ipv6;
-    config.pools_ipv6 = tun.pools_ipv6;
-    config.udp_port = tun.udp_port;
-    config.tsp_datagram = tun.tsp_datagram;
-    return tep::bpf::make_bpf_plane(config, clock);
+    return tep::bpf::make_bpf_plane(bpf_config(tun), clock);
 }
 
 struct Pair {

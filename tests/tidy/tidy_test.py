@@ -19,6 +19,7 @@ MAY_USE = {
     "common/teplink": {"common/base", "common/tunnel", "common/teplink"},
     "common/io": {"common/base", "common/log", "common/tsp", "common/teplink", "common/io"},
     "common/dataplane": {"common/base", "common/log", "common/tunnel", "common/dataplane"},
+    "common/sasl": {"common/sasl"},
     "kea-hook": {"common/base", "common/tunnel", "kea-hook"},
     "dstm-server": {"common", "dstm-server"},
     "tep": {"common", "tep"},
@@ -28,7 +29,7 @@ MAY_USE = {
 # A foreign library's headers and the only folders that may see them.
 ADAPTERS = {
     r"xercesc/": {"common/tsp"},
-    r"sasl/": {"dstm-server/auth", "client/auth"},
+    r"sasl/": {"common/sasl", "dstm-server/auth", "client/auth"},
     r"netlink/": {"common/dataplane", "client/host"},
     r"boost/asio": {"common/io"},
     r"boost/beast": {"common/io"},

@@ -28,7 +28,6 @@ struct decision {
     struct dstm_entry *entry;
     __u64 peer[2]; /* down */
     int ecn;       /* up: of the inner packet as it leaves */
-    __u32 tick;    /* up: now */
 };
 
 static __always_inline struct decision dropped(__u32 reason) {
@@ -68,7 +67,7 @@ static __always_inline __u32 outer_size(const struct ipv6hdr *outer, const void 
 /* Tells the daemon whom the source check refused; it finds out whether the outer or the inner
  * address is unknown or another's, and counts. What is no client's address by itself has no tunnel,
  * so that it is enough to ask for it here. */
-static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32 inner) {
+static __always_inline struct decision refuse(const struct ipv6hdr *outer, __be32 inner) {
     if (!is_usable_unicast(inner) || inner == settings.inner) return dropped(DSTM_DROP_BAD_SOURCE);
     struct dstm_refused *note = bpf_ringbuf_reserve(&refused, sizeof(*note), 0);
     if (!note) return dropped(DSTM_DROP_SOURCE_CHECK);
@@ -77,7 +76,7 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
     note->outer[1] = source[1];
     note->inner_ipv6[0] = 0;
     note->inner_ipv6[1] = 0;
-    note->inner = inner;
+    note->inner = bpf_ntohl(inner);
     note->is_ipv6 = 0;
     bpf_ringbuf_submit(note, BPF_RB_NO_WAKEUP);
     return dropped(DSTM_DROP_NONE);
@@ -85,29 +84,30 @@ static __always_inline struct decision refuse(const struct ipv6hdr *outer, __u32
 
 /* `outer` can be read whole, check_inner() has been done; `place` is that of the source of `ip`. */
 static __always_inline struct decision decide_up(struct place place, const struct ipv6hdr *outer,
-                                                 __u32 traffic_class, struct ipv4_words ip) {
-    if (!place.entry) return refuse(outer, source_of(ip));
+                                                 __u32 traffic_class, struct ipv4_words ip,
+                                                 __u32 tick, int is_destination_good) {
+    if (!place.entry) return refuse(outer, ip.source);
     const struct peer peer = read_peer(place);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
     const __u64 *outer_source = (const __u64 *)&outer->saddr;
     if (!(peer.state & DSTM_ENTRY_CARRIED) || peer.address[0] != outer_source[0] ||
         peer.address[1] != outer_source[1]) {
-        return refuse(outer, source_of(ip));
+        return refuse(outer, ip.source);
     }
-    const __u32 tick = current_tick();
-    if (tick >= peer.expires) return dropped(DSTM_DROP_EXPIRED);
-    if (!is_usable_unicast(ip.destination)) return dropped(DSTM_DROP_BAD_DESTINATION);
+    if (tick >= place.entry->expires) return dropped(DSTM_DROP_EXPIRED);
+    if (!is_destination_good && !is_usable_unicast(ip.destination)) {
+        return dropped(DSTM_DROP_BAD_DESTINATION);
+    }
     const int ecn = ecn_leaving(tos_of(ip), traffic_class);
     if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
     place.entry->last_seen = tick; /* two packets on two CPUs write the same value: no lock */
-    struct decision decision = {
-        .fate = FATE_CARRY, .entry = place.entry, .ecn = ecn, .tick = tick};
+    struct decision decision = {.fate = FATE_CARRY, .entry = place.entry, .ecn = ecn};
     return decision;
 }
 
 /* What a client says of its path to the endpoint is for the daemon (Carrier::hear_of_path). */
 static __always_inline int is_said_of_path(const struct iphdr *ip, const void *end) {
-    if (bpf_ntohl(ip->daddr) != settings.inner || ip->protocol != IPPROTO_ICMP) return 0;
+    if (ip->daddr != settings.inner || ip->protocol != IPPROTO_ICMP) return 0;
     const __u8 *type = (const __u8 *)ip + (*(const __u8 *)ip & 0x0f) * 4;
     if (!is_first_fragment(ip) || (const void *)(type + 2) > end) return 0;
     return type[0] == ICMP_UNREACHABLE && type[1] == ICMP_FRAGMENTATION_NEEDED;
@@ -120,7 +120,13 @@ static __always_inline int is_carried(__u32 address) {
 
 /* Whether it may be a client's, without a look at its entry. */
 static __always_inline int is_of_tunnels(__u32 address) {
-    return find_in_pool(address) || (outside_count != 0 && lead_outside(address) != NO_LEAD);
+#pragma unroll
+    for (__u32 i = 0; i < DSTM_POOLS_MAX; ++i) {
+        const __u32 size = settings.pools[i].size;
+        if (size == 0) break;
+        if (address - settings.pools[i].first < size) return 1;
+    }
+    return outside_count != 0 && lead_outside(address) != NO_LEAD;
 }
 
 /* The kernel sees a hairpin as a detour and would tell the client a shorter way; there is none. */
@@ -135,54 +141,44 @@ static __always_inline int is_own_redirect(const struct iphdr *ip, const void *e
 /* `ip` can be read whole and says `words`, `end` bounds what follows; check_inner() has been done;
  * `place` is that of its destination. */
 static __always_inline struct decision decide_down(struct place place, struct ipv4_words words,
-                                                   const struct iphdr *ip, const void *end) {
+                                                   const struct iphdr *ip, const void *end,
+                                                   __u32 tick) {
     if (!place.entry) return dropped(DSTM_DROP_NO_TUNNEL);
     const struct peer peer = read_peer(place);
     if (peer.state & DSTM_ENTRY_WRITING) return left_to_kernel();
     if (!(peer.state & DSTM_ENTRY_CARRIED)) return dropped(DSTM_DROP_NO_TUNNEL);
-    if (!settings.hairpin && is_carried(source_of(words))) return dropped(DSTM_DROP_HAIRPIN_OFF);
-    if (protocol_of(words) == IPPROTO_ICMP && source_of(words) == settings.inner &&
+    if (!settings.hairpin && is_carried(bpf_ntohl(words.source))) {
+        return dropped(DSTM_DROP_HAIRPIN_OFF);
+    }
+    if (has_protocol(words, IPPROTO_ICMP) && words.source == settings.inner &&
         is_own_redirect(ip, end)) {
         return dropped(DSTM_DROP_REDIRECT);
     }
-    if (current_tick() >= peer.expires) return dropped(DSTM_DROP_EXPIRED);
+    if (tick >= place.entry->expires) return dropped(DSTM_DROP_EXPIRED);
     struct decision decision = {.fate = FATE_CARRY, .entry = place.entry};
     decision.peer[0] = peer.address[0];
     decision.peer[1] = peer.address[1];
     return decision;
 }
 
-/* Where what goes to a client goes first. The first word of dstm_next_hop. */
-struct way {
-    __u32 interface;
-    __u16 mtu;
-    __u8 has_link_addresses;
-    __u8 takes_frames;
-};
+static __always_inline const struct dstm_next_hop *next_hop_of(const struct dstm_entry *entry) {
+    const volatile struct dstm_next_hop *hop = &next_hops[entry->next_hop % DSTM_NEXT_HOPS_MAX];
+    asm volatile("" : "+r"(hop)); /* or the compiler finds it anew for each use */
+    return (const struct dstm_next_hop *)hop;
+}
 
-/* The word of dstm_entry from `last_seen` on. */
-struct direction {
-    __u32 last_seen;
-    __u16 next_hop;
-    __u16 path_mtu;
-};
+/* Whether an outer packet of `size` bytes fits the path to the client. Not where there is none. */
+static __always_inline int fits_path(const struct dstm_entry *entry,
+                                     const struct dstm_next_hop *hop, __u32 size) {
+    if (size > hop->mtu) return 0;
+    return size - 1 <= (__u32)entry->path_mtu - 1; /* 0 sets no limit */
+}
 
-struct way_out {
-    const struct dstm_next_hop *hop;
-    struct way way;
-    __u32 path_mtu; /* of the outer path to the client; 0 when there is no way to it */
-};
-
-static __always_inline struct way_out way_out_of(const struct dstm_entry *entry) {
-    const struct direction direction = DSTM_TOGETHER(struct direction, &entry->last_seen);
-    __u32 index = direction.next_hop;
-    struct way_out out = {.hop = bpf_map_lookup_elem(&next_hops, &index)};
-    if (!out.hop) return out;
-    out.way = DSTM_TOGETHER(struct way, out.hop);
-    out.path_mtu = out.way.mtu;
-    if (direction.path_mtu && direction.path_mtu < out.path_mtu) out.path_mtu = direction.path_mtu;
-    if (!out.way.interface) out.path_mtu = 0;
-    return out;
+/* What fits it; 0: there is none. */
+static __always_inline __u32 path_mtu_of(const struct dstm_entry *entry,
+                                         const struct dstm_next_hop *hop) {
+    const __u32 path = entry->path_mtu;
+    return path && path < hop->mtu ? path : hop->mtu;
 }
 
 static __always_inline void count_up(struct dstm_entry *entry, __u64 packets, __u64 bytes) {

@@ -23,18 +23,20 @@ char program_license[] SEC("license") = "Dual BSD/GPL";
 
 // Sends an IPv6 packet with room for a link header to its first hop. With known link addresses
 // this is two stores; without, the kernel's neighbour table does it.
-static __always_inline int send_to(struct __sk_buff *skb, const struct way_out *out) {
-    if (!out->way.has_link_addresses) return bpf_redirect_neigh(out->way.interface, NULL, 0, 0);
+static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next_hop *hop) {
+    if (!hop->has_link_addresses) return bpf_redirect_neigh(hop->interface, NULL, 0, 0);
     struct ethhdr *link = (void *)(long)skb->data;
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    write_link(link, out->hop->destination, ETH_P_IPV6);
-    return bpf_redirect(out->way.interface, 0);
+    write_link(link, hop->destination, ETH_P_IPV6);
+    return bpf_redirect(hop->interface, 0);
 }
 
-// `at` is where the inner packet begins, `total` its length. No packet pointer survives.
-static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, __u8 tos,
+// `at` is where the inner packet begins, `total` its length, `hops` how many it has to lose. No
+// packet pointer survives. TC_ACT_OK: untouched, for the daemon.
+static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, int hops,
                                          const struct decision *decision,
-                                         const struct way_out *out, const struct load *load) {
+                                         const struct dstm_next_hop *hop,
+                                         const struct load *load) {
     if (skb->len > at + total && bpf_skb_change_tail(skb, at + total, 0)) {
         return drop_packet(DSTM_DROP_NO_HEADROOM);
     }
@@ -46,13 +48,14 @@ static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 
     if (at == 0 && bpf_skb_change_head(skb, ETH_HLEN, 0)) return drop_packet(DSTM_DROP_NO_HEADROOM);
     void *data = (void *)(long)skb->data;
     struct ipv6hdr *outer = data + ETH_HLEN;
-    if ((void *)(outer + 1) > (void *)(long)skb->data_end) {
-        return drop_packet(DSTM_DROP_NO_HEADROOM);
-    }
-    write_outer(outer, decision->peer, tos, total);
+    struct iphdr *ip = (void *)(outer + 1);
+    if ((void *)(ip + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    const struct ipv4_words words = words_of(ip);
+    if (hops) count_ttl_down(ip, words);
+    write_outer(outer, decision->peer, tos_of(words), total);
     ((struct ethhdr *)data)->h_proto = bpf_htons(ETH_P_IPV6);
     count_down(decision->entry, load->packets, load->bytes);
-    return send_to(skb, out);
+    return send_to(skb, hop);
 }
 
 SEC("tc")
@@ -71,36 +74,39 @@ int dstm_down(struct __sk_buff *skb) {
     const __u32 wrong = check_inner(ip, skb->len - at);
     if (wrong) return drop_packet(wrong);
     const struct ipv4_words words = words_of(ip);
-    const struct place place = find_place(words.destination);
-    const struct decision decision = decide_down(place, words, ip, end);
+    const struct place place = find_place(bpf_ntohl(words.destination));
+    const struct decision decision = decide_down(place, words, ip, end, current_tick());
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_OK;
 
-    const struct way_out out = way_out_of(decision.entry);
+    const struct dstm_next_hop *hop = next_hop_of(decision.entry);
     const struct load load = load_of(skb, at, ip);
     // RFC 2473 s7.2: the daemon answers "fragmentation needed", or has the outer packet fragmented.
-    if (!out.hop || load.largest + OUTER_SIZE > out.path_mtu) return TC_ACT_OK;
+    if (!fits_path(decision.entry, hop, load.largest + OUTER_SIZE)) return TC_ACT_OK;
 
-    const __u8 tos = ip->tos;
-    const __u32 total = bpf_ntohs(ip->tot_len);
+    const __u32 total = total_of(words);
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        clamp_mss(skb, at, header_size, total, out.path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
+        const __u32 path_mtu = path_mtu_of(decision.entry, hop);
+        clamp_mss(skb, at, header_size, total, path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
     }
-    return wrap_and_send(skb, at, total, tos, &decision, &out, &load);
+    return wrap_and_send(skb, at, total, 0, &decision, hop, &load);
 }
 
 enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
 
 // Takes `size` bytes of outer headers away. The kernel does not do it to merged packets of every
-// protocol.
-static __always_inline enum stripped strip_outer(struct __sk_buff *skb, __u32 size) {
+// protocol; half of it cannot be undone.
+static __always_inline enum stripped strip_outer(struct __sk_buff *skb, __u32 size,
+                                                 __u8 protocol) {
     const int longer = -(int)size;
-    if (!bpf_skb_adjust_room(skb, longer, BPF_ADJ_ROOM_MAC,
-                             BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_DECAP_L3_IPV4)) {
-        return STRIPPED;
-    }
+    const long failed =
+        bpf_skb_adjust_room(skb, longer, BPF_ADJ_ROOM_MAC,
+                            BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_DECAP_L3_IPV4);
+    if (!failed) return STRIPPED;
+    if (failed != -EINVAL) return NOT_STRIPPED;
     // Linux before 6.3: first from the 40 bytes of IPv6 to the 20 of IPv4, then the rest.
+    if (!may_change_version(skb, protocol)) return NOT_STRIPPED;
     if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IP), 0)) return NOT_STRIPPED;
     if (bpf_skb_adjust_room(skb, longer + 20, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) {
         return HALF_STRIPPED;
@@ -119,11 +125,11 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     // Options and checksums are the kernel's to look at.
     const struct ipv4_words words = words_of(ip);
     if (*(const __u8 *)ip != IPV4_PLAIN || !is_sum_right(words)) return 0;
-    const struct place place = find_place(words.destination);
-    const struct decision down = decide_down(place, words, ip, end);
+    const struct place place = find_place(bpf_ntohl(words.destination));
+    const struct decision down = decide_down(place, words, ip, end, current_tick());
     if (down.fate != FATE_CARRY || !down.entry) return 0;  // the device's own hook decides
-    const struct way_out out = way_out_of(down.entry);
-    if (!out.hop || load->largest + OUTER_SIZE > out.path_mtu) return 0;
+    const struct dstm_next_hop *hop = next_hop_of(down.entry);
+    if (!fits_path(down.entry, hop, load->largest + OUTER_SIZE)) return 0;
     if (size != OUTER_SIZE) return 0;
     // Its MSS is for two tunnels to clamp, and it is one packet of a connection.
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
@@ -136,7 +142,7 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
     write_outer(outer, down.peer, ip->tos, bpf_ntohs(ip->tot_len));
     count_up(up->entry, load->packets, load->bytes);
     count_down(down.entry, load->packets, load->bytes);
-    return send_to(skb, &out);
+    return send_to(skb, hop);
 }
 
 // How this inner packet goes on without the kernel's routing; null: with it.
@@ -154,38 +160,42 @@ static __always_inline const struct cached_route *straight_route(struct __sk_buf
 }
 
 // An inner packet behind a link header; without a route to the kernel's input.
-static __always_inline int deliver(struct __sk_buff *skb, const struct cached_route *route) {
+static __always_inline int deliver(struct __sk_buff *skb, const struct cached_route *route,
+                                   int ecn) {
     struct ethhdr *link = (void *)(long)skb->data;
-    if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    struct iphdr *ip = (void *)(link + 1);
+    if ((void *)(ip + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     link->h_proto = bpf_htons(ETH_P_IP);
+    set_ecn(ip, ecn);
     if (!route) return deliver_to ? bpf_redirect(deliver_to, BPF_F_INGRESS) : TC_ACT_OK;
-    write_link(link, route->addresses, ETH_P_IP);
-    return bpf_redirect(route->interface, 0);
+    count_ttl_down(ip, words_of(ip));
+    return send_on(skb, route, ETH_P_IP);
 }
 
 // Layer 2 where there is no XDP: from an IPv4 interface straight to the outer one. What is not
 // plain goes on to the kernel's routing, and so to layer 1, which judges and counts it.
 static __always_inline int straight_down(struct __sk_buff *skb) {
-    if (skb->vlan_present || skb->pkt_type != 0) return TC_ACT_UNSPEC;  // not to this host
+    if (skb->vlan_present) return TC_ACT_UNSPEC;
     make_readable(skb, ETH_HLEN + sizeof(struct iphdr) + 20);
     void *end = (void *)(long)skb->data_end;
     struct iphdr *ip = (void *)(long)skb->data + ETH_HLEN;
     if ((void *)(ip + 1) > end) return TC_ACT_UNSPEC;
     const struct ipv4_words words = words_of(ip);
-    if (!is_plain(words, ip, end) || !is_from_elsewhere(words)) return TC_ACT_UNSPEC;
+    if (!is_plain(words, ip, end) || !is_from_elsewhere(words.source)) return TC_ACT_UNSPEC;
     if (check_inner(ip, skb->len - ETH_HLEN)) return TC_ACT_UNSPEC;
-    const struct place place = find_place(words.destination);
-    const struct decision decision = decide_down(place, words, ip, end);
+    const struct place place = find_place(bpf_ntohl(words.destination));
+    const struct decision decision = decide_down(place, words, ip, end, current_tick());
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
-    const struct way_out out = way_out_of(decision.entry);
+    const struct dstm_next_hop *hop = next_hop_of(decision.entry);
     const struct load load = load_of(skb, ETH_HLEN, ip);
-    if (!out.hop || load.largest + OUTER_SIZE > out.path_mtu) return TC_ACT_UNSPEC;
-    count_ttl_down(ip, words);
-    return wrap_and_send(skb, ETH_HLEN, total_of(words), tos_of(words), &decision, &out, &load);
+    if (!fits_path(decision.entry, hop, load.largest + OUTER_SIZE)) return TC_ACT_UNSPEC;
+    const int verdict = wrap_and_send(skb, ETH_HLEN, total_of(words), 1, &decision, hop, &load);
+    return verdict == TC_ACT_OK ? TC_ACT_UNSPEC : verdict;
 }
 
 // `families`: what may pass by the kernel's routing (DSTM_STRAIGHT_*).
 static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
+    if (skb->pkt_type != PACKET_HOST) return TC_ACT_UNSPEC;  // for another station
     const int may = (families & DSTM_STRAIGHT_IPV4) != 0;
     const int may_ipv6 = (families & DSTM_STRAIGHT_IPV6) != 0;
     if (skb->protocol == bpf_htons(ETH_P_IP)) {
@@ -219,9 +229,9 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     const __u32 wrong = check_inner(ip, available);
     if (wrong) return drop_packet(wrong);
     const struct ipv4_words words = words_of(ip);
-    const struct place place = find_place(source_of(words));
+    const struct place place = find_place(bpf_ntohl(words.source));
     const __u32 traffic_class = bpf_ntohs(*(const __u16 *)outer) >> 4;
-    const struct decision decision = decide_up(place, outer, traffic_class, words);
+    const struct decision decision = decide_up(place, outer, traffic_class, words, current_tick(), 0);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
     if (is_said_of_path(ip, end)) return TC_ACT_UNSPEC;
@@ -240,25 +250,24 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     if ((void *)(outer + 1) > end || (void *)(ip + 1) > end) {
         return drop_packet(DSTM_DROP_NO_HEADROOM);
     }
-    if (settings.hairpin && bpf_ntohl(ip->daddr) != settings.inner) {
+    if (settings.hairpin && ip->daddr != settings.inner) {
         int done = 0;
         const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
         if (done) return verdict;
     }
     const struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
-    set_ecn(ip, decision.ecn);
-    if (route) count_ttl_down(ip, words_of(ip));
+    const __u8 protocol = ip->protocol;
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        const __u32 path_mtu = way_out_of(decision.entry).path_mtu;
+        const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
         const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
         if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, most);
     }
-    const enum stripped stripped = strip_outer(skb, size);
+    const enum stripped stripped = strip_outer(skb, size, protocol);
     if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;
     if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);
     count_up(decision.entry, load.packets, load.bytes);
-    return deliver(skb, route);
+    return deliver(skb, route, decision.ecn);
 }
 
 // One for each kind of interface: as `straight` says at the moment, never, always.
@@ -273,22 +282,4 @@ int dstm_up_straight(struct __sk_buff *skb) {
 
 // Layer 2: from interface to interface, on either side of the endpoint.
 SEC("xdp")
-int dstm_xdp(struct xdp_md *context) {
-    const struct ethhdr *link = (void *)(long)context->data;
-    const void *end = (void *)(long)context->data_end;
-    if ((void *)(link + 1) > end) return XDP_PASS;
-    if (!is_to_interface(link, context->ingress_ifindex)) return XDP_PASS;
-    if (link->h_proto == bpf_htons(ETH_P_IPV6)) {
-        const struct ipv6hdr *ip = (void *)(link + 1);
-        if (!settings.outer_ipv4) return xdp_up(context);
-        if ((void *)(ip + 1) > end) return XDP_PASS;
-        return is_to_endpoint(ip) ? xdp_up(context) : xdp_down_ipv6(context);
-    }
-    if (link->h_proto == bpf_htons(ETH_P_IP)) {
-        const struct iphdr *ip = (void *)(link + 1);
-        if (!settings.outer_ipv4) return xdp_down(context);
-        if ((void *)(ip + 1) > end) return XDP_PASS;
-        return ip->daddr == settings.outer_ipv4 ? xdp_up_ipv6(context) : xdp_down(context);
-    }
-    return XDP_PASS;  // another protocol, or in a VLAN, which has an interface of its own
-}
+int dstm_xdp(struct xdp_md *context) { return carry_frame(context); }

@@ -40,39 +40,46 @@ static __always_inline __u32 check_short_inner(__u8 first) {
     return first >> 4 == 4 ? DSTM_DROP_INNER_TRUNCATED : DSTM_DROP_INNER_BAD_VERSION;
 }
 
-/* What an IPv4 header says without its options, in the host's order; in three loads (as
- * DSTM_TOGETHER). */
+/* An IPv4 header without its options, as it stands in the packet: each word is read once, and
+ * what is asked of it is asked in that order. */
 struct ipv4_words {
-    __u64 first;  /* version and length of the header, TOS, length, identification, fragment */
-    __u64 second; /* TTL, protocol, checksum, source */
-    __u32 destination;
+    __be32 first;  /* version, header length, TOS, total length */
+    __be32 second; /* identification, flags, fragment offset */
+    __be32 third;  /* TTL, protocol, checksum */
+    __be32 source;
+    __be32 destination;
 };
 
 static __always_inline struct ipv4_words words_of(const struct iphdr *ip) {
-    const __u64 *words = (const __u64 *)ip;
-    struct ipv4_words out = {bpf_be64_to_cpu(words[0]), bpf_be64_to_cpu(words[1]),
-                             bpf_ntohl(ip->daddr)};
+    const __be32 *words = (const __be32 *)ip;
+    const struct ipv4_words out = {words[0], words[1], words[2], words[3], words[4]};
     return out;
 }
 
-static __always_inline __u8 tos_of(struct ipv4_words ip) { return (__u8)(ip.first >> 48); }
-static __always_inline __u32 total_of(struct ipv4_words ip) { return ip.first >> 32 & 0xffff; }
-static __always_inline __u32 ttl_of(struct ipv4_words ip) { return ip.second >> 56; }
-static __always_inline __u8 protocol_of(struct ipv4_words ip) { return (__u8)(ip.second >> 48); }
-static __always_inline __u32 source_of(struct ipv4_words ip) { return (__u32)ip.second; }
+static __always_inline __u8 tos_of(struct ipv4_words ip) {
+    return (__u8)(bpf_ntohl(ip.first) >> 16);
+}
+
+static __always_inline __u32 total_of(struct ipv4_words ip) {
+    return bpf_ntohl(ip.first) & 0xffff;
+}
+
+static __always_inline int has_protocol(struct ipv4_words ip, __u32 protocol) {
+    return (ip.third & bpf_htonl(0x00ff0000)) == bpf_htonl(protocol << 16);
+}
 
 /* Of a header without options. The sum is right if it is a multiple of 0xffff, and it is one if
  * its product with the inverse of 0xffff modulo 2^64 is at most 2^64 / 0xffff. */
 static __always_inline int is_sum_right(struct ipv4_words ip) {
-    const __u64 sum = (ip.first >> 32) + (__u32)ip.first + (ip.second >> 32) + (__u32)ip.second +
-                      ip.destination;
+    const __u64 sum = (__u64)ip.first + ip.second + ip.third + ip.source + ip.destination;
     return sum * 0xfffefffefffeffffULL <= 0x0001000100010001ULL;
 }
 
-/* Can be one host's address: not 0/8, 127/8, 224/4, 240/4. Host order. */
-static __always_inline int is_usable_unicast(__u32 address) {
-    const __u32 first = address >> 24;
-    return first != 0 && first != 127 && first < 224;
+/* Can be one host's address: not 0/8, 127/8, 224/4, 240/4. */
+static __always_inline int is_usable_unicast(__be32 address) {
+    const __be32 first = address & bpf_htonl(0xff000000);
+    return first != 0 && first != bpf_htonl(0x7f000000) &&
+           (address & bpf_htonl(0xe0000000)) != bpf_htonl(0xe0000000);
 }
 
 static __always_inline __u16 folded(__u32 sum) {
@@ -81,7 +88,7 @@ static __always_inline __u16 folded(__u32 sum) {
     return (__u16)sum;
 }
 
-/* As above. */
+/* Of a header without options. */
 static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
     const __u32 *words = (const __u32 *)ip;
     __u32 sum = 0;
@@ -93,6 +100,7 @@ static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
 static __always_inline int ecn_leaving(__u32 inner, __u32 outer) {
     inner &= ECN_MASK;
     outer &= ECN_MASK;
+    if (inner == outer) return (int)inner;
     if (outer == ECN_CE) return inner == 0 ? -1 : ECN_CE;
     if (inner == ECN_ECT_0 && outer == ECN_ECT_1) return ECN_ECT_1;
     return (int)inner;

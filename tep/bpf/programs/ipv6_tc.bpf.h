@@ -21,8 +21,9 @@ static __always_inline void clamp_mss_ipv6(struct __sk_buff *skb, __u32 ip_offse
     clamp_mss(skb, ip_offset, sizeof(struct ipv6hdr), total, most);
 }
 
-/* Puts the headers before the inner packet at `at` and sends it. No packet pointer survives. */
-static __always_inline int wrap_in_ipv4(struct __sk_buff *skb, __u32 at, __u32 total,
+/* Puts the headers before the inner packet at `at`, takes `hops` from it and sends it. No packet
+ * pointer survives. TC_ACT_OK: untouched, for the daemon. */
+static __always_inline int wrap_in_ipv4(struct __sk_buff *skb, __u32 at, __u32 total, int hops,
                                         const struct decision *decision,
                                         const struct cached_route *route,
                                         const struct load *load) {
@@ -39,15 +40,15 @@ static __always_inline int wrap_in_ipv4(struct __sk_buff *skb, __u32 at, __u32 t
     make_readable(skb, ETH_HLEN + OUTER_UDP_SIZE + sizeof(struct ipv6hdr));
     struct ethhdr *link = (void *)(long)skb->data;
     void *end = (void *)(long)skb->data_end;
+    struct ipv6hdr *ip = (void *)(link + 1) + overhead_to(peer);
+    if ((void *)(ip + 1) > end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    ip->hop_limit -= hops;
     if (!write_headers(link, end, peer, total, skb->gso_size == 0)) {
         return drop_packet(DSTM_DROP_NO_HEADROOM);
     }
     link->h_proto = bpf_htons(ETH_P_IP);
     count_down(decision->entry, load->packets, load->bytes);
-    /* Now and then by the kernel's neighbour table, which so learns whether the neighbour lives. */
-    if (route->is_new) return bpf_redirect_neigh(route->interface, NULL, 0, 0);
-    write_link(link, route->addresses, ETH_P_IP);
-    return bpf_redirect(route->interface, 0);
+    return send_on(skb, route, ETH_P_IP);
 }
 
 static __always_inline int down_ipv6(struct __sk_buff *skb) {
@@ -80,13 +81,13 @@ static __always_inline int down_ipv6(struct __sk_buff *skb) {
     if (settings.mss_clamp && protocol == IPPROTO_TCP) {
         clamp_mss_ipv6(skb, at, total, path_mtu, peer);
     }
-    return wrap_in_ipv4(skb, at, total, &decision, route, &load);
+    return wrap_in_ipv4(skb, at, total, 0, &decision, route, &load);
 }
 
 /* Layer 2 where there is no XDP: from an IPv6 interface straight to a client. What is not plain goes
  * on to the kernel's routing, and so to layer 1, which judges and counts it. */
 static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
-    if (skb->vlan_present || skb->pkt_type != 0) return TC_ACT_UNSPEC; /* not to this host */
+    if (skb->vlan_present) return TC_ACT_UNSPEC;
     make_readable(skb, ETH_HLEN + sizeof(struct ipv6hdr) + TCP_HEADER_SIZE);
     void *end = (void *)(long)skb->data_end;
     struct ipv6hdr *ip = (void *)(long)skb->data + ETH_HLEN;
@@ -104,8 +105,8 @@ static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
     const struct cached_route *route =
         route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu);
     if (!route || load.largest + overhead_to(peer) > path_mtu) return TC_ACT_UNSPEC;
-    --ip->hop_limit;
-    return wrap_in_ipv4(skb, ETH_HLEN, total, &decision, route, &load);
+    const int verdict = wrap_in_ipv4(skb, ETH_HLEN, total, 1, &decision, route, &load);
+    return verdict == TC_ACT_OK ? TC_ACT_UNSPEC : verdict;
 }
 
 /* How this inner packet goes on without the kernel's routing; null: with it. */
@@ -124,14 +125,16 @@ static __always_inline const struct cached_route *straight_route_ipv6(
 }
 
 /* Takes `size` bytes of headers of IPv4 away: 0, or what the program says of the packet. */
-static __always_inline int strip_ipv4(struct __sk_buff *skb, __u32 size, int *verdict) {
+static __always_inline int strip_ipv4(struct __sk_buff *skb, __u32 size, __u8 protocol,
+                                      int *verdict) {
     const int longer = -(int)size;
-    if (!bpf_skb_adjust_room(skb, longer, BPF_ADJ_ROOM_MAC,
-                             BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_DECAP_L3_IPV6)) {
-        return 1;
-    }
-    /* Linux before 6.3: first from the 20 bytes of IPv4 to the 40 of IPv6, then all of them. */
+    const long failed =
+        bpf_skb_adjust_room(skb, longer, BPF_ADJ_ROOM_MAC,
+                            BPF_F_ADJ_ROOM_FIXED_GSO | BPF_F_ADJ_ROOM_DECAP_L3_IPV6);
+    if (!failed) return 1;
     *verdict = TC_ACT_UNSPEC;
+    if (failed != -EINVAL || !may_change_version(skb, protocol)) return 0;
+    /* Linux before 6.3: first from the 20 bytes of IPv4 to the 40 of IPv6, then all of them. */
     if (bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0)) return 0;
     *verdict = TC_ACT_SHOT;
     if (bpf_skb_adjust_room(skb, longer - 20, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)) {
@@ -184,22 +187,22 @@ static __always_inline int up_ipv6(struct __sk_buff *skb, int may) {
     }
     const struct cached_route *onward =
         may ? straight_route_ipv6(skb, ip, end, &load, decision.entry) : NULL;
-    set_ecn_ipv6(ip, decision.ecn);
-    if (onward) --ip->hop_limit;
     /* Bytes behind the inner packet are not carried. */
     if (skb->len > ip_offset + total && bpf_skb_change_tail(skb, ip_offset + total, 0)) {
         return drop_packet(DSTM_DROP_NO_HEADROOM);
     }
     if (path_mtu) clamp_mss_ipv6(skb, ip_offset, total, path_mtu, peer);
     int verdict = 0;
-    if (!strip_ipv4(skb, size, &verdict)) return verdict;
+    if (!strip_ipv4(skb, size, protocol, &verdict)) return verdict;
     struct ethhdr *link = (void *)(long)skb->data;
-    if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    ip = (void *)(link + 1);
+    if ((void *)(ip + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
     link->h_proto = bpf_htons(ETH_P_IPV6);
+    set_ecn_ipv6(ip, decision.ecn);
     count_up(decision.entry, load.packets, load.bytes);
     if (onward) {
-        write_link(link, onward->addresses, ETH_P_IPV6);
-        return bpf_redirect(onward->interface, 0);
+        --ip->hop_limit;
+        return send_on(skb, onward, ETH_P_IPV6);
     }
     /* The kernel's "time exceeded" comes from the inner address of the endpoint, not the outer. */
     if (is_at_end && tunnel_device) return bpf_redirect(tunnel_device, BPF_F_INGRESS);

@@ -24,7 +24,7 @@ static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     __u32 path_mtu = 0;
     const struct cached_route *route =
         route_to_peer(context, context->ingress_ifindex, peer, decision.entry, &path_mtu);
-    if (!route || !route->takes_frames || total + overhead_to(peer) > path_mtu) return XDP_PASS;
+    if (!route || route->is_new || !route->takes_frames || total + overhead_to(peer) > path_mtu) return XDP_PASS;
 
     --ip->hop_limit;
     if (bpf_xdp_adjust_head(context, -(int)overhead_to(peer))) {
@@ -59,13 +59,31 @@ static __always_inline int xdp_up_ipv6(struct xdp_md *context) {
     if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
     const struct cached_route *route = route_to_ipv6(
         context, context->ingress_ifindex, source, destination, decision.entry->last_seen);
-    if (!route || !route->takes_frames || (route->mtu && total > route->mtu)) return XDP_PASS;
+    if (!route || route->is_new || !route->takes_frames || (route->mtu && total > route->mtu)) return XDP_PASS;
 
     set_ecn_ipv6(ip, decision.ecn);
     --ip->hop_limit;
     count_up(decision.entry, 1, total);
     if (bpf_xdp_adjust_head(context, (int)size)) return drop_frame(DSTM_DROP_NO_HEADROOM);
     return send_frame(context, route, ETH_P_IPV6);
+}
+
+/* A frame of another protocol goes on, and one in a VLAN, which has an interface of its own. */
+static __always_inline int carry_frame(struct xdp_md *context) {
+    void *data = (void *)(long)context->data;
+    void *end = (void *)(long)context->data_end;
+    const struct ethhdr *link = data;
+    const struct iphdr *ip = (void *)(link + 1); /* and of IPv6 as much */
+    if ((void *)(ip + 1) > end || !is_to_interface(link, context->ingress_ifindex)) return XDP_PASS;
+    if (link->h_proto == bpf_htons(ETH_P_IPV6)) {
+        if (!settings.outer_ipv4) return xdp_up(context, data, end);
+        const struct ipv6hdr *outer = (void *)ip;
+        if ((void *)(outer + 1) > end) return XDP_PASS;
+        return is_to_endpoint(outer) ? xdp_up(context, data, end) : xdp_down_ipv6(context);
+    }
+    if (link->h_proto != bpf_htons(ETH_P_IP)) return XDP_PASS;
+    return settings.outer_ipv4 && ip->daddr == settings.outer_ipv4 ? xdp_up_ipv6(context)
+                                                                   : xdp_down(context, data, end);
 }
 
 #endif

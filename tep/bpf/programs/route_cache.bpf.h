@@ -15,19 +15,11 @@
 struct cached_route {
     __u32 destination; /* network order; 0 = none */
     __u32 until;       /* tick */
-    __u32 interface __attribute__((aligned(8)));
+    __u32 interface;
     __u16 mtu;
     __u8 takes_frames; /* as in dstm_port */
     __u8 is_new;       /* the kernel has been asked for this very packet */
     __u8 addresses[16] __attribute__((aligned(8))); /* of the link: to, from; four of padding */
-};
-
-/* The word of it from `interface` on. */
-struct route_way {
-    __u32 interface;
-    __u16 mtu;
-    __u8 takes_frames;
-    __u8 is_new;
 };
 
 /* One a CPU: written and read without locks. */
@@ -55,14 +47,14 @@ static __always_inline struct cached_route *route_slot(__be32 destination) {
     return bpf_map_lookup_elem(&route_cache, &slot);
 }
 
-/* Null: ask_for_route(). Apart from it, so that what only the question needs is not read for every
- * packet. */
 static __always_inline struct cached_route *known_route(__be32 destination, __u32 tick) {
     struct cached_route *route = route_slot(destination);
     return route && route->destination == destination && tick < route->until ? route : NULL;
 }
 
-/* `context` is that of a tc or XDP program. Null: the kernel must forward this one. */
+/* Apart from the look into the cache, so that what only the question needs is not read for every
+ * packet. `context` is that of a tc or XDP program. Null: the kernel must
+ * forward this one; a way back into the tunnels is its own, too. */
 static __noinline const struct cached_route *ask_for_route(void *context, __u32 interface,
                                                            __be32 source, __be32 destination,
                                                            __u32 tick) {
@@ -75,7 +67,8 @@ static __noinline const struct cached_route *ask_for_route(void *context, __u32 
     question.ipv4_dst = destination;
     question.tot_len = 1; /* fits, and so the answer has the MTU of the path, not of the link */
     route->destination = 0;
-    if (bpf_fib_lookup(context, &question, sizeof(question), 0) != BPF_FIB_LKUP_RET_SUCCESS) {
+    if (bpf_fib_lookup(context, &question, sizeof(question), 0) != BPF_FIB_LKUP_RET_SUCCESS ||
+        question.ifindex == tunnel_device) {
         return NULL;
     }
     write_route(route, &question, tick);
@@ -104,7 +97,7 @@ struct {
     __type(value, struct cached_ipv6_route);
 } route_cache_v6 SEC(".maps");
 
-/* As route_to(). A way back into the tunnels is the kernel's too. */
+/* As route_to(). */
 static __always_inline const struct cached_route *route_to_ipv6(void *context, __u32 interface,
                                                                 const __u64 *source,
                                                                 const __u64 *destination,

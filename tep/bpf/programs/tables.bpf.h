@@ -9,19 +9,6 @@
 
 #include "tep/bpf/layout.h"
 
-/* Eight bytes in one load, as a struct of so many. A processor has room for some ninety loads that
- * wait: as many as there may be between two packets, if the second one's tunnel is to be fetched
- * while the first one's is (docs/decisions/bpf-data-plane.md). */
-#define DSTM_TOGETHER(type, from)                                 \
-    ({                                                            \
-        union {                                                   \
-            __u64 word;                                           \
-            type parts;                                           \
-        } together = {*(const volatile __u64 *)(from)};           \
-        _Static_assert(sizeof(type) == sizeof(__u64), "a word");  \
-        together.parts;                                           \
-    })
-
 /* Read-only for the verifier: branches on what is not configured cost nothing. */
 const volatile struct dstm_settings settings = {};
 
@@ -111,13 +98,9 @@ struct {
     __type(value, struct dstm_hook);
 } hooks SEC(".maps");
 
-struct {
-    __uint(type, BPF_MAP_TYPE_ARRAY);
-    __uint(map_flags, BPF_F_MMAPABLE);
-    __uint(max_entries, DSTM_NEXT_HOPS_MAX);
-    __type(key, __u32);
-    __type(value, struct dstm_next_hop);
-} next_hops SEC(".maps");
+/* Where the first hops to clients are. A section is a map of one element, whose place the programs
+ * know: no lookup. */
+volatile struct dstm_next_hop next_hops[DSTM_NEXT_HOPS_MAX] SEC(".data.next_hops") = {};
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -150,16 +133,12 @@ static __always_inline const volatile struct dstm_port *port_of(__u32 interface)
     })
 
 /* Of a pool that is not configured the size is 0, and the verifier takes its lookup away. */
-#define DSTM_IN_POOL(n)                                                     \
-    {                                                                       \
-        const struct dstm_pool pool = pool_of_settings(n);                  \
-        __u32 index = address - pool.first;                                 \
-        if (index < pool.size) return DSTM_LOOK_UP(pool_##n, &index);       \
+#define DSTM_IN_POOL(n)                                                            \
+    {                                                                              \
+        if (n > 0 && settings.pools[n].size == 0) return NULL;                     \
+        __u32 index = address - settings.pools[n].first;                           \
+        if (index < settings.pools[n].size) return DSTM_LOOK_UP(pool_##n, &index); \
     }
-
-static __always_inline struct dstm_pool pool_of_settings(__u32 n) {
-    return DSTM_TOGETHER(struct dstm_pool, &settings.pools[n]);
-}
 
 /* `address` in host order. */
 static __always_inline struct dstm_entry *find_in_pool(__u32 address) {
@@ -192,15 +171,16 @@ struct place {
     __u32 use;                /* the use number that belongs to the address */
 };
 
-static __always_inline struct place find_place(__u32 address) {
-    struct place place = {find_in_pool(address), 0, 0};
-    if (place.entry || outside_count == 0) return place;
+static __always_inline struct place find_outside(__u32 address) {
     const __u64 lead = lead_outside(address);
     __u32 slot = (__u32)lead; /* of NO_LEAD there is no such element */
-    place.entry = DSTM_LOOK_UP(outside_entries, &slot);
-    place.has_use = 1;
-    place.use = (__u32)(lead >> 32) & 0xffff;
+    struct place place = {DSTM_LOOK_UP(outside_entries, &slot), 1, (__u16)(lead >> 32)};
     return place;
+}
+
+static __always_inline struct place find_place(__u32 address) {
+    const struct place place = {find_in_pool(address), 0, 0};
+    return place.entry || outside_count == 0 ? place : find_outside(address);
 }
 
 /* The tick, below the jiffy in which the kernel was last asked for it. */
@@ -223,19 +203,13 @@ static __always_inline __u32 current_tick(void) {
 struct peer {
     __u64 address[2];
     __u32 state; /* DSTM_ENTRY_WRITING when the two halves may not belong together */
-    __u32 expires;
-};
-
-struct life {
-    __u32 state;
-    __u32 expires;
 };
 
 /* Of a slot that serves another tunnel by now, what the state says is nothing: this one has ended. */
 static __always_inline struct peer read_peer(struct place place) {
     const volatile struct dstm_entry *shared = place.entry;
-    const struct life life = DSTM_TOGETHER(struct life, &shared->state);
-    struct peer peer = {.state = life.state, .expires = life.expires};
+    struct peer peer;
+    peer.state = shared->state;
     peer.address[0] = shared->peer[0];
     peer.address[1] = shared->peer[1];
     if (shared->state != peer.state) {

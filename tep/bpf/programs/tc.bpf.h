@@ -6,8 +6,16 @@
 #include <linux/if_ether.h>
 #include <linux/pkt_cls.h>
 
+#include "tep/bpf/programs/decide.bpf.h"
 #include "tep/bpf/programs/mss.bpf.h"
-#include "tep/bpf/programs/tables.bpf.h"
+#include "tep/bpf/programs/route_cache.bpf.h"
+
+#ifndef PACKET_HOST
+#define PACKET_HOST 0 /* <linux/if_packet.h> */
+#endif
+#ifndef EINVAL
+#define EINVAL 22
+#endif
 
 static __always_inline int drop_packet(__u32 reason) {
     if (reason != DSTM_DROP_NONE) count_drop(reason);
@@ -51,6 +59,23 @@ static __always_inline struct load load_of(struct __sk_buff *skb, __u32 ip_offse
 static __always_inline void make_readable(struct __sk_buff *skb, __u32 size) {
     if (skb->data_end - skb->data >= size) return;
     bpf_skb_pull_data(skb, skb->len < size ? skb->len : size);
+}
+
+// Whether an old kernel may change the version of IP under it. Merged packets of other protocols it
+// would not shorten afterwards.
+static __always_inline int may_change_version(const struct __sk_buff *skb, __u8 protocol) {
+    return skb->gso_size == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
+}
+
+// An IP packet behind a link header, past the kernel's routing. Now and then by its neighbour table,
+// which so learns whether the neighbour lives.
+static __always_inline int send_on(struct __sk_buff *skb, const struct cached_route *route,
+                                   __u16 protocol) {
+    struct ethhdr *link = (void *)(long)skb->data;
+    if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
+    if (route->is_new) return bpf_redirect_neigh(route->interface, NULL, 0, 0);
+    write_link(link, route->addresses, protocol);
+    return bpf_redirect(route->interface, 0);
 }
 
 #endif

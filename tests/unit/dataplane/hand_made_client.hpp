@@ -1,6 +1,7 @@
 // Packets made by a test itself, for the campus of tun_campus.hpp and tun_ipv6_campus.hpp.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
@@ -31,6 +32,24 @@ inline std::vector<std::uint8_t> echo_request(const std::string& source,
     return packet;
 }
 
+// An ICMPv6 echo request, whole and right.
+inline std::vector<std::uint8_t> echo_request_ipv6(const std::string& source,
+                                                   const std::string& destination) {
+    constexpr std::uint8_t protocol = 58;
+    std::vector<std::uint8_t> packet(48);
+    store8(packet, 0, 0x60);
+    store16(packet, 4, 8);
+    store8(packet, 6, protocol);
+    store8(packet, 7, 64);
+    store_ipv6(packet, 8, v6(source));
+    store_ipv6(packet, 24, v6(destination));
+    store8(packet, 40, 128);
+    std::vector<std::uint8_t> covered(packet.begin() + 8, packet.end());  // RFC 8200 s8.1
+    covered.insert(covered.end(), {0, 0, 0, 8, 0, 0, 0, protocol});
+    store16(packet, 42, internet_checksum(covered));
+    return packet;
+}
+
 // An ICMPv6 message without content. Its checksum is looked at by nobody whom it shall reach.
 inline std::vector<std::uint8_t> icmpv6(const std::string& source, const std::string& destination,
                                         std::uint8_t type) {
@@ -45,6 +64,9 @@ inline std::vector<std::uint8_t> icmpv6(const std::string& source, const std::st
     store8(bytes, 40, type);
     return packet;
 }
+
+// Of RFC 8200 s4.2; 4 is an encapsulation limit (RFC 2473 s4.1.1), 1 and 0 are padding.
+using DestinationOptions = std::array<std::uint8_t, 6>;
 
 // A client made by hand: what it sends is what the test says. Its outer address says whether it is
 // of v4v6 or has IPv6 inside, a port that this goes in UDP.
@@ -68,11 +90,12 @@ public:
         });
         return packets.empty() ? IncomingPacket() : packets[0];
     }
-    void prefix_with_encapsulation_limit() {
-        // RFC 2473 s4.1.1, padded: next header, length, option 4, its length, limit, PadN.
-        const std::array<std::uint8_t, 8> options{0, 0, 4, 1, 4, 1, 1, 0};
+    // From now on, by v4v6.
+    void prefix(const DestinationOptions& options) {
+        std::array<std::uint8_t, 8> header{0, 0};  // next header, length (RFC 8200 s4.6)
+        std::copy(options.begin(), options.end(), header.begin() + 2);
         ASSERT_EQ(::setsockopt(socket_.value().descriptor(), IPPROTO_IPV6, IPV6_DSTOPTS,
-                               options.data(), options.size()),
+                               header.data(), header.size()),
                   0);
     }
 

@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "common/dataplane/host_changes.hpp"
+#include "common/dataplane/link_news.hpp"
 #include "common/dataplane/tun_device.hpp"
 #include "tests/support/temp_dir.hpp"
 #include "tests/unit/dataplane/namespaces.hpp"
@@ -107,6 +108,45 @@ TEST_F(NetlinkTest, RoutesRoundTrip) {
         EXPECT_FALSE(is_there());
         EXPECT_TRUE(netlink->remove_route(route)) << "gone already";
     }
+}
+
+TEST_F(NetlinkTest, AnMtuCanBeLockedAndARouteGoesWhateverItsMtu) {
+    ASSERT_TRUE(netlink->set_interface_up(index, true));
+    for (const IpPrefix& destination :
+         {IpPrefix(prefix("198.51.100.0/24")), IpPrefix(*Ipv6Prefix::parse("2001:db8:7::/48"))}) {
+        Route route;
+        route.destination = destination;
+        route.interface_index = index;
+        ASSERT_TRUE(netlink->replace_route(route));
+        auto narrow = route;
+        narrow.mtu = 1300;
+        narrow.is_mtu_locked = true;
+        ASSERT_TRUE(netlink->replace_route(narrow));
+        const auto shown = [&] { return host->show("route show") + host->show("-6 route show"); };
+        EXPECT_THAT(shown(), HasSubstr("mtu lock 1300"));
+        narrow.mtu = 1400;
+        EXPECT_TRUE(netlink->remove_route(narrow));
+        EXPECT_THAT(shown(), Not(HasSubstr("mtu")));
+    }
+}
+
+TEST_F(NetlinkTest, NewsNameTheLinksThatHaveChangedOrGoneOrSayThatSomeAreLost) {
+    auto opened = host->in([] { return LinkNews::open(); });
+    ASSERT_TRUE(opened) << to_string(opened.error());
+    auto& news = *opened;
+    EXPECT_EQ(news.take(), std::set<int>{});
+    ASSERT_TRUE(netlink->set_interface_mtu(index, 1400));
+    EXPECT_EQ(news.take(), std::set{index});
+    EXPECT_EQ(news.take(), std::set<int>{});
+    const auto other = netlink->interface_index("eth1").value();
+    host->ip("link del eth0");
+    EXPECT_EQ(news.take(), (std::set{index, other}));
+    const auto lo = netlink->interface_index("lo").value();
+    for (std::uint32_t mtu = 2000; mtu < 3000; ++mtu) {
+        ASSERT_TRUE(netlink->set_interface_mtu(lo, mtu));
+    }
+    EXPECT_EQ(news.take(), std::nullopt);
+    EXPECT_EQ(news.take(), std::set<int>{}) << "and then as before";
 }
 
 TEST_F(NetlinkTest, RouteOfSomebodyElseIsAConflictAndStays) {

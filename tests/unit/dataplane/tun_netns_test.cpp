@@ -1,13 +1,17 @@
 // The tun data plane on real interfaces: tun_campus.hpp shows the network.
 #include <atomic>
 #include <csignal>
+#include <filesystem>
 #include <thread>
 
 #include <arpa/inet.h>
+#include <linux/if_ether.h>
 #include <netinet/in.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+#include "tests/unit/dataplane/errors_of_the_path.hpp"
 #include "tests/unit/dataplane/hand_made_client.hpp"
 #include "tests/unit/dataplane/traffic.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
@@ -127,13 +131,34 @@ TEST_F(TunCampus, OuterFragmentsAreReceivedAndSent) {
     EXPECT_EQ(peer.receive().payload.size(), 9000u);
 }
 
-TEST_F(TunCampus, EncapsulationLimitIsAccepted) {
+TEST_F(TunCampus, DestinationOptionsAreAccepted) {
     tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
     ASSERT_TRUE(tep->add(first_spec));
     HandMadeClient peer(*first, "2001:db8:1::5");
-    peer.prefix_with_encapsulation_limit();
-    peer.send(echo_request("192.0.2.7", "192.0.2.1", 84));
-    EXPECT_EQ(peer.receive().payload.size(), 84u);
+    for (const auto& options : {DestinationOptions{4, 1, 4, 1, 1, 0},    // as Linux sends them
+                                DestinationOptions{1, 1, 0, 4, 1, 4},    // the limit behind padding
+                                DestinationOptions{0, 0, 4, 1, 0, 0},    // other padding, limit 0
+                                DestinationOptions{0x1e, 4, 1, 2, 3, 4}}) {  // to be passed over
+        SCOPED_TRACE(int{options[0]});
+        peer.prefix(options);
+        peer.send(echo_request("192.0.2.7", "192.0.2.1", 84));
+        EXPECT_EQ(peer.receive().payload.size(), 84u);
+    }
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_up, 4u);
+}
+
+TEST_F(TunCampus, OuterHeaderIsThatOfRfc2473) {
+    bring_up();
+    const Arrivals arrivals(*first, "eth0", ETH_P_IPV6);
+    ASSERT_TRUE(answers(ping(*server, "192.0.2.7", "-Q 0xb8")));
+    const auto packet = arrivals.next(4);
+    ASSERT_EQ(packet.size(), 84u + 40);
+    EXPECT_EQ(load16(packet, 0) & 0xfff0, 0x6b80) << "the inner DSCP (RFC 2983 s3)";
+    EXPECT_EQ(load16(packet, 4), 84) << "nothing between the headers";
+    EXPECT_EQ(load8(packet, 7), 63) << "64 (s3.1), and one router";
+    EXPECT_EQ(load_ipv6(packet, 8), v6("2001:db8:2::1"));
+    EXPECT_EQ(load_ipv6(packet, 24), v6("2001:db8:1::5"));
+    EXPECT_EQ(load8(packet, 40 + 8), 63) << "inside the endpoint is one hop";
 }
 
 TEST_F(TunCampus, TrafficClassIsCopiedOutAndCongestionIn) {
@@ -220,6 +245,21 @@ TEST_F(TunCampus, ClientMovesToAnotherOuterAddress) {
     ASSERT_TRUE(client->remove("192.0.2.7", 2));
     EXPECT_THAT(first->show("addr show dstm0"), Not(HasSubstr("192.0.2.7")));
     EXPECT_TRUE(client->add(moved)) << "after a removal the plane can be used again";
+}
+
+TEST_F(TunCampus, ThreadThatCarriesGoesBeforeOthers) {
+    const auto threads_before_others = [] {
+        int count = 0;
+        for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+            const auto thread = static_cast<id_t>(std::stoul(task.path().filename()));
+            if (::getpriority(PRIO_PROCESS, thread) <= -5) ++count;
+        }
+        return count;
+    };
+    const int before = threads_before_others();
+    bring_up();
+    EXPECT_TRUE(wait_until([&] { return threads_before_others() == before + 2; }))
+        << "one at the endpoint, one at the client";
 }
 
 TEST_F(TunCampus, StopLeavesTheHostAsItWas) {

@@ -31,7 +31,8 @@ Json to_json(const teplink::ListedTunnel& tunnel) {
               {"bytes-up", tunnel.bytes_up},
               {"packets-down", tunnel.packets_down},
               {"bytes-down", tunnel.bytes_down},
-              {"last-seen-up", to_unix(tunnel.last_seen_up)}};
+              {"last-seen-up", to_unix(tunnel.last_seen_up)},
+              {"last-seen-down", to_unix(tunnel.last_seen_down)}};
     if (spec.inner_prefix) json["inner-prefix"] = spec.inner_prefix->to_string();
     return json;
 }

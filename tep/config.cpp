@@ -2,8 +2,10 @@
 #include "tep/config.hpp"
 
 #include <algorithm>
+#include <bit>
 
 #include "common/teplink/message.hpp"
+#include "tep/bpf/layout.h"
 #include "tep/data_plane_choice.hpp"
 
 namespace dstm::tep {
@@ -63,6 +65,8 @@ std::vector<Prefix> read_pools(config::Reader& tep, std::string_view key, int le
             tep.mistake(key, text + " is not " + wanted);
         } else if (pool->length < length_min) {
             tep.mistake(key, text + " is larger than a /" + std::to_string(length_min));
+        } else if (!pool->address.is_usable_unicast()) {
+            tep.mistake(key, text + " has no addresses of hosts");
         } else if (std::ranges::any_of(pools, [&](const auto& p) { return overlap(p, *pool); })) {
             tep.mistake(key, text + " overlaps another pool");
         } else {
@@ -93,6 +97,9 @@ std::vector<InterfaceConfig> read_interfaces(config::Reader& tep) {
                                   reader.choice("shortcut", shortcut_names, 0)};
         if (reader.has("name") && !is_device_name(interface.name)) {
             reader.mistake("name", "not the name of an interface");
+        }
+        if (std::ranges::count(interfaces, interface.name, &InterfaceConfig::name) != 0) {
+            reader.mistake("name", interface.name + " is in the list already");
         }
         interfaces.push_back(std::move(interface));
     }
@@ -141,6 +148,38 @@ void read_ipv6_inside(config::Reader& tep, Config& config) {
     config.udp_port = static_cast<std::uint16_t>(tep.integer("udp-port", 0, 65535, tsp_port));
 }
 
+// What is inside the tunnels and what is outside are apart.
+template <class Address, class Prefix>
+void check_apart(config::Reader& tep, std::pair<const char*, Address> inner,
+                 std::pair<const char*, Address> outer, const std::vector<Prefix>& pools) {
+    if (outer.second == Address()) return;  // and is told already
+    if (inner.second == outer.second) {
+        tep.mistake(inner.first, inner.second.to_string() + " is " + outer.first);
+    }
+    for (const auto& pool : pools) {
+        if (!pool.contains(outer.second)) continue;
+        tep.mistake(outer.first, outer.second.to_string() + " is in the pool " + pool.to_string());
+    }
+}
+
+// What one data plane cannot do, and another can.
+void check_data_plane(config::Reader& tep, const Config& config) {
+    if (config.data_plane == "kernel" && config.udp_port != 0) {
+        tep.mistake("udp-port", "data-plane kernel carries no v6udpv4: must be 0");
+    }
+    if (config.data_plane != "bpf") return;
+    if (config.pools.size() > DSTM_POOLS_MAX) {
+        tep.mistake("pools",
+                    "data-plane bpf has at most " + std::to_string(DSTM_POOLS_MAX) + " pools");
+    }
+    constexpr int length_min = 32 - std::countr_zero(DSTM_POOL_ADDRESSES_MAX);
+    for (const auto& pool : config.pools) {
+        if (pool.length >= length_min) continue;
+        tep.mistake("pools", pool.to_string() + " is larger than a /" + std::to_string(length_min) +
+                                 ", the most for data-plane bpf");
+    }
+}
+
 }  // namespace
 
 std::string to_string(const ServerAddress& address) {
@@ -159,9 +198,16 @@ Config read_config(config::Document& document) {
     config.servers = read_servers(tep);
     read_addresses(tep, config);
     config.pools = read_pools<Ipv4Prefix>(tep, "pools", 8, "an IPv4 prefix like 192.0.2.0/24");
+    config.outside_pools = tep.boolean("outside-pools", false);
     read_ipv6_inside(tep, config);
     config.device = read_device(tep);
     config.data_plane = read_data_plane(tep);
+    check_apart<Ipv6Address>(tep, {"inner-ipv6", config.inner_ipv6.value_or(Ipv6Address())},
+                             {"outer-ipv6", config.outer_ipv6}, config.pools_ipv6);
+    check_apart<Ipv4Address>(tep, {"inner-ipv4", config.inner_ipv4},
+                             {"outer-ipv4", config.outer_ipv4.value_or(Ipv4Address())},
+                             config.pools);
+    check_data_plane(tep, config);
     config.shortcut = tep.choice("shortcut", shortcut_names, 0);
     config.interfaces = read_interfaces(tep);
     config.hairpin = tep.boolean("hairpin", true);

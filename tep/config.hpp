@@ -42,6 +42,7 @@ struct Config {
     Ipv6Address outer_ipv6;
     Ipv4Address inner_ipv4;
     std::vector<Ipv4Prefix> pools;
+    bool outside_pools = false;  // tunnels with an address in none of them are carried too
     std::optional<Ipv4Address> outer_ipv4;  // without it, v4v6 only and nothing of the next three
     std::optional<Ipv6Address> inner_ipv6;
     std::vector<Ipv6Prefix> pools_ipv6;

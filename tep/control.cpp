@@ -2,7 +2,7 @@
 #include "tep/control.hpp"
 
 #include <algorithm>
-#include <span>
+#include <utility>
 
 #include "common/io/asio.hpp"
 
@@ -40,6 +40,7 @@ TunnelPolicy policy_of(const Config& config) {
     policy.outer_ipv6 = config.outer_ipv6;
     policy.inner_ipv4 = config.inner_ipv4;
     policy.pools = config.pools;
+    policy.outside_pools = config.outside_pools;
     policy.outer_ipv4 = config.outer_ipv4;
     policy.inner_ipv6 = config.inner_ipv6;
     policy.pools_ipv6 = config.pools_ipv6;
@@ -71,7 +72,7 @@ Control::Control(asio::io_context& context, const Clock& clock, const Config& co
 void Control::start() {
     for (const auto& link : links_) link->start();
     sweep_later();
-    if (idle_timeout_.count() > 0) look_for_idle_later();
+    if (idle_timeout_.count() > 0) look_for_idle_later(std::nullopt);
 }
 
 void Control::stop(std::function<void()> done) {
@@ -92,24 +93,20 @@ void Control::sweep_later() {
     });
 }
 
-void Control::look_for_idle_later() {
-    const auto wait = std::clamp(idle_timeout_ / 4, std::chrono::seconds(1), idle_look_max);
-    idle_.after(wait, [this] {
+// All of them at once would keep the links waiting.
+void Control::look_for_idle_later(const std::optional<IpAddress>& from) {
+    const auto pause = std::clamp(idle_timeout_ / 4, std::chrono::seconds(1), idle_look_max);
+    idle_.after(from ? Duration(0) : Duration(pause), [this, from] {
         const bool anyone = std::ranges::any_of(
             links_, &ServerLink::is_up, [](const auto& link) -> ServerLink& { return *link; });
-        if (anyone) tell_idle(table_.find_idle(clock_.wall()));
-        look_for_idle_later();
+        IdlePage page;
+        if (anyone) page = table_.find_idle(clock_.wall(), from, teplink::tunnels_per_message_max);
+        if (!page.idle.empty()) {
+            const teplink::Idle message{std::move(page.idle)};
+            for (const auto& link : links_) link->notify(message);
+        }
+        look_for_idle_later(page.next);
     });
-}
-
-void Control::tell_idle(const std::vector<IpAddress>& idle) {
-    std::span<const IpAddress> rest(idle);
-    while (!rest.empty()) {
-        const auto part = rest.first(std::min(rest.size(), teplink::tunnels_per_message_max));
-        const teplink::Idle message{{part.begin(), part.end()}};
-        for (const auto& link : links_) link->notify(message);
-        rest = rest.subspan(part.size());
-    }
 }
 
 }  // namespace dstm::tep

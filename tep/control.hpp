@@ -31,8 +31,7 @@ public:
 
 private:
     void sweep_later();
-    void look_for_idle_later();
-    void tell_idle(const std::vector<IpAddress>& idle);
+    void look_for_idle_later(const std::optional<IpAddress>& from);
 
     const Clock& clock_;
     TunnelTable& table_;

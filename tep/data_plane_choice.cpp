@@ -32,6 +32,7 @@ Made make_tun(const Config& config, const Clock& clock, const PlaneCalls& calls)
     tun.outer = config.outer_ipv6;
     tun.inner = config.inner_ipv4;
     tun.pools = config.pools;
+    tun.outside_pools = config.outside_pools;
     tun.outer_ipv4 = config.outer_ipv4;
     tun.inner_ipv6 = config.inner_ipv6;
     tun.pools_ipv6 = config.pools_ipv6;
@@ -80,6 +81,7 @@ dataplane::KernelPlaneConfig kernel_config(const Config& config) {
     kernel.outer = config.outer_ipv6;
     kernel.inner = config.inner_ipv4;
     kernel.pools = config.pools;
+    kernel.outside_pools = config.outside_pools;
     kernel.outer_ipv4 = config.outer_ipv4;
     kernel.inner_ipv6 = config.inner_ipv6;
     kernel.pools_ipv6 = config.pools_ipv6;

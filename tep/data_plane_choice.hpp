@@ -39,7 +39,7 @@ struct ProbedPlane {
     Result<std::string> outcome;  // what it would do here, or why it cannot
 };
 
-// What this host can do, the fastest first. Changes nothing.
+// What this host can do, the fastest first. What is made for this goes again.
 [[nodiscard]] std::vector<ProbedPlane> probe_data_planes();
 
 // Ends the carrying that a stopped or killed daemon has left in the kernel; what was removed.

@@ -20,6 +20,7 @@ void set_counters(teplink::ListedTunnel& tunnel, const dataplane::TunnelCounters
     tunnel.packets_down = counters.packets_down;
     tunnel.bytes_down = counters.bytes_down;
     tunnel.last_seen_up = counters.last_seen_up;
+    tunnel.last_seen_down = counters.last_seen_down;
 }
 
 // RFC 5572 does not bound a delegated prefix; these are the lengths that sites get (RFC 6177).
@@ -167,34 +168,41 @@ std::size_t TunnelTable::sweep(WallTime now, std::size_t limit) {
     return swept;
 }
 
-std::vector<IpAddress> TunnelTable::find_idle(WallTime now) {
-    std::vector<IpAddress> idle;
-    if (policy_.idle_time.count() == 0) return idle;
-    for (const auto& tunnel : plane_.list()) {
-        const auto at = entries_.find(tunnel.spec.inner);
-        if (at == entries_.end()) continue;
-        Entry& entry = at->second;
-        const WallTime last = std::max(tunnel.counters.last_seen_up, entry.installed_at);
+TunnelTable::Page TunnelTable::page_from(const std::optional<IpAddress>& from,
+                                         std::size_t limit) const {
+    Page page;
+    auto at = from ? entries_.lower_bound(*from) : entries_.begin();
+    for (; at != entries_.end() && page.inner.size() < limit; ++at) {
+        page.inner.push_back(at->first);
+    }
+    if (at != entries_.end()) page.next = at->first;
+    return page;
+}
+
+IdlePage TunnelTable::find_idle(WallTime now, const std::optional<IpAddress>& from,
+                                std::size_t limit) {
+    if (policy_.idle_time.count() == 0) return {};
+    const auto page = page_from(from, limit);
+    const auto counters = plane_.counters(page.inner);
+    IdlePage out{{}, page.next};
+    for (std::size_t i = 0; i < counters.size(); ++i) {
+        Entry& entry = entries_.at(page.inner[i]);
+        const WallTime last = std::max(counters[i].last_seen(), entry.installed_at);
         if (last + policy_.idle_time > now || entry.idle_told_for == last) continue;
         entry.idle_told_for = last;
-        idle.push_back(tunnel.spec.inner);
+        out.idle.push_back(page.inner[i]);
     }
-    return idle;
+    return out;
 }
 
 teplink::ListAnswer TunnelTable::list(const teplink::List& request) const {
+    const auto page = page_from(request.from, request.limit);
+    const auto counters = plane_.counters(page.inner);
     teplink::ListAnswer answer;
-    auto at = request.from ? entries_.lower_bound(*request.from) : entries_.begin();
-    for (; at != entries_.end() && answer.tunnels.size() < request.limit; ++at) {
-        answer.tunnels.push_back(teplink::ListedTunnel{at->second.spec});
-    }
-    if (at != entries_.end()) answer.next = at->first;
-    for (const auto& tunnel : plane_.list()) {
-        const auto found = std::ranges::lower_bound(
-            answer.tunnels, tunnel.spec.inner, {},
-            [](const teplink::ListedTunnel& each) { return each.spec.inner; });
-        if (found == answer.tunnels.end() || found->spec.inner != tunnel.spec.inner) continue;
-        set_counters(*found, tunnel.counters);
+    answer.next = page.next;
+    for (std::size_t i = 0; i < counters.size(); ++i) {
+        answer.tunnels.push_back(teplink::ListedTunnel{entries_.at(page.inner[i]).spec});
+        set_counters(answer.tunnels.back(), counters[i]);
     }
     return answer;
 }
@@ -219,8 +227,12 @@ Result<void> TunnelTable::check_ipv4_inside(const TunnelSpec& spec) const {
     if (inner == nullptr || outer == nullptr || spec.outer_client.port != 0 || spec.inner_prefix) {
         return fail(ErrorCode::invalid, "v4v6 is IPv4 inside and IPv6 outside, nothing else");
     }
-    if (!in_one_of(policy_.pools, *inner)) return fail_no_pool("inner address");
-    if (*inner == policy_.inner_ipv4) return fail_own("inner address");
+    if (!policy_.outside_pools && !in_one_of(policy_.pools, *inner)) {
+        return fail_no_pool("inner address");
+    }
+    if (*inner == policy_.inner_ipv4 || *inner == policy_.outer_ipv4) {
+        return fail_own("inner address");
+    }
     return check_outside(spec, policy_.outer_ipv6, *outer);
 }
 

@@ -24,6 +24,7 @@ struct TunnelPolicy {
     Ipv6Address outer_ipv6;
     Ipv4Address inner_ipv4;
     std::vector<Ipv4Prefix> pools;
+    bool outside_pools = false;  // IPv4 inside may be in none of them
     std::optional<Ipv4Address> outer_ipv4;  // these three with the v6 types
     std::optional<Ipv6Address> inner_ipv6;
     std::vector<Ipv6Prefix> pools_ipv6;
@@ -43,6 +44,11 @@ struct SyncProgress {
     std::uint64_t began = 0;  // what was installed after this stays, though no part names it
     std::set<IpAddress> named;
     teplink::SyncTotals totals;
+};
+
+struct IdlePage {
+    std::vector<IpAddress> idle;
+    std::optional<IpAddress> next;  // from where to go on; none: that was all
 };
 
 class TunnelTable {
@@ -66,8 +72,10 @@ public:
     // Takes what ended `expired_kept` ago out of the plane, at most `limit` at once. How many.
     std::size_t sweep(WallTime now, std::size_t limit);
 
-    // Tunnels without a packet for the idle time, each told once until a packet comes again.
-    [[nodiscard]] std::vector<IpAddress> find_idle(WallTime now);
+    // Tunnels without a packet up or down for the idle time, each told once until one passes again.
+    // Looks at `limit` of them at most, from this address on.
+    [[nodiscard]] IdlePage find_idle(WallTime now, const std::optional<IpAddress>& from,
+                                     std::size_t limit);
 
     // In the order of the inner addresses, IPv4 first.
     [[nodiscard]] teplink::ListAnswer list(const teplink::List& request) const;
@@ -82,6 +90,10 @@ private:
         std::optional<WallTime> idle_told_for;  // the last packet's time when we told
     };
     using Entries = std::map<IpAddress, Entry>;
+    struct Page {
+        std::vector<IpAddress> inner;
+        std::optional<IpAddress> next;
+    };
 
     [[nodiscard]] Result<void> check(const TunnelSpec& spec, WallTime now) const;
     [[nodiscard]] Result<void> check_addresses(const TunnelSpec& spec) const;
@@ -89,6 +101,7 @@ private:
     [[nodiscard]] Result<void> check_ipv6_inside(const TunnelSpec& spec) const;
     void keep(const TunnelSpec& spec, WallTime now);
     Entries::iterator forget(Entries::iterator at);
+    [[nodiscard]] Page page_from(const std::optional<IpAddress>& from, std::size_t limit) const;
     std::uint64_t remove_unnamed(const SyncProgress& progress);
 
     TunnelPolicy policy_;

@@ -68,9 +68,10 @@ void count_up(TunnelCounters& counters, const WireSize& size, WallTime now) {
     counters.last_seen_up = now;
 }
 
-void count_down(TunnelCounters& counters, std::size_t size) {
+void count_down(TunnelCounters& counters, std::size_t size, WallTime now) {
     ++counters.packets_down;
     counters.bytes_down += size;
+    counters.last_seen_down = now;
 }
 
 }  // namespace
@@ -220,7 +221,7 @@ DownVerdict Carrier::down(MutableBytes bytes, Now now) {
         return verdict;
     }
     clamp(packet, *header, inner_mtu);
-    count_down(tunnel.counters, packet.size());
+    count_down(tunnel.counters, packet.size(), now.wall);
     // RFC 2983 s3, RFC 6040 s4.1: the outer DSCP and ECN are copies of the inner ones.
     // What a probe has found the kernel does not know.
     const auto fragment_to = packet.size() > inner_mtu ? inner_mtu + overhead_of(peer.type) : 0;

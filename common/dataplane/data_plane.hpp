@@ -1,11 +1,13 @@
 // The interface behind which packets are carried: the endpoint and the client know only this.
 //
-// Implementations: tun (here), later bpf and kernel, and in tests the reference model. What each
-// must do with a packet is written once, in tunnel/reference_model.hpp.
+// Implementations: tun and kernel (here), bpf (tep/bpf). What each must do with a packet is written
+// once, in tunnel/reference_model.hpp.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +27,9 @@ struct TunnelCounters {
     std::uint64_t packets_down = 0;
     std::uint64_t bytes_down = 0;
     WallTime last_seen_up;  // 1970 when nothing has come yet
+    WallTime last_seen_down;
+
+    [[nodiscard]] WallTime last_seen() const { return std::max(last_seen_up, last_seen_down); }
 };
 
 struct InstalledTunnel {
@@ -52,6 +57,17 @@ public:
     [[nodiscard]] virtual Result<void> remove(const IpAddress& inner, Generation up_to) = 0;
 
     [[nodiscard]] virtual std::vector<InstalledTunnel> list() const = 0;
+    // Of these tunnels, in this order; zeros for one that is not installed. Where there are many
+    // tunnels it costs what is asked for, and not what is installed.
+    [[nodiscard]] virtual std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const {
+        std::vector<TunnelCounters> out(inner.size());
+        for (const auto& tunnel : list()) {
+            const auto found = std::ranges::find(inner, tunnel.spec.inner);
+            if (found != inner.end()) out[found - inner.begin()] = tunnel.counters;
+        }
+        return out;
+    }
     [[nodiscard]] virtual DropCounters drops() const = 0;
 
     // Client: a probe has found that the path carries no larger outer packet and does not say so.

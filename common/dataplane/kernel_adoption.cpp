@@ -257,8 +257,7 @@ bool KernelEndpoint::adopt_device(const TunnelLink& link, std::uint32_t mtu) {
 
 void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot slot) {
     const auto spec = device.tunnels.at(slot);
-    const auto dropped = host_.filter.dropped_in(device.index);
-    Tunnel tunnel{far_end, slot, true, {}, 0, dropped, clock_.wall()};
+    Tunnel tunnel{far_end, slot, true, {}, {}};
     auto fits = spec.expires_at > clock_.wall() ? check_tunnel(spec)
                                                 : fail(ErrorCode::timed_out, "the lease is over");
     // It also tells which of two is the newer: a daemon may have died in the middle of a move.
@@ -276,7 +275,6 @@ void KernelEndpoint::adopt_tunnel(Device& device, const IpAddress& far_end, Slot
     }
     const auto older = tunnels_.find(spec.inner);
     if (older != tunnels_.end()) leave(older->second);
-    tunnel.packets_seen = counted_by(device).packets_up;
     tunnels_.insert_or_assign(spec.inner, tunnel);
 }
 

@@ -6,6 +6,7 @@
 #include "common/dataplane/kernel_alias.hpp"
 #include "common/dataplane/kernel_host.hpp"
 #include "common/dataplane/path_mtu.hpp"
+#include "common/dataplane/sightings.hpp"
 #include "common/log/log.hpp"
 
 namespace dstm::dataplane {
@@ -51,8 +52,7 @@ private:
         int device = 0;
         bool is_closed = false;
         std::optional<Lowered> lowered;
-        std::uint64_t packets_seen = 0;
-        WallTime last_seen;
+        Sightings sightings;
     };
 
     [[nodiscard]] Result<void> check_add(const TunnelSpec& spec);
@@ -115,7 +115,7 @@ TunnelLink KernelClient::link_of(const TunnelSpec& spec) const {
 Result<void> KernelClient::make_device(const TunnelSpec& spec) {
     const auto device = host_.links.add(link_of(spec));
     if (!device) return tl::unexpected(device.error());
-    tunnel_ = Tunnel{spec, *device, false, std::nullopt, 0, {}};
+    tunnel_ = Tunnel{spec, *device, false, std::nullopt, {}};
     if (spec.type == TunnelType::v4v6) silence_ipv6(device_);
     auto done = host_.filter.close_ingress(*device);
     for (const auto& rule : rules_of(spec)) {
@@ -163,11 +163,7 @@ std::vector<InstalledTunnel> KernelClient::list() const {
     if (!tunnel_) return {};
     TunnelCounters counters;
     if (const auto link = host_.links.read(tunnel_->device)) counters = counters_of(*link);
-    if (counters.packets_up != tunnel_->packets_seen) {
-        tunnel_->packets_seen = counters.packets_up;
-        tunnel_->last_seen = clock_.wall();
-    }
-    counters.last_seen_up = tunnel_->last_seen;
+    tunnel_->sightings.note(counters, clock_.wall());
     return {{tunnel_->spec, counters}};
 }
 

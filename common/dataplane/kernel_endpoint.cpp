@@ -19,6 +19,9 @@ constexpr std::uint16_t priority_source = 1000;
 
 constexpr unsigned numbers_max = 99999;
 
+// How late "last seen" may be when nobody asks.
+constexpr Duration look_every = std::chrono::seconds(10);
+
 // The addresses that may stand as a source, and that are led to the client.
 std::vector<IpPrefix> prefixes_of(const TunnelSpec& spec) {
     std::vector<IpPrefix> out{host_prefix(spec.inner)};
@@ -64,7 +67,8 @@ Result<void> KernelEndpoint::check_add(const TunnelSpec& spec) const {
         return std::any_of(carried->pools.begin(), carried->pools.end(),
                            [&](const IpPrefix& pool) { return contains(pool, address); });
     };
-    if (spec.inner == carried->inner || !pooled(spec.inner) ||
+    const bool is_free = config_.outside_pools && config_.hairpin && spec.type == TunnelType::v4v6;
+    if (spec.inner == carried->inner || !(is_free || pooled(spec.inner)) ||
         (spec.inner_prefix && !pooled(spec.inner_prefix->address))) {
         return fail(ErrorCode::invalid, to_string(spec.inner) + " is in none of the pools");
     }
@@ -119,16 +123,16 @@ Result<void> KernelEndpoint::move_in(const TunnelSpec& spec) {
         return fail(ErrorCode::exhausted,
                     to_string(spec.outer_client.address) + " has too many tunnels");
     }
-    Tunnel tunnel{(*made)->first, *slot, true, {}, 0, host_.filter.dropped_in(device.index), {}};
+    Tunnel tunnel{(*made)->first, *slot, true, {}, {}};
     add_to(tunnel.before, counted_by(device), minus);
     const auto at = tunnels_.find(spec.inner);
     const bool is_new = at == tunnels_.end();
     if (!is_new) {
         const auto& old = at->second;
-        tunnel.last_seen = old.last_seen;
-        tunnel.packets_seen = old.packets_seen;
+        tunnel.sightings = old.sightings;
         add_to(tunnel.before, old.before, 1);
     }
+    tunnel.sightings.change_device(host_.filter.dropped_in(device.index));
     device.tunnels = std::move(after);
     auto done = host_.links.set_alias(device.index, alias);
     if (done) done = host_.netlink.set_interface_up(device.index, true);
@@ -297,6 +301,9 @@ void KernelEndpoint::keep_house() {
     look_after_devices();
     for (auto& [inner, tunnel] : tunnels_) close_if_over(tunnel);
     hear_of_paths();
+    if (clock_.now() < look_at_) return;
+    look_at_ = clock_.now() + look_every;
+    static_cast<void>(listed());
 }
 
 // The kernel forwards by the MTU of the device or of the route, not by what it has learned (unless
@@ -346,8 +353,19 @@ TunnelCounters KernelEndpoint::counted_by(const Device& device) const {
     return link ? counters_of(*link) : TunnelCounters{};
 }
 
+TunnelCounters KernelEndpoint::counted_for(Tunnel& tunnel, TunnelCounters counters) const {
+    add_to(counters, tunnel.before, 1);
+    const auto device = devices_.at(tunnel.far_end).index;
+    tunnel.sightings.note(counters, clock_.wall(), [&] { return host_.filter.dropped_in(device); });
+    return counters;
+}
+
 std::vector<InstalledTunnel> KernelEndpoint::list() const {
     const std::lock_guard lock(mutex_);
+    return listed();
+}
+
+std::vector<InstalledTunnel> KernelEndpoint::listed() const {
     std::vector<InstalledTunnel> out;
     std::map<int, TunnelCounters> counted;
     if (const auto links = host_.links.list()) {
@@ -355,18 +373,20 @@ std::vector<InstalledTunnel> KernelEndpoint::list() const {
     }
     for (auto& [inner, tunnel] : tunnels_) {
         const auto& device = devices_.at(tunnel.far_end);
-        auto counters = counted[device.index];
-        add_to(counters, tunnel.before, 1);
-        // The kernel does not say when; what is new since the last look came by now.
-        if (counters.packets_up != tunnel.packets_seen) {
-            const auto dropped = host_.filter.dropped_in(device.index);
-            const auto new_ones =
-                counters.packets_up - std::exchange(tunnel.packets_seen, counters.packets_up);
-            const auto new_drops = dropped - std::exchange(tunnel.dropped_seen, dropped);
-            if (new_ones != new_drops) tunnel.last_seen = clock_.wall();
-        }
-        counters.last_seen_up = tunnel.last_seen;
+        const auto counters = counted_for(tunnel, counted[device.index]);
         out.push_back({device.tunnels.at(tunnel.slot), counters});
+    }
+    return out;
+}
+
+std::vector<TunnelCounters> KernelEndpoint::counters(std::span<const IpAddress> inner) const {
+    const std::lock_guard lock(mutex_);
+    std::vector<TunnelCounters> out(inner.size());
+    for (std::size_t i = 0; i < inner.size(); ++i) {
+        const auto found = tunnels_.find(inner[i]);
+        if (found == tunnels_.end()) continue;
+        auto& tunnel = found->second;
+        out[i] = counted_for(tunnel, counted_by(devices_.at(tunnel.far_end)));
     }
     return out;
 }

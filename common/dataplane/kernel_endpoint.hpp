@@ -16,6 +16,7 @@
 #include "common/dataplane/kernel_host.hpp"
 #include "common/dataplane/link_news.hpp"
 #include "common/dataplane/path_reports.hpp"
+#include "common/dataplane/sightings.hpp"
 
 namespace dstm::dataplane {
 
@@ -41,6 +42,8 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override;
     [[nodiscard]] DropCounters drops() const override;
 
 private:
@@ -58,9 +61,7 @@ private:
         Slot slot = 0;
         bool is_open = false;   // carries; not any more when its lease is over
         TunnelCounters before;  // to be added to what the device counts; may wrap
-        std::uint64_t packets_seen = 0;
-        std::uint64_t dropped_seen = 0;  // of these, by the source check
-        WallTime last_seen;
+        Sightings sightings;
     };
     using Devices = std::map<IpAddress, Device>;  // by far end
 
@@ -106,7 +107,10 @@ private:
 
     [[nodiscard]] std::vector<IngressRule> rules_of(const TunnelSpec& spec, Slot slot) const;
     [[nodiscard]] std::vector<Route> routes_of(const TunnelSpec& spec, const Device& device) const;
+    [[nodiscard]] std::vector<InstalledTunnel> listed() const;
     [[nodiscard]] TunnelCounters counted_by(const Device& device) const;
+    // When its device has counted so much.
+    [[nodiscard]] TunnelCounters counted_for(Tunnel& tunnel, TunnelCounters counters) const;
 
     const KernelPlaneConfig config_;
     const std::vector<Carried> carried_;
@@ -120,6 +124,7 @@ private:
     Devices devices_;
     mutable std::map<IpAddress, Tunnel> tunnels_;
     unsigned number_ = 0;  // of the last device made
+    Instant look_at_;      // at the counters again, to know when packets passed
     DropCounters gone_;    // counted by devices that are no more
     std::vector<PathReports> path_reports_;
     std::optional<LinkNews> link_news_;

@@ -119,7 +119,7 @@ Result<void> check_tunnel(const TunnelSpec& spec) {
 }
 
 TunnelCounters counters_of(const TunnelLink& link) {
-    return {link.packets_received, link.bytes_received, link.packets_sent, link.bytes_sent, {}};
+    return {link.packets_received, link.bytes_received, link.packets_sent, link.bytes_sent, {}, {}};
 }
 
 Housekeeper::Housekeeper(std::function<void()> work)

@@ -45,6 +45,10 @@ struct KernelPlaneConfig {
     std::optional<Ipv6Address> inner_ipv6;
     std::vector<Ipv6Prefix> pools_ipv6;
 
+    // An IPv4 inner address may lie in no pool: the route to it is its tunnel's in any case. Not
+    // without hairpin, for what is from client to client is then known by the pools.
+    bool outside_pools = false;
+
     bool hairpin = true;             // client to client
     bool mss_clamp = true;           // in SYN, both ways
     std::size_t tunnels_max = 4096;  // a device costs the kernel about 43 kB

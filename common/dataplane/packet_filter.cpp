@@ -146,6 +146,10 @@ Result<void> PacketFilter::close_ingress(int device) {
     const int error =
         rtnl_qdisc_add(impl_->socket.get(), clsact(device).get(), NLM_F_CREATE | NLM_F_EXCL);
     if (error == -NLE_EXIST) return {};
+    if (error == -NLE_OBJ_NOTFOUND) {
+        return fail(ErrorCode::unavailable,
+                    "this kernel has no clsact: it has no module sch_ingress");
+    }
     if (error < 0) return fail_netlink(error, "filter what comes in (clsact)");
     return add(device, drop_the_rest);
 }

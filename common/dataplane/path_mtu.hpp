@@ -40,13 +40,16 @@ public:
     void set_link(std::uint32_t mtu) { link_ = std::max(mtu, floor_); }
 
     // A packet-too-big arrived. False when it changes nothing: below the floor (for IPv6 outside
-    // RFC 8201 s4: must be discarded), above what is known, or heard before. It is news also when
-    // the kernel heard it first, and its routing says so already.
+    // RFC 8201 s4: must be discarded), above what is known, or told not long ago. It is news also
+    // when the kernel heard it first, and its routing says so already; and once in a while when it
+    // is heard again, for those who remember it besides.
     bool lower(std::uint32_t mtu, Instant now) {
         if (mtu < floor_ || mtu > value(now)) return false;
-        const bool is_news = !has_learned(now) || learned_ != mtu;
+        const bool is_news =
+            !has_learned(now) || learned_ != mtu || now - told_at_ >= path_mtu_lifetime / 10;
         learned_ = mtu;
         learned_at_ = now;
+        if (is_news) told_at_ = now;
         return is_news;
     }
 
@@ -63,6 +66,7 @@ private:
     std::uint32_t link_ = ipv6_mtu_min;
     std::uint32_t learned_ = 0;  // 0 = nothing
     Instant learned_at_;
+    Instant told_at_;
 };
 
 }  // namespace dstm::dataplane

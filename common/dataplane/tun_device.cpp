@@ -75,17 +75,23 @@ Result<TunDevice> TunDevice::create(const std::string& name, bool may_exist) {
     if (name.empty() || name.size() >= IFNAMSIZ || name.find('/') != std::string::npos) {
         return fail(ErrorCode::invalid, "\"" + name + "\" cannot be the name of a device");
     }
+    // Exclusive: a device that somebody made before is not ours to configure.
+    return make(name, may_exist ? 0 : IFF_TUN_EXCL);
+}
+
+Result<TunDevice> TunDevice::create_any() { return make({}, 0); }
+
+Result<TunDevice> TunDevice::make(const std::string& name, int more_flags) {
     Descriptor descriptor(::open("/dev/net/tun", O_RDWR | O_CLOEXEC | O_NONBLOCK));
     if (!descriptor.is_open()) {
         return tl::unexpected(error_from_errno(errno, "open /dev/net/tun"));
     }
     ifreq request{};
     name.copy(request.ifr_name, IFNAMSIZ - 1);
-    // Exclusive: a device that somebody made before is not ours to configure.
-    request.ifr_flags =
-        static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | (may_exist ? 0 : IFF_TUN_EXCL));
+    request.ifr_flags = static_cast<short>(IFF_TUN | IFF_NO_PI | IFF_VNET_HDR | more_flags);
     if (::ioctl(descriptor.number(), TUNSETIFF, &request) != 0) {
-        return tl::unexpected(error_from_errno(errno, "create the TUN device " + name));
+        return tl::unexpected(error_from_errno(
+            errno, name.empty() ? "create a TUN device" : "create the TUN device " + name));
     }
     if (auto taken = take_offloads(descriptor); !taken) return tl::unexpected(taken.error());
     if (::ioctl(descriptor.number(), TUNGETIFF, &request) != 0) {
@@ -93,6 +99,11 @@ Result<TunDevice> TunDevice::create(const std::string& name, bool may_exist) {
     }
     const bool was_kept = (request.ifr_flags & IFF_PERSIST) != 0;
     return TunDevice(std::move(descriptor), was_kept);
+}
+
+std::string TunDevice::name() const {
+    ifreq request{};
+    return ::ioctl(descriptor_.number(), TUNGETIFF, &request) == 0 ? request.ifr_name : "";
 }
 
 Result<void> TunDevice::keep() {

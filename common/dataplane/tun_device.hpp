@@ -23,6 +23,8 @@ public:
 
     // conflict: a device of this name exists; with `may_exist`, it is in use.
     [[nodiscard]] static Result<TunDevice> create(const std::string& name, bool may_exist = false);
+    // The kernel names it: to find out whether one can be made.
+    [[nodiscard]] static Result<TunDevice> create_any();
     // An earlier process kept it.
     [[nodiscard]] bool was_kept() const { return was_kept_; }
     // It stays when the object, or the process, goes.
@@ -30,6 +32,7 @@ public:
     // Removes one that was kept; none is no error. conflict: it is in use.
     [[nodiscard]] static Result<void> remove(const std::string& name);
 
+    [[nodiscard]] std::string name() const;
     [[nodiscard]] int descriptor() const { return descriptor_.number(); }
     // One packet that the host routes into the device; nothing when the device is gone.
     [[nodiscard]] std::optional<Read> read(MutableBytes buffer);
@@ -38,6 +41,7 @@ public:
     [[nodiscard]] bool write(ConstBytes packet, SegmentSize segment_size);
 
 private:
+    [[nodiscard]] static Result<TunDevice> make(const std::string& name, int more_flags);
     TunDevice(Descriptor descriptor, bool was_kept)
         : descriptor_(std::move(descriptor)), was_kept_(was_kept) {}
     Descriptor descriptor_;

@@ -153,7 +153,32 @@ Result<bool> TunHost::restore() {
     for (const auto& route : routes_) {
         if (auto added = netlink_.add_route(route); !added) return tl::unexpected(added.error());
     }
+    for (const auto& host : hosts_) {
+        if (auto added = route_host(host); !added) return tl::unexpected(added.error());
+    }
     return true;
+}
+
+Result<void> TunHost::route_host(const IpAddress& host) {
+    auto added = netlink_.add_route(host_route(host));
+    if (added) hosts_.insert(host);
+    return added;
+}
+
+Result<void> TunHost::remove_host_route(const IpAddress& host) {
+    hosts_.erase(host);
+    return netlink_.remove_route(host_route(host));
+}
+
+Route TunHost::host_route(const IpAddress& host) const {
+    Route route;
+    if (const auto* v4 = std::get_if<Ipv4Address>(&host)) {
+        route.destination = Ipv4Prefix{*v4, 32};
+    } else {
+        route.destination = Ipv6Prefix{std::get<Ipv6Address>(host), 128};
+    }
+    route.interface_index = device_index_;
+    return route;
 }
 
 void TunHost::forward(Version version) {

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "common/base/ip_address.hpp"
@@ -51,6 +52,9 @@ public:
     // Puts back what the device lost of it while it was down. False: nothing is missing.
     [[nodiscard]] Result<bool> restore();
     [[nodiscard]] int device_index() const { return device_index_; }
+    // Into the device. conflict: a route to it leads elsewhere.
+    [[nodiscard]] Result<void> route_host(const IpAddress& host);
+    [[nodiscard]] Result<void> remove_host_route(const IpAddress& host);
     // They stay when this object goes.
     void leave_blackholes() { blackholes_.clear(); }
     // Of the device only, the other interfaces are the operator's; warns when the host forwards
@@ -66,6 +70,7 @@ private:
         : netlink_(std::move(netlink)), device_(std::move(device)), device_index_(device_index) {}
 
     [[nodiscard]] Result<void> route_into_device(const Route& route);
+    [[nodiscard]] Route host_route(const IpAddress& host) const;
 
     Netlink netlink_;
     std::string device_;
@@ -73,7 +78,8 @@ private:
     std::uint32_t mtu_ = 0;  // 0: as the kernel made it
     std::vector<GroOff> gro_;
     std::vector<IpAddress> addresses_;
-    std::vector<Route> routes_;      // of the pools
+    std::vector<Route> routes_;  // of the pools
+    std::unordered_set<IpAddress> hosts_;
     std::vector<Route> blackholes_;  // to be removed
 };
 

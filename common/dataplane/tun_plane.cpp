@@ -74,6 +74,8 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override;
     [[nodiscard]] DropCounters drops() const override;
     [[nodiscard]] Result<void> lower_path_mtu(std::uint32_t outer_mtu) override;
     [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override;
@@ -86,7 +88,9 @@ private:
     [[nodiscard]] std::string gro_record_of(const IpAddress& outer) const;
     [[nodiscard]] Result<void> add_inside(const std::optional<IpAddress>& inner,
                                           const std::vector<IpPrefix>& pools);
+    [[nodiscard]] Result<void> add_at_endpoint(const TunnelSpec& spec);
     [[nodiscard]] Result<void> add_at_client(const TunnelSpec& spec);
+    [[nodiscard]] bool has_own_route(const IpAddress& inner) const;
     [[nodiscard]] Result<std::shared_ptr<OuterSocket>> socket_for(const TunnelSpec& spec);
     [[nodiscard]] Result<void> swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket);
     [[nodiscard]] Result<void> use(OuterSockets sockets);  // by a client; holds shared_.mutex
@@ -190,9 +194,30 @@ Result<void> TunPlane::add_inside(const std::optional<IpAddress>& inner,
 }
 
 Result<void> TunPlane::add(const TunnelSpec& spec) {
-    if (config_.role == Role::client) return add_at_client(spec);
-    const std::lock_guard lock(shared_.mutex);
+    return config_.role == Role::client ? add_at_client(spec) : add_at_endpoint(spec);
+}
+
+// What is led elsewhere is no client's, so the route comes first.
+Result<void> TunPlane::add_at_endpoint(const TunnelSpec& spec) {
+    const std::lock_guard lock(host_mutex_);
+    if (has_own_route(spec.inner)) {
+        {
+            const std::lock_guard shared_lock(shared_.mutex);
+            if (auto checked = shared_.carrier.check_add(spec); !checked) return checked;
+        }
+        if (auto routed = host_.route_host(spec.inner); !routed) return routed;
+    }
+    const std::lock_guard shared_lock(shared_.mutex);
     return shared_.carrier.add(spec);
+}
+
+bool TunPlane::has_own_route(const IpAddress& inner) const {
+    const auto holds = [&](const auto& pool) {
+        return pool.contains(std::get<decltype(pool.address)>(inner));
+    };
+    const bool is_ipv4 = std::holds_alternative<Ipv4Address>(inner);
+    return config_.outside_pools && !(is_ipv4 ? std::ranges::any_of(config_.pools, holds)
+                                              : std::ranges::any_of(config_.pools_ipv6, holds));
 }
 
 Result<void> TunPlane::add_at_client(const TunnelSpec& spec) {
@@ -262,8 +287,11 @@ Result<void> TunPlane::remove(const IpAddress& inner, Generation up_to) {
     {
         const std::lock_guard shared_lock(shared_.mutex);
         auto removed = shared_.carrier.remove(inner, up_to);
-        if (!removed || config_.role == Role::endpoint) return removed;
-        static_cast<void>(use({}));
+        if (!removed) return removed;
+        if (config_.role == Role::client) static_cast<void>(use({}));
+    }
+    if (config_.role == Role::endpoint) {
+        return has_own_route(inner) ? host_.remove_host_route(inner) : Result<void>{};
     }
     host_.restore_gro();
     auto removed = host_.remove_address(inner);
@@ -291,6 +319,17 @@ Result<void> TunPlane::send_tsp(const IpEndpoint& peer, ConstBytes datagram) {
 std::vector<InstalledTunnel> TunPlane::list() const {
     const std::lock_guard lock(shared_.mutex);
     return shared_.carrier.tunnels().list();
+}
+
+std::vector<TunnelCounters> TunPlane::counters(std::span<const IpAddress> inner) const {
+    std::vector<TunnelCounters> out(inner.size());
+    const std::lock_guard lock(shared_.mutex);
+    for (std::size_t i = 0; i < inner.size(); ++i) {
+        if (const auto* tunnel = shared_.carrier.tunnels().find(inner[i])) {
+            out[i] = tunnel->counters;
+        }
+    }
+    return out;
 }
 
 DropCounters TunPlane::drops() const {
@@ -348,7 +387,6 @@ void TunPlane::restore_device() {
                     to_string(restored.error()));
     } else if (*restored) {
         log_info("TUN_DEVICE_RESTORED", "device={}", config_.device);
-        if (config_.device_restored) config_.device_restored();
     }
 }
 
@@ -386,12 +424,27 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(TunDevice device, const TunPla
     return plane;
 }
 
+namespace {
+
+Result<void> try_raw_socket(int family, int protocol) {
+    const Descriptor socket(::socket(family, SOCK_RAW | SOCK_CLOEXEC, protocol));
+    if (socket.is_open()) return {};
+    return tl::unexpected(error_from_errno(errno, "open a raw socket"));
+}
+
+}  // namespace
+
+// An open /dev/net/tun is not yet a device: the right to make one, and whether the rules of a
+// container allow it, show only when it is made.
 Result<std::string> probe_tun_plane() {
-    const Descriptor device(::open("/dev/net/tun", O_RDWR | O_CLOEXEC));
-    if (!device.is_open()) return tl::unexpected(error_from_errno(errno, "opening /dev/net/tun"));
-    const Descriptor socket(::socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_IPIP));
-    if (!socket.is_open()) return tl::unexpected(error_from_errno(errno, "opening a raw socket"));
-    return "in user space";
+    if (const auto device = TunDevice::create_any(); !device) {
+        return tl::unexpected(device.error());
+    }
+    if (const auto raw = try_raw_socket(AF_INET6, IPPROTO_IPIP); !raw) {
+        return tl::unexpected(raw.error());
+    }
+    const auto v6v4 = try_raw_socket(AF_INET, IPPROTO_IPV6);
+    return "in user space" + (v6v4 ? std::string() : "; no v6v4: " + v6v4.error().context);
 }
 
 }  // namespace dstm::dataplane

@@ -35,7 +35,7 @@ namespace dstm::dataplane {
                                                                 const TunPlaneConfig& config,
                                                                 const Clock& clock);
 
-// What this plane would do on this host, or why it cannot. Changes nothing.
+// What this plane would do on this host, or why it cannot. What it makes for this goes again.
 [[nodiscard]] Result<std::string> probe_tun_plane();
 
 }  // namespace dstm::dataplane

@@ -82,8 +82,8 @@ struct TunPlaneConfig {
     // still routed to it, and programs on its hooks see them.
     bool keep_device = false;
 
-    // Endpoint: a tunnel's inner address may lie in no pool. Who asks for it also routes it to the
-    // device.
+    // Endpoint: a tunnel's inner address may lie in no pool, and gets a route of its own to the
+    // device then.
     bool outside_pools = false;
 
     // Endpoint: told, on the plane's thread, when a packet-too-big message has lowered the path
@@ -93,10 +93,6 @@ struct TunPlaneConfig {
     // Both roles: told, on the plane's thread, that somebody has deleted the device: nothing is
     // carried any more. Must not call the plane.
     std::function<void()> device_gone;
-
-    // Endpoint: told, on the plane's thread, when the device was down and has been given its
-    // addresses and the pools' routes again. Must not call the plane.
-    std::function<void()> device_restored;
 
     // Client: told, on the plane's thread, when the outer path MTU is first known and whenever it
     // changes. The device's MTU has been adapted before. Must not call the plane.

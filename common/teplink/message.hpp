@@ -123,6 +123,7 @@ struct ListedTunnel {
     std::uint64_t packets_down = 0;
     std::uint64_t bytes_down = 0;
     WallTime last_seen_up = {};  // 1970 when nothing has come yet
+    WallTime last_seen_down = {};
 
     bool operator==(const ListedTunnel&) const = default;
 };

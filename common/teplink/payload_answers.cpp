@@ -14,9 +14,13 @@ Error read_error(const Json& json, const char* text_key) {
 namespace {
 
 Json write(const ListedTunnel& tunnel) {
-    return Json{{"spec", to_json(tunnel.spec)},    {"packets-up", tunnel.packets_up},
-                {"bytes-up", tunnel.bytes_up},     {"packets-down", tunnel.packets_down},
-                {"bytes-down", tunnel.bytes_down}, {"last-seen-up", to_unix(tunnel.last_seen_up)}};
+    return Json{{"spec", to_json(tunnel.spec)},
+                {"packets-up", tunnel.packets_up},
+                {"bytes-up", tunnel.bytes_up},
+                {"packets-down", tunnel.packets_down},
+                {"bytes-down", tunnel.bytes_down},
+                {"last-seen-up", to_unix(tunnel.last_seen_up)},
+                {"last-seen-down", to_unix(tunnel.last_seen_down)}};
 }
 
 ListedTunnel read_listed(const Json& value) {
@@ -27,8 +31,11 @@ ListedTunnel read_listed(const Json& value) {
     tunnel.bytes_up = need_number(json, "bytes-up");
     tunnel.packets_down = need_number(json, "packets-down");
     tunnel.bytes_down = need_number(json, "bytes-down");
-    tunnel.last_seen_up =
-        from_unix(static_cast<std::int64_t>(need_number(json, "last-seen-up", unix_time_max)));
+    const auto need_time = [&](const char* key) {
+        return from_unix(static_cast<std::int64_t>(need_number(json, key, unix_time_max)));
+    };
+    tunnel.last_seen_up = need_time("last-seen-up");
+    tunnel.last_seen_down = need_time("last-seen-down");
     return tunnel;
 }
 

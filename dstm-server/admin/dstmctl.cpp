@@ -153,13 +153,19 @@ int show_tep_tunnels(const Options& options) {
         for (Json& tunnel : *tunnels) {
             const auto spec = tunnel.find("spec");
             if (spec != tunnel.end() && spec->is_object()) tunnel.update(Json(*spec));
+            for (const char* key : {"last-seen-up", "last-seen-down"}) {
+                const auto at = tunnel.find(key);
+                if (at == tunnel.end() || !at->is_number_integer()) continue;
+                const auto seconds = at->get<std::int64_t>();
+                *at = seconds == 0 ? "-" : to_rfc3339(from_unix(seconds));
+            }
         }
     }
     return show_list(options, tunnels,
                      {"INNER", "TYPE", "OUTER-CLIENT", "OUTER-SERVER", "PACKETS-UP", "BYTES-UP",
-                      "PACKETS-DOWN", "BYTES-DOWN"},
+                      "PACKETS-DOWN", "BYTES-DOWN", "LAST-SEEN-UP", "LAST-SEEN-DOWN"},
                      {"inner", "type", "outer-client", "outer-server", "packets-up", "bytes-up",
-                      "packets-down", "bytes-down"});
+                      "packets-down", "bytes-down", "last-seen-up", "last-seen-down"});
 }
 
 Json to_json(const Holding& holding, WallTime time) {

@@ -7,7 +7,6 @@
 #include <cstring>
 #include <mutex>
 #include <thread>
-#include <unordered_map>
 #include <utility>
 
 #include <poll.h>
@@ -16,7 +15,6 @@
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/netlink.hpp"
-#include "common/dataplane/path_mtu.hpp"
 #include "common/dataplane/tun_device.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/log/log.hpp"
@@ -25,6 +23,8 @@
 #include "tep/bpf/firewall.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/ipv6_table.hpp"
+#include "tep/bpf/last_seen.hpp"
+#include "tep/bpf/learned_mtus.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/pins.hpp"
@@ -43,12 +43,14 @@ using dataplane::DropCounters;
 using dataplane::InstalledTunnel;
 using dataplane::Netlink;
 using dataplane::TunDevice;
+using dataplane::TunnelCounters;
 
 constexpr int housekeeping_interval_ms = 1000;
 
-struct LearnedMtu {
-    std::uint16_t mtu = 0;
-    Instant at;
+// Of the inner packets of a family.
+struct Path {
+    bool is_straight = false;
+    std::string how;
 };
 
 class BpfPlane final : public DataPlane {
@@ -72,6 +74,8 @@ public:
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
     [[nodiscard]] Result<void> remove(const IpAddress& inner, Generation up_to) override;
     [[nodiscard]] std::vector<InstalledTunnel> list() const override;
+    [[nodiscard]] std::vector<TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override;
     [[nodiscard]] DropCounters drops() const override;
     [[nodiscard]] Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override {
         return slow_path_->send_tsp(peer, datagram);
@@ -85,23 +89,22 @@ private:
     [[nodiscard]] TunnelSpec spec_of(const TunnelView& view) const;
     [[nodiscard]] TunnelSpec spec_of(const Ipv6TunnelView& view) const;
     [[nodiscard]] bool adopt(const TunnelSpec& spec);
-    [[nodiscard]] Result<void> add_beneath(const TunnelSpec& spec);
+    [[nodiscard]] Result<void> put_in_maps(const TunnelSpec& spec);
     void restore_beneath(const TunnelSpec& refused);
     [[nodiscard]] Result<void> remove_from_maps(const IpAddress& inner, Generation up_to);
     [[nodiscard]] Result<void> attach();
     [[nodiscard]] Result<void> guard_exit();
-    void restore_routes();
     void leave_word();
-    [[nodiscard]] bool is_in_pool(Ipv4Address inner) const;
     [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
-    [[nodiscard]] dataplane::Route route_outside(Ipv4Address inner) const;
+    void add_counted(const IpAddress& inner, TunnelCounters& counters) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
+    [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
     void run();
     void follow_host();
     void learn(const IpAddress& far_end, std::uint32_t mtu);
-    void forget_old_mtus();
-    void set_ways(const std::optional<Ipv6Address>& only);
+    void tell_mtu(const IpAddress& far_end);
+    void set_ways();
 
     BpfPlaneConfig config_;
     const Clock& clock_;
@@ -115,7 +118,7 @@ private:
     std::optional<Ipv6Table> ipv6_table_;
     mutable std::optional<Refusals> refusals_;
     std::optional<NextHops> next_hops_;
-    std::unordered_map<IpAddress, LearnedMtu> learned_mtus_;
+    LearnedMtus learned_mtus_;
     std::optional<Entrances> entrances_;
     std::optional<std::uint32_t> straight_;
     int device_index_ = 0;
@@ -127,7 +130,6 @@ private:
     std::unique_ptr<DataPlane> slow_path_;  // its own locks; the device is its
     std::optional<TcHook> exit_;
     Descriptor wake_;
-    std::atomic<bool> routes_are_gone_ = false;
     std::atomic<bool> stopping_ = false;
     std::thread thread_;
 };
@@ -212,7 +214,7 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
             return;
         }
         const auto peer = peer_of(view.entry);
-        if (view.entry.path_mtu != 0) learned_mtus_[peer] = {view.entry.path_mtu, clock_.now()};
+        if (view.entry.path_mtu != 0) learned_mtus_.learn(peer, view.entry.path_mtu, clock_.now());
         ways.emplace_back(view.inner, peer);
     });
     for (const auto& [inner, peer] : ways) table_->set_way(inner, way_to(peer));
@@ -223,7 +225,7 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
             return;
         }
         if (view.entry.path_mtu != 0) {
-            learned_mtus_[view.client().address] = {view.entry.path_mtu, clock_.now()};
+            learned_mtus_.learn(view.client().address, view.entry.path_mtu, clock_.now());
         }
         ++adopted;
     });
@@ -238,7 +240,7 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
 }
 
 bool BpfPlane::adopt(const TunnelSpec& spec) {
-    const auto added = add_beneath(spec);
+    const auto added = slow_path_->add(spec);
     if (added) return true;
     log_warning("BPF_NOT_ADOPTED", "inner={} {}", to_string(spec.inner), to_string(added.error()));
     return false;
@@ -315,10 +317,6 @@ Result<void> BpfPlane::make_slow_path(TunDevice device) {
         static_cast<void>(::eventfd_write(wake_.number(), 1));
     };
     config.device_gone = config_.device_gone;
-    config.device_restored = [this] {
-        routes_are_gone_ = true;
-        static_cast<void>(::eventfd_write(wake_.number(), 1));
-    };
     auto made = dataplane::make_tun_plane(std::move(device), config, clock_);
     if (!made) return tl::unexpected(made.error());
     slow_path_ = std::move(*made);
@@ -326,59 +324,37 @@ Result<void> BpfPlane::make_slow_path(TunDevice device) {
 }
 
 Way BpfPlane::way_to(const Ipv6Address& client) {
-    Way way{next_hops_->to(client), 0};
-    const auto learned = learned_mtus_.find(client);
-    if (learned != learned_mtus_.end()) way.path_mtu = learned->second.mtu;
-    return way;
+    return {next_hops_->to(client), learned_mtus_.of(client)};
 }
 
 // The slow path checks the spec and knows the tunnel first: a packet that the programs leave to it
 // in the middle of a change is carried.
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
-    if (auto added = add_beneath(spec); !added) return added;
-    const auto expires = tick_at(spec.expires_at, clock_);
-    const auto* client = std::get_if<Ipv6Address>(&spec.outer_client.address);
-    auto put = spec.type == TunnelType::v4v6 ? table_->put(spec, way_to(*client), expires)
-                                             : ipv6_table_->put(spec, expires);
+    if (auto added = slow_path_->add(spec); !added) return added;
+    auto put = put_in_maps(spec);
     if (!put) restore_beneath(spec);
     return put;
 }
 
-// The slow path, and the route where none of a pool leads there.
-Result<void> BpfPlane::add_beneath(const TunnelSpec& spec) {
-    if (auto added = slow_path_->add(spec); !added) return added;
-    const auto* inner = std::get_if<Ipv4Address>(&spec.inner);
-    if (inner == nullptr || is_in_pool(*inner)) return {};
-    auto routed = netlink_.add_route(route_outside(*inner));
-    if (!routed) restore_beneath(spec);
-    return routed;
+Result<void> BpfPlane::put_in_maps(const TunnelSpec& spec) {
+    const auto expires = tick_at(spec.expires_at, clock_);
+    if (spec.type != TunnelType::v4v6) {
+        return ipv6_table_->put(spec, expires, learned_mtus_.of(spec.outer_client.address));
+    }
+    const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
+    return table_->put(spec, way_to(client), expires);
 }
 
 // The maps, which have refused it, hold what was before.
 void BpfPlane::restore_beneath(const TunnelSpec& refused) {
     static_cast<void>(slow_path_->remove(refused.inner, refused.generation));
     const auto put_back = [&](const auto& view) {
-        if (IpAddress(view.inner) == refused.inner) {
-            static_cast<void>(slow_path_->add(spec_of(view)));
-        }
+        if (IpAddress(view.inner) != refused.inner) return;
+        static_cast<void>(slow_path_->add(spec_of(view)));
     };
-    if (refused.type != TunnelType::v4v6) return ipv6_table_->for_each(put_back);
-    const auto inner = std::get<Ipv4Address>(refused.inner);
-    if (table_->holds(inner)) return table_->for_each(put_back);
-    if (!is_in_pool(inner)) static_cast<void>(netlink_.remove_route(route_outside(inner)));
-}
-
-bool BpfPlane::is_in_pool(Ipv4Address inner) const {
-    return std::any_of(config_.pools.begin(), config_.pools.end(),
-                       [&](const Ipv4Prefix& pool) { return pool.contains(inner); });
-}
-
-dataplane::Route BpfPlane::route_outside(Ipv4Address inner) const {
-    dataplane::Route route;
-    route.destination = Ipv4Prefix{inner, 32};
-    route.interface_index = device_index_;
-    return route;
+    refused.type == TunnelType::v4v6 ? table_->for_each(put_back)
+                                     : ipv6_table_->for_each(put_back);
 }
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
@@ -390,27 +366,33 @@ Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
 Result<void> BpfPlane::remove_from_maps(const IpAddress& inner, Generation up_to) {
     const auto* address = std::get_if<Ipv4Address>(&inner);
     if (address == nullptr) return ipv6_table_->remove(std::get<Ipv6Address>(inner), up_to);
-    auto removed = table_->remove(*address, up_to);
-    if (removed && !is_in_pool(*address)) {
-        static_cast<void>(netlink_.remove_route(route_outside(*address)));
-    }
-    return removed;
+    return table_->remove(*address, up_to);
 }
 
 std::vector<InstalledTunnel> BpfPlane::list() const {
     const std::lock_guard lock(mutex_);
     auto out = slow_path_->list();  // with what it carried itself
-    for (auto& [spec, counters] : out) {
-        const auto entry = find(spec.inner);
-        if (!entry) continue;
-        counters.packets_up += entry->packets_up;
-        counters.bytes_up += entry->bytes_up;
-        counters.packets_down += entry->packets_down;
-        counters.bytes_down += entry->bytes_down;
-        counters.last_seen_up =
-            std::max(counters.last_seen_up, wall_of_tick(entry->last_seen, clock_));
-    }
+    for (auto& [spec, counters] : out) add_counted(spec.inner, counters);
     return out;
+}
+
+std::vector<TunnelCounters> BpfPlane::counters(std::span<const IpAddress> inner) const {
+    const std::lock_guard lock(mutex_);
+    auto out = slow_path_->counters(inner);
+    for (std::size_t i = 0; i < inner.size(); ++i) add_counted(inner[i], out[i]);
+    return out;
+}
+
+void BpfPlane::add_counted(const IpAddress& inner, TunnelCounters& counters) const {
+    const auto entry = find(inner);
+    if (!entry) return;
+    counters.packets_up += entry->packets_up;
+    counters.bytes_up += entry->bytes_up;
+    counters.packets_down += entry->packets_down;
+    counters.bytes_down += entry->bytes_down;
+    const auto last_seen = last_seen_of(*entry, clock_);
+    counters.last_seen_up = std::max(counters.last_seen_up, last_seen.up);
+    counters.last_seen_down = std::max(counters.last_seen_down, last_seen.down);
 }
 
 std::optional<dstm_entry> BpfPlane::find(const IpAddress& inner) const {
@@ -434,24 +416,27 @@ DropCounters BpfPlane::drops() const {
     return out;
 }
 
+Path BpfPlane::path_of(ForwardFamily family) const {
+    if (config_.shortcut == Shortcut::automatic) {
+        const auto answer = forward_hook(family);
+        return {answer.hook == ForwardHook::empty, way_on(answer)};
+    }
+    const bool is_straight = config_.shortcut != Shortcut::none;
+    return {is_straight, is_straight ? "straight from interface to interface, as configured"
+                                     : "through the kernel's routing, as configured"};
+}
+
 // A firewall that comes later is seen within a second.
 void BpfPlane::choose_path() {
-    const auto may = [&](ForwardFamily family) {
-        if (config_.shortcut != Shortcut::automatic) return config_.shortcut != Shortcut::none;
-        return forward_hook(family) == ForwardHook::empty;
-    };
-    const auto say = [](const char* what, bool is_straight) {
-        log_info("BPF_PATH", "{} packets go {}", what,
-                 is_straight ? "straight from interface to interface"
-                             : "through the kernel's routing");
-    };
-    std::uint32_t straight = may(ForwardFamily::ipv4) ? DSTM_STRAIGHT_IPV4 : 0;
-    if (config_.outer_ipv4 && may(ForwardFamily::ipv6)) straight |= DSTM_STRAIGHT_IPV6;
+    const auto ipv4 = path_of(ForwardFamily::ipv4);
+    const auto ipv6 = config_.outer_ipv4 ? path_of(ForwardFamily::ipv6) : Path{};
+    const std::uint32_t straight = (ipv4.is_straight ? DSTM_STRAIGHT_IPV4 : 0) |
+                                   (ipv6.is_straight ? DSTM_STRAIGHT_IPV6 : 0);
     if (straight == straight_) return;
     straight_ = straight;
     programs_.set_straight(straight);
-    say("IPv4", (straight & DSTM_STRAIGHT_IPV4) != 0);
-    if (config_.outer_ipv4) say("IPv6", (straight & DSTM_STRAIGHT_IPV6) != 0);
+    log_info("BPF_PATH", "IPv4 packets go {}", ipv4.how);
+    if (config_.outer_ipv4) log_info("BPF_PATH", "IPv6 packets go {}", ipv6.how);
 }
 
 void BpfPlane::run() {
@@ -472,7 +457,8 @@ void BpfPlane::run() {
             lowered.swap(mtu_news_);
         }
         for (const auto& [far_end, mtu] : lowered) learn(far_end, mtu);
-        forget_old_mtus();
+        // RFC 8201 s5.3: after a while a larger packet is tried again.
+        for (const auto& far_end : learned_mtus_.forget_old(clock_.now())) tell_mtu(far_end);
     }
 }
 
@@ -481,53 +467,30 @@ void BpfPlane::follow_host() {
     next_hops_->neighbours_changed(news.neighbours);
     if (news.routes) {
         next_hops_->routes_changed();
-        set_ways(std::nullopt);
+        set_ways();
     }
-    if (routes_are_gone_.exchange(false)) restore_routes();
     if (!news.routes && !news.hooks) return;
     for (const auto& guarded : {guard_exit(), entrances_->guard()}) {
         if (!guarded) log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
     }
 }
 
-// Of single tunnels: those of the pools are the slow path's.
-void BpfPlane::restore_routes() {
-    table_->for_each([&](const TunnelView& view) {
-        if (is_in_pool(view.inner)) return;
-        const auto added = netlink_.add_route(route_outside(view.inner));
-        if (!added) {
-            log_warning("TUN_DEVICE_NOT_RESTORED", "device={} {}", config_.device,
-                        to_string(added.error()));
-        }
-    });
+void BpfPlane::learn(const IpAddress& far_end, std::uint32_t mtu) {
+    learned_mtus_.learn(far_end, static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now());
+    tell_mtu(far_end);
 }
 
-void BpfPlane::learn(const IpAddress& far_end, std::uint32_t mtu) {
-    const LearnedMtu learned{static_cast<std::uint16_t>(std::min(mtu, 0xffffU)), clock_.now()};
-    learned_mtus_[far_end] = learned;
+void BpfPlane::tell_mtu(const IpAddress& far_end) {
     if (const auto* ipv6 = std::get_if<Ipv6Address>(&far_end)) {
-        set_ways(*ipv6);
+        if (table_->leads_to(*ipv6)) table_->set_way(*ipv6, way_to(*ipv6));
     } else {
-        ipv6_table_->set_path_mtu(std::get<Ipv4Address>(far_end), learned.mtu);
+        ipv6_table_->set_path_mtu(std::get<Ipv4Address>(far_end), learned_mtus_.of(far_end));
     }
 }
 
-// RFC 8201 s5.3: after a while a larger packet is tried again.
-void BpfPlane::forget_old_mtus() {
-    const auto now = clock_.now();
-    const auto forgotten = std::erase_if(learned_mtus_, [&](const auto& entry) {
-        const bool is_old = now - entry.second.at >= dataplane::path_mtu_lifetime;
-        const auto* ipv4 = std::get_if<Ipv4Address>(&entry.first);
-        if (is_old && ipv4 != nullptr) ipv6_table_->set_path_mtu(*ipv4, 0);
-        return is_old;
-    });
-    if (forgotten != 0) set_ways(std::nullopt);
-}
-
-void BpfPlane::set_ways(const std::optional<Ipv6Address>& only) {
+void BpfPlane::set_ways() {
     table_->for_each([&](const TunnelView& view) {
-        const auto peer = peer_of(view.entry);
-        if (!only || *only == peer) table_->set_way(view.inner, way_to(peer));
+        table_->set_way(view.inner, way_to(peer_of(view.entry)));
     });
 }
 

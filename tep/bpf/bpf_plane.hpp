@@ -76,7 +76,7 @@ struct BpfPlaneConfig {
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
 
-// Loads the programs and lets them go: what this plane would do here, or why it cannot.
+// What this plane would do here, or why it cannot. What it makes for this goes again.
 [[nodiscard]] Result<std::string> probe();
 
 // Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,

@@ -2,8 +2,10 @@
 // any point, and the next one must know what is whole.
 #include "tep/bpf/entry_table.hpp"
 
+#include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <iterator>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -25,6 +27,11 @@ dstm_entry make_entry(const Ipv6Address& peer, Way way, std::uint32_t expires) {
     return entry;
 }
 
+void write_way(dstm_entry& shared, Way way) {
+    publish(shared.next_hop, __u16{way.next_hop});
+    publish(shared.path_mtu, __u16{way.path_mtu});
+}
+
 // The generation last: an entry that moved, with the record of before, is installed again.
 void write_record(dstm_record& shared, const dstm_record& record) {
     publish(shared.expires_at, record.expires_at);
@@ -37,11 +44,6 @@ Ipv6Address peer_of(const dstm_entry& entry) {
     Ipv6Address::Bytes bytes;
     std::memcpy(bytes.data(), entry.peer, bytes.size());
     return Ipv6Address(bytes);
-}
-
-void EntryTable::release_peer(const dstm_entry& entry) {
-    const auto found = peers_.find(peer_of(entry));
-    if (found != peers_.end() && --found->second == 0) peers_.erase(found);
 }
 
 Result<EntryTable> EntryTable::open(Programs& programs) {
@@ -60,9 +62,11 @@ Result<void> EntryTable::open_pools() {
         auto records = MappedArray<dstm_record>::map(programs_->pool_records(i), count);
         if (!records) return tl::unexpected(records.error());
         for (std::size_t k = 0; k < count; ++k) {
-            static_cast<void>(adopt({&entries->elements()[k], &records->elements()[k]}));
+            static_cast<void>(adopt({&entries->elements()[k], &records->elements()[k],
+                                     in_pools_ + static_cast<Slot>(k)}));
         }
-        pools_.push_back({pools[i], std::move(*entries), std::move(*records)});
+        pools_.push_back({pools[i], in_pools_, std::move(*entries), std::move(*records)});
+        in_pools_ += static_cast<Slot>(count);
     }
     return {};
 }
@@ -75,7 +79,7 @@ bool EntryTable::adopt(Place place) {
         *place.record = {};
         return false;
     }
-    hold_peer(peer_of(*place.entry));
+    peers_.add(peer_of(*place.entry), place.number);
     ++size_;
     return true;
 }
@@ -117,14 +121,23 @@ __u64 EntryTable::lead_to(Slot slot, Ipv4Address inner) const {
 }
 
 EntryTable::Place EntryTable::place_in(Slot slot) const {
-    return {&outside_entries_.elements()[slot], &outside_records_.elements()[slot].lease};
+    return {&outside_entries_.elements()[slot], &outside_records_.elements()[slot].lease,
+            in_pools_ + slot};
+}
+
+dstm_entry& EntryTable::entry_at(Slot number) const {
+    if (number >= in_pools_) return outside_entries_.elements()[number - in_pools_];
+    const auto next = std::ranges::upper_bound(pools_, number, {}, &Pool::first);
+    const auto& pool = *std::prev(next);
+    return pool.entries.elements()[number - pool.first];
 }
 
 EntryTable::Place EntryTable::place_of(Ipv4Address inner) const {
     for (const auto& pool : pools_) {
         if (!pool.prefix.contains(inner)) continue;
         const auto index = inner.host_order() - pool.prefix.address.host_order();
-        return {&pool.entries.elements()[index], &pool.records.elements()[index]};
+        return {&pool.entries.elements()[index], &pool.records.elements()[index],
+                pool.first + index};
     }
     const auto found = outside_.find(inner);
     return found == outside_.end() ? Place{} : place_in(found->second);
@@ -151,9 +164,9 @@ Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expi
         begin(place, fresh, record);
         return {};
     }
-    if (peer_of(*place.entry) != *peer) {
-        hold_peer(*peer);
-        release_peer(*place.entry);
+    if (const auto before = peer_of(*place.entry); before != *peer) {
+        peers_.remove(before, place.number);
+        peers_.add(*peer, place.number);
     }
     rewrite(*place.entry, fresh);
     write_record(*place.record, record);
@@ -163,7 +176,7 @@ Result<void> EntryTable::put(const TunnelSpec& spec, Way way, std::uint32_t expi
 void EntryTable::begin(Place place, const dstm_entry& fresh, const dstm_record& record) {
     write_record(*place.record, record);
     begin_use(*place.entry, fresh);
-    hold_peer(peer_of(fresh));
+    peers_.add(peer_of(fresh), place.number);
     ++size_;
 }
 
@@ -198,7 +211,7 @@ Result<void> EntryTable::remove(Ipv4Address inner, Generation up_to) {
         return fail(ErrorCode::not_found, "no tunnel for " + inner.to_string());
     }
     if (place.record->generation > up_to) return fail_newer(inner, place.record->generation);
-    release_peer(*place.entry);
+    peers_.remove(peer_of(*place.entry), place.number);
     end_use(*place.entry);
     end_outside(inner);
     *place.record = {};
@@ -218,9 +231,11 @@ void EntryTable::end_outside(Ipv4Address inner) {
 
 void EntryTable::set_way(Ipv4Address inner, Way way) {
     const auto place = place_of(inner);
-    if (place.entry == nullptr) return;
-    publish(place.entry->next_hop, __u16{way.next_hop});
-    publish(place.entry->path_mtu, __u16{way.path_mtu});
+    if (place.entry != nullptr) write_way(*place.entry, way);
+}
+
+void EntryTable::set_way(const Ipv6Address& peer, Way way) {
+    peers_.for_each(peer, [&](Slot number) { write_way(entry_at(number), way); });
 }
 
 bool EntryTable::holds(Ipv4Address inner) const { return tunnel_of(inner).entry != nullptr; }

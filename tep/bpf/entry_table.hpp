@@ -17,6 +17,7 @@
 #include "common/tunnel/spec.hpp"
 #include "tep/bpf/layout.h"
 #include "tep/bpf/mapped_array.hpp"
+#include "tep/bpf/peer_index.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/slots.hpp"
 
@@ -48,6 +49,8 @@ public:
     // for this address.
     [[nodiscard]] Result<void> restore(Ipv4Address inner, dstm_entry entry, dstm_record record);
     void set_way(Ipv4Address inner, Way way);
+    // Of all tunnels that lead to this outer address.
+    void set_way(const Ipv6Address& peer, Way way);
 
     [[nodiscard]] std::size_t size() const { return size_; }
     [[nodiscard]] bool holds(Ipv4Address inner) const;
@@ -61,6 +64,7 @@ public:
 private:
     struct Pool {
         Ipv4Prefix prefix;
+        Slot first = 0;
         MappedArray<dstm_entry> entries;
         MappedArray<dstm_record> records;
     };
@@ -68,6 +72,7 @@ private:
     struct Place {
         dstm_entry* entry = nullptr;
         dstm_record* record = nullptr;
+        Slot number = 0;  // among those of all pools and, behind them, of those outside
     };
 
     explicit EntryTable(Programs& programs) : programs_(&programs) {}
@@ -78,13 +83,12 @@ private:
     [[nodiscard]] Place place_of(Ipv4Address inner) const;
     [[nodiscard]] Place tunnel_of(Ipv4Address inner) const;  // null also where none is installed
     [[nodiscard]] Place place_in(Slot slot) const;
+    [[nodiscard]] dstm_entry& entry_at(Slot number) const;
     void begin(Place place, const dstm_entry& fresh, const dstm_record& record);
     [[nodiscard]] Result<void> begin_outside(Ipv4Address inner, const dstm_entry& fresh,
                                              const dstm_record& record);
     void end_outside(Ipv4Address inner);
     [[nodiscard]] __u64 lead_to(Slot slot, Ipv4Address inner) const;
-    void hold_peer(const Ipv6Address& peer) { ++peers_[peer]; }
-    void release_peer(const dstm_entry& entry);
 
     Programs* programs_;
     std::vector<Pool> pools_;
@@ -92,7 +96,8 @@ private:
     MappedArray<dstm_outside_record> outside_records_;
     std::unordered_map<Ipv4Address, Slot> outside_;
     FreeSlots free_{DSTM_OUTSIDE_MAX};
-    std::unordered_map<Ipv6Address, std::uint32_t> peers_;  // and how many tunnels lead there
+    Slot in_pools_ = 0;            // places
+    PeerIndex<Ipv6Address> peers_;  // and the places of their tunnels
     std::size_t size_ = 0;
 };
 

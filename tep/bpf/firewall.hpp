@@ -3,6 +3,8 @@
 // tracking), which the shortcuts pass by.
 #pragma once
 
+#include <string>
+
 namespace dstm::tep::bpf {
 
 enum class ForwardHook {
@@ -13,6 +15,15 @@ enum class ForwardHook {
 
 enum class ForwardFamily { ipv4, ipv6 };
 
-[[nodiscard]] ForwardHook forward_hook(ForwardFamily family);
+struct ForwardAnswer {
+    ForwardHook hook = ForwardHook::unknown;
+    std::string why;  // who it is, or why it is not known; of empty: none
+};
+
+// As it is now, in the thread's network namespace. Needs CAP_NET_ADMIN.
+[[nodiscard]] ForwardAnswer forward_hook(ForwardFamily family);
+
+// Which way packets go on such an answer when it is left to it: "straight ...".
+[[nodiscard]] std::string way_on(const ForwardAnswer& answer);
 
 }  // namespace dstm::tep::bpf

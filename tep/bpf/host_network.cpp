@@ -35,6 +35,7 @@ constexpr std::string_view device_family_name = "netdev";
 constexpr std::uint8_t device_get = 1;                // NETDEV_CMD_DEV_GET
 constexpr std::uint16_t device_interface = 1;         // NETDEV_A_DEV_IFINDEX
 constexpr std::uint16_t device_xdp_features = 3;      // NETDEV_A_DEV_XDP_FEATURES
+constexpr std::uint64_t runs_programs = 1;            // NETDEV_XDP_ACT_BASIC
 constexpr std::uint64_t takes_redirected_frames = 4;  // NETDEV_XDP_ACT_NDO_XMIT
 
 std::optional<Ipv6Address> address_in(std::span<const std::uint8_t> value) {
@@ -181,9 +182,13 @@ Result<Link> HostNetwork::link(int interface) {
     if (message->body<ifinfomsg>().ifi_type == ARPHRD_ETHER) {
         out.address = link_address_in(message->attribute(sizeof body, IFLA_ADDRESS));
     }
-    const auto xdp = message->attribute(sizeof body, IFLA_XDP);
-    const auto attached = number_in<std::uint8_t>(Message::find(xdp, 0, IFLA_XDP_ATTACHED));
-    out.takes_frames = takes_frames(interface, attached == XDP_ATTACHED_DRV);
+    if (const auto features = xdp_features(interface)) {
+        out.takes_frames = (*features & takes_redirected_frames) != 0;
+    } else {  // most drivers with XDP take frames, none without does
+        const auto xdp = message->attribute(sizeof body, IFLA_XDP);
+        const auto attached = number_in<std::uint8_t>(Message::find(xdp, 0, IFLA_XDP_ATTACHED));
+        out.takes_frames = attached == XDP_ATTACHED_DRV;
+    }
     return out;
 }
 
@@ -201,9 +206,9 @@ std::uint16_t HostNetwork::find_device_family() {
     return number_in<std::uint16_t>(message->attribute(sizeof body, CTRL_ATTR_FAMILY_ID));
 }
 
-// A kernel that does not say: most drivers with XDP take frames, none without does.
-bool HostNetwork::takes_frames(int interface, bool has_driver_program) {
-    if (device_family_ == 0) return has_driver_program;
+// None: the kernel does not say.
+std::optional<std::uint64_t> HostNetwork::xdp_features(int interface) {
+    if (device_family_ == 0) return std::nullopt;
     genlmsghdr body{};
     body.cmd = device_get;
     body.version = 1;
@@ -211,9 +216,14 @@ bool HostNetwork::takes_frames(int interface, bool has_driver_program) {
     request.add(device_interface, bytes_of(static_cast<std::uint32_t>(interface)));
     const auto answer = ask(devices_, std::move(request));
     const auto message = answer ? Message::first_of(*answer) : std::nullopt;
-    if (!message) return false;
-    const auto features = message->attribute(sizeof body, device_xdp_features);
-    return (number_in<std::uint64_t>(features) & takes_redirected_frames) != 0;
+    if (!message) return 0;
+    return number_in<std::uint64_t>(message->attribute(sizeof body, device_xdp_features));
+}
+
+std::optional<bool> HostNetwork::runs_xdp(int interface) {
+    const auto features = xdp_features(interface);
+    if (!features) return std::nullopt;
+    return (*features & runs_programs) != 0;
 }
 
 std::optional<LinkAddress> HostNetwork::neighbour(int interface, const Ipv6Address& address) {

@@ -53,6 +53,8 @@ public:
     [[nodiscard]] Result<RouteAnswer> route_to(const Ipv6Address& destination,
                                                const Ipv6Address& source);
     [[nodiscard]] Result<Link> link(int interface);
+    // Whether its driver runs programs of XDP; none: this kernel does not say.
+    [[nodiscard]] std::optional<bool> runs_xdp(int interface);
     // Nothing when the kernel does not know it, or has heard nothing from it for long.
     [[nodiscard]] std::optional<LinkAddress> neighbour(int interface, const Ipv6Address& address);
     // Asks the kernel to find out whether a neighbour is still there; the answer is news.
@@ -68,7 +70,7 @@ private:
     [[nodiscard]] Result<std::vector<std::uint8_t>> ask(const dataplane::Descriptor& socket,
                                                         netlink::Request request);
     [[nodiscard]] std::uint16_t find_device_family();
-    [[nodiscard]] bool takes_frames(int interface, bool has_driver_program);
+    [[nodiscard]] std::optional<std::uint64_t> xdp_features(int interface);
 
     dataplane::Descriptor questions_;
     dataplane::Descriptor devices_;    // generic netlink

@@ -155,14 +155,17 @@ Result<void> Ipv6Table::mend_keys() {
 void Ipv6Table::know(Slot slot) {
     const auto& record = records_.elements()[slot];
     slots_[address_of(record.inner)] = slot;
-    ++peers_[entries_.elements()[slot].peer[0]];
+    const auto peer = entries_.elements()[slot].peer[0];
+    ++peers_[peer];
+    clients_.add(address_of_peer(peer), slot);
     if (record.prefix_length != 0 && ++lengths_[record.prefix_length] == 1) untold_ = true;
 }
 
 void Ipv6Table::forget(Slot slot) {
     const auto& record = records_.elements()[slot];
-    const auto peer = peers_.find(entries_.elements()[slot].peer[0]);
-    if (peer != peers_.end() && --peer->second == 0) peers_.erase(peer);
+    const auto peer = entries_.elements()[slot].peer[0];
+    if (--peers_.at(peer) == 0) peers_.erase(peer);
+    clients_.remove(address_of_peer(peer), slot);
     if (record.prefix_length != 0 && --lengths_[record.prefix_length] == 0) {
         lengths_.erase(record.prefix_length);
         untold_ = true;
@@ -180,12 +183,14 @@ Result<void> Ipv6Table::check_length(const dstm_ipv6_record& record) const {
                                           " lengths cannot be carried");
 }
 
-Result<void> Ipv6Table::put(const TunnelSpec& spec, std::uint32_t expires) {
+Result<void> Ipv6Table::put(const TunnelSpec& spec, std::uint32_t expires,
+                            std::uint16_t path_mtu) {
     const auto record = record_of(spec);
     dstm_entry entry{};
     entry.peer[0] = peer_of(spec.outer_client);
     entry.state = DSTM_ENTRY_CARRIED;
     entry.expires = expires;
+    entry.path_mtu = path_mtu;
     const auto standing = slots_.find(std::get<Ipv6Address>(spec.inner));
     if (standing == slots_.end()) return restore(entry, record);
     return change(standing->second, entry, record);
@@ -221,7 +226,7 @@ Result<void> Ipv6Table::change(Slot slot, const dstm_entry& fresh,
     const bool is_move = entry.peer[0] != fresh.peer[0];
     if (is_move || !same_prefix) forget(slot);
     publish(entry.expires, fresh.expires);
-    if (is_move) publish(entry.path_mtu, __u16{0});
+    publish(entry.path_mtu, fresh.path_mtu);
     publish(entry.peer[0], fresh.peer[0]);
     write_record(standing, record);
     if (is_move || !same_prefix) know(slot);
@@ -280,10 +285,9 @@ void Ipv6Table::release(Slot slot) {
 }
 
 void Ipv6Table::set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu) {
-    for (const auto& [inner, slot] : slots_) {
-        auto& entry = entries_.elements()[slot];
-        if (address_of_peer(entry.peer[0]) == client) publish(entry.path_mtu, __u16{path_mtu});
-    }
+    clients_.for_each(client, [&](Slot slot) {
+        publish(entries_.elements()[slot].path_mtu, __u16{path_mtu});
+    });
 }
 
 std::optional<dstm_entry> Ipv6Table::find(const Ipv6Address& inner) const {

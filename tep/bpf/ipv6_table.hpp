@@ -15,6 +15,7 @@
 #include "common/tunnel/spec.hpp"
 #include "tep/bpf/layout.h"
 #include "tep/bpf/mapped_array.hpp"
+#include "tep/bpf/peer_index.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/slots.hpp"
 
@@ -35,9 +36,10 @@ public:
     // `programs` must outlive the table.
     [[nodiscard]] static Result<Ipv6Table> open(Programs& programs);
 
-    // As DataPlane::add and remove say. `expires` is a tick (layout.h). exhausted: no room for
-    // another tunnel, or for prefixes of another length.
-    [[nodiscard]] Result<void> put(const TunnelSpec& spec, std::uint32_t expires);
+    // As DataPlane::add and remove say. `expires` is a tick (layout.h), `path_mtu` as below.
+    // exhausted: no room for another tunnel, or for prefixes of another length.
+    [[nodiscard]] Result<void> put(const TunnelSpec& spec, std::uint32_t expires,
+                                   std::uint16_t path_mtu = 0);
     [[nodiscard]] Result<void> remove(const Ipv6Address& inner, Generation up_to);
     // As it was in other maps, with its counters; not what is half gone there. Nothing stands for
     // this address.
@@ -77,6 +79,7 @@ private:
     MappedArray<dstm_ipv6_record> records_;
     std::unordered_map<Ipv6Address, Slot> slots_;
     std::unordered_map<std::uint64_t, std::uint32_t> peers_;  // and how many tunnels lead there
+    PeerIndex<Ipv4Address> clients_;  // several peers may be behind one address
     // Of prefixes, and how many of each; the longest first.
     std::map<std::uint32_t, std::uint32_t, std::greater<>> lengths_;
     bool untold_ = false;  // the programs know other lengths

@@ -1,11 +1,13 @@
 // Netlink messages, written and read with bounds (netlink(7)); knows none of their meanings.
 #pragma once
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
 #include <optional>
 #include <span>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -84,6 +86,10 @@ public:
 
     [[nodiscard]] std::uint16_t type() const { return header_.nlmsg_type; }
     [[nodiscard]] std::uint32_t sequence() const { return header_.nlmsg_seq; }
+    // Of a list that is not whole.
+    [[nodiscard]] bool is_interrupted() const {
+        return (header_.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
+    }
     [[nodiscard]] std::size_t space() const { return NLMSG_ALIGN(header_.nlmsg_len); }
 
     template <class Body>
@@ -123,12 +129,49 @@ private:
     std::span<const std::uint8_t> bytes_;
 };
 
+// Shows `visit` each message of a list that the kernel is asked for (NLM_F_DUMP), until it returns
+// false. What the kernel answers instead is the error; conflict: the list changed meanwhile.
+template <class Visit>
+[[nodiscard]] Result<void> for_each_answer(const dataplane::Descriptor& socket,
+                                           std::span<const std::uint8_t> question,
+                                           const std::string& doing, Visit visit) {
+    if (::send(socket.number(), question.data(), question.size(), 0) < 0) {
+        return tl::unexpected(error_from_errno(errno, doing));
+    }
+    std::vector<std::uint8_t> buffer(32768);
+    bool has_changed = false;
+    for (;;) {
+        const auto size = ::recv(socket.number(), buffer.data(), buffer.size(), 0);
+        if (size < 0 && errno == EINTR) continue;
+        if (size < 0) return tl::unexpected(error_from_errno(errno, doing));
+        auto left = std::span<const std::uint8_t>(buffer).first(static_cast<std::size_t>(size));
+        while (const auto message = Message::first_of(left)) {
+            const bool is_last = message->type() == NLMSG_DONE || message->type() == NLMSG_ERROR;
+            has_changed = has_changed || message->is_interrupted();
+            // Both begin with 0 or a negative errno.
+            if (const int said = message->body<int>(); is_last && said != 0) {
+                return tl::unexpected(error_from_errno(-said, doing));
+            }
+            if (is_last && has_changed) return fail(ErrorCode::conflict, doing + ": changed");
+            if (is_last) return {};
+            if (!visit(*message)) return {};
+            left = left.subspan(std::min(left.size(), message->space()));
+        }
+    }
+}
+
 // 0 when the attribute is not of this size.
 template <class Number>
 [[nodiscard]] Number number_in(std::span<const std::uint8_t> value) {
     Number out = 0;
     if (value.size() == sizeof out) std::memcpy(&out, value.data(), sizeof out);
     return out;
+}
+
+// Up to its end or its first zero.
+[[nodiscard]] inline std::string text_in(std::span<const std::uint8_t> value) {
+    const std::string text(value.begin(), value.end());
+    return text.substr(0, text.find('\0'));
 }
 
 template <class Number>

@@ -36,13 +36,8 @@ constexpr std::string_view link_prefix = "link_";        // then the interface
 // Daemons of before had a name for what they had just pinned and not yet given its own name.
 constexpr std::string_view unfinished = "fresh";
 
-bool is_mounted() {
-    struct statfs there {};
-    return ::statfs(file_system, &there) == 0 && there.f_type == BPF_FS_MAGIC;
-}
-
 Result<void> mount_where_missing() {
-    if (is_mounted()) return {};
+    if (Pins::is_mounted()) return {};
     if (::mount("bpf", file_system, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") == 0) {
         return {};
     }
@@ -142,6 +137,11 @@ bool is_name_of_pin(std::string_view name) {
            std::ranges::any_of(prefixes, [&](auto prefix) { return name.starts_with(prefix); });
 }
 
+bool Pins::is_mounted() {
+    struct statfs there {};
+    return ::statfs(file_system, &there) == 0 && there.f_type == BPF_FS_MAGIC;
+}
+
 Result<Pins> Pins::open(const std::string& device) {
     if (::access(root, F_OK) != 0 && errno == EACCES) {
         return fail(ErrorCode::refused,
@@ -151,17 +151,6 @@ Result<Pins> Pins::open(const std::string& device) {
     auto name = device;
     std::ranges::replace(name, '.', ',');
     return Pins(std::string(root) + "/" + name + "@" + std::to_string(namespace_cookie()));
-}
-
-Result<void> Pins::check_place() {
-    if (!is_mounted()) {
-        return fail(ErrorCode::not_found, std::string("no BPF file system on ") + file_system);
-    }
-    std::error_code none;
-    const char* const place = fs::exists(root, none) ? root : file_system;
-    if (::access(place, W_OK | X_OK) == 0) return {};
-    return fail(ErrorCode::unavailable, std::string(place) + " cannot be written to: " +
-                                            std::generic_category().message(errno));
 }
 
 bool Pins::exist() const {

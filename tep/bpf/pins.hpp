@@ -25,9 +25,8 @@ public:
     // Of the device of this name in the network namespace that we are in. refused: no right to look
     // there.
     [[nodiscard]] static Result<Pins> open(const std::string& device);
-    // Whether anything can be pinned on this host. Changes nothing. not_found: the BPF file system
-    // is not mounted, as replace() would try to. unavailable: it is, and cannot be written to.
-    [[nodiscard]] static Result<void> check_place();
+    // The file system for them is there; replace() mounts it otherwise.
+    [[nodiscard]] static bool is_mounted();
 
     [[nodiscard]] const std::string& directory() const { return directory_; }
 

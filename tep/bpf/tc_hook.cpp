@@ -52,6 +52,16 @@ bool has_filters(int interface) {
     return false;
 }
 
+// Of an interface that is gone it says ENODEV.
+Error tc_error(int code, const std::string& doing) {
+    auto error = error_from_errno(code, doing);
+    if (code == ENOENT) {
+        error.code = ErrorCode::unavailable;
+        error.context += " (needs CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF in the kernel)";
+    }
+    return error;
+}
+
 std::string name_of(int interface) {
     char name[IF_NAMESIZE] = {};
     if (if_indextoname(static_cast<unsigned>(interface), name) != nullptr) return name;
@@ -84,8 +94,7 @@ Result<TcHook> TcHook::attach(const TcPlace& place, int program, bool made_qdisc
     auto hook = hook_of(place);
     const int made = bpf_tc_hook_create(&hook);  // says so too when the qdisc is there already
     if (made != 0 && made != -EEXIST) {
-        return tl::unexpected(
-            error_from_errno(-made, "making clsact on " + name_of(place.interface)));
+        return tl::unexpected(tc_error(-made, "making clsact on " + name_of(place.interface)));
     }
     TcHook out(place, made == 0 || made_qdisc);
     const auto there = filters_on(place.interface, place.direction);
@@ -99,7 +108,7 @@ Result<TcHook> TcHook::attach(const TcPlace& place, int program, bool made_qdisc
     options.flags = BPF_TC_F_REPLACE;
     if (const int failed = bpf_tc_attach(&hook, &options); failed != 0) {
         return tl::unexpected(
-            error_from_errno(-failed, "attaching a BPF program to " + name_of(place.interface)));
+            tc_error(-failed, "attaching a BPF program to " + name_of(place.interface)));
     }
     return out;
 }

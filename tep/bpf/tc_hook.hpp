@@ -24,7 +24,8 @@ class TcHook {
 public:
     // Takes the place of a program that an earlier process of ours left there. Filters of other
     // priorities on the same hook stay. not_found: no such interface. conflict: another's filter,
-    // perhaps another daemon's, has our priority.
+    // perhaps another daemon's, has our priority. unavailable: this kernel has no clsact, or no
+    // filters of BPF.
     // `made_qdisc`: clsact is there because of us, and goes when it has no filters any more.
     [[nodiscard]] static Result<TcHook> attach(const TcPlace& place, int program,
                                                bool made_qdisc = false);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <vector>
 
 #include "common/io/real_clock.hpp"
 #include "tep/bpf/bpf_plane.hpp"
@@ -24,6 +25,7 @@ constexpr std::uint32_t pool_first = 0x0a000000;  // 10.0.0.0/12
 constexpr std::uint32_t pool_addresses = 1U << 20;
 constexpr std::uint32_t outer_ipv4_first = 0x64400000;  // 100.64.0.0/10
 constexpr std::uint32_t clients_a_network = 4096;
+constexpr std::uint32_t page_size = 1000;
 const char* const outer_address = "2001:db8:2::1";
 const char* const outer_ipv4 = "203.0.113.1";
 
@@ -199,6 +201,12 @@ void measure_plane(const Clock& clock) {
                                       if ((*plane)->list().size() != tunnels) std::exit(1);
                                   }),
            "ms", tunnels, detail);
+    std::vector<IpAddress> page;
+    for (std::uint32_t i = 0; i < page_size; ++i) page.push_back(spec_of(i, end, 1).inner);
+    const auto read = seconds([&] {
+        if ((*plane)->counters(page).size() != page.size()) std::exit(1);
+    });
+    report("table", "page_ms_1k", 1000 * read, "ms", tunnels, detail);
 }
 
 }  // namespace

@@ -134,19 +134,6 @@ TEST_F(BpfCampus, SourceFilterOfAllInterfacesIsRespected) {
     }
 }
 
-TEST_F(BpfCampus, TunnelOutsideThePoolsIsCarried) {
-    tep = std::make_unique<HostedPlane>(*endpoint, endpoint_config(), clock);
-    ASSERT_TRUE(tep->is_up()) << tep->why();
-    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
-    ASSERT_TRUE(tep->add(spec));
-    client = bring_up_client(*first, spec, client_config());
-    EXPECT_TRUE(answers(*first, "203.0.113.80"));
-    EXPECT_TRUE(answers(*server, "198.51.100.9"));
-    EXPECT_EQ(tep->plane().list().at(0).counters.packets_down, 2u);
-    ASSERT_TRUE(tep->remove("198.51.100.9"));
-    EXPECT_THAT(endpoint->show("route show"), Not(HasSubstr("198.51.100.9")));
-}
-
 TEST_F(BpfCampus, PoolsThatOverlapAreRefused) {
     auto config = endpoint_config();
     config.pools.push_back(Ipv4Prefix::parse("192.0.2.128/25").value());

@@ -119,6 +119,30 @@ TEST_F(EntryTable, TunnelOutsideThePoolsIsChangedWithoutSystemCalls) {
     EXPECT_TRUE(is_carried(inner)) << "the program knows the maps by themselves";
 }
 
+TEST_F(EntryTable, WayToAPeerIsThatOfItsTunnelsAlone) {
+    const auto peer = v6("2001:db8:1::50");
+    const auto ways = [&](const std::vector<const char*>& of) {
+        std::vector<int> out;
+        for (const auto* inner : of) out.push_back(table().find(v4(inner)).value().path_mtu);
+        return out;
+    };
+    const std::vector<const char*> all{"192.0.2.50", "198.51.100.50", "192.0.2.51", "192.0.2.52"};
+    for (const auto* inner : all) {
+        ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));
+    }
+    ASSERT_TRUE(table().put(spec("192.0.2.52", "2001:db8:1::52", 2), {}, never)) << "it moves";
+    table().set_way(peer, {7, 1400});
+    EXPECT_EQ(ways(all), (std::vector{1400, 1400, 1400, 0}));
+    EXPECT_EQ(table().find(v4("198.51.100.50")).value().next_hop, 7);
+    EXPECT_EQ(ways({"192.0.2.7"}), std::vector{0}) << "of another peer from the start";
+    ASSERT_TRUE(table().remove(v4("192.0.2.50"), 1));
+    ASSERT_TRUE(table().put(spec("192.0.2.52", "2001:db8:1::50", 3), {}, never)) << "and back";
+    auto adopted = next();
+    adopted.set_way(peer, {7, 1300});
+    EXPECT_EQ(ways({"198.51.100.50", "192.0.2.51", "192.0.2.52"}), (std::vector{1300, 1300, 1300}));
+    EXPECT_FALSE(adopted.find(v4("192.0.2.50")));
+}
+
 TEST_F(EntryTable, NoPacketIsUncountedWhileWaysChange) {
     const auto* inner = "198.51.100.50";
     ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));

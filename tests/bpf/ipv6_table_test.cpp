@@ -99,6 +99,32 @@ TEST_F(Ipv6TableTest, OlderGenerationIsAConflict) {
     EXPECT_EQ(table().size(), 0u);
 }
 
+// Behind one address are several clients by UDP.
+TEST_F(Ipv6TableTest, PathMtuIsThatOfTheTunnelsOfOneAddress) {
+    const auto path_mtu = [&](std::uint32_t number) {
+        return table().find(inner_of(spec(number))).value().path_mtu;
+    };
+    const auto address = v4("10.9.9.9");
+    for (std::uint32_t number = 1; number <= 3; ++number) {
+        auto one = spec(number);
+        one.type = TunnelType::v6udpv4;
+        one.outer_client = {address, static_cast<std::uint16_t>(4000 + number)};
+        ASSERT_TRUE(table().put(one, never));
+    }
+    ASSERT_TRUE(table().put(spec(4), never));
+    table().set_path_mtu(address, 1400);
+    for (std::uint32_t number = 1; number <= 3; ++number) EXPECT_EQ(path_mtu(number), 1400);
+    EXPECT_EQ(path_mtu(4), 0);
+    ASSERT_TRUE(table().put(spec(2, 2), never)) << "it moves, to where nothing is known";
+    EXPECT_EQ(path_mtu(2), 0);
+    ASSERT_TRUE(table().remove(inner_of(spec(3)), 1));
+    ASSERT_TRUE(table().put(spec(3), never, 1350)) << "it comes again, where something is known";
+    EXPECT_EQ(path_mtu(3), 1350);
+    table().set_path_mtu(address, 0);
+    EXPECT_EQ(path_mtu(1), 0);
+    EXPECT_EQ(path_mtu(3), 1350);
+}
+
 TEST_F(Ipv6TableTest, PrefixOfAnotherStaysWhenTheFirstOneLosesIt) {
     const auto prefix = Ipv6Prefix::parse("2001:db8:200::/56").value();
     auto first = spec(1);

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Runs a command under Debian's stock kernel, in QEMU, on the files of this machine.
 
-  guest.py [--timeout SECONDS] COMMAND...
+  guest.py [--timeout SECONDS] [--with MODULES] [--without MODULES] COMMAND...
   guest.py --prepare
 
 The guest sees the host's root directory read-only over 9p; what it writes goes to its memory and
@@ -141,9 +141,9 @@ def cpio_member(name, data, mode):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def initramfs(kernel, command):
-    modules = modules_in_order(os.path.join(kernel, "lib", "modules"),
-                               MODULES_OF_ROOT + MODULES_OF_TESTS)
+def initramfs(kernel, command, more, fewer):
+    of_tests = [name for name in MODULES_OF_TESTS if name not in fewer] + more
+    modules = modules_in_order(os.path.join(kernel, "lib", "modules"), MODULES_OF_ROOT + of_tests)
     of_root = modules_in_order(os.path.join(kernel, "lib", "modules"), MODULES_OF_ROOT)
     init = INIT.format(modules_of_root=" ".join(of_root), ended=ENDED,
                        modules_of_tests=" ".join(name for name in modules if name not in of_root),
@@ -177,13 +177,16 @@ def check_host():
             raise NoGuest(f"{BUSYBOX} needs libraries: busybox-static is not installed")
 
 
-def run_in_guest(command, timeout, out=sys.stdout):
-    """Copies the command's output to `out`; returns its exit code. NoGuest where none can be."""
+def run_in_guest(command, timeout, out=sys.stdout, more=(), fewer=()):
+    """Copies the command's output to `out`; returns its exit code. NoGuest where none can be.
+
+    With `more` and `fewer` modules than MODULES_OF_TESTS.
+    """
     check_host()
     kernel = fetch_kernel()
     image = os.path.join(CACHE, f"initramfs-{os.getpid()}.gz")
     with open(image, "wb") as file:
-        file.write(initramfs(kernel, command))
+        file.write(initramfs(kernel, command, list(more), fewer))
     argv = [QEMU, "-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max",
             "-m", str(MEMORY_MIB), "-smp", "2", "-nodefaults", "-display", "none",
             "-no-reboot", "-serial", "stdio",
@@ -219,6 +222,9 @@ def run_in_guest(command, timeout, out=sys.stdout):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--timeout", type=float, default=300)
+    for which in ("with", "without"):
+        parser.add_argument("--" + which, type=lambda names: names.split(","), default=[],
+                            metavar="MODULE,...")
     parser.add_argument("--prepare", action="store_true")
     parser.add_argument("command", nargs=argparse.REMAINDER)
     arguments = parser.parse_args()
@@ -227,7 +233,8 @@ def main():
             check_host()
             fetch_kernel()
             return
-        sys.exit(run_in_guest(arguments.command, arguments.timeout))
+        sys.exit(run_in_guest(arguments.command, arguments.timeout,
+                              more=getattr(arguments, "with"), fewer=arguments.without))
     except NoGuest as reason:
         print(f"skipped: {reason}")
         sys.exit(SKIPPED)

@@ -28,6 +28,7 @@ inline KernelPlaneConfig kernel_config(const TunPlaneConfig& tun) {
     config.outer = tun.outer;
     config.inner = tun.inner;
     config.pools = tun.pools;
+    config.outside_pools = tun.outside_pools;
     config.outer_ipv4 = tun.outer_ipv4;
     config.inner_ipv6 = tun.inner_ipv6;
     config.pools_ipv6 = tun.pools_ipv6;

@@ -37,6 +37,7 @@ TEST_F(KernelPlane, PingGoesToTheEndpointToTheServerAndBackAndIsCounted) {
     EXPECT_EQ(seen[0].counters.bytes_up, 3u * 84);
     EXPECT_EQ(seen[0].counters.bytes_down, 3u * 84);
     EXPECT_GE(seen[0].counters.last_seen_up + std::chrono::seconds(10), clock.wall());
+    EXPECT_GE(seen[0].counters.last_seen_down + std::chrono::seconds(10), clock.wall());
     const auto at_client = client->plane().list().at(0);
     EXPECT_EQ(at_client.spec, first_spec);
     EXPECT_EQ(at_client.counters.packets_up, 3u);
@@ -420,6 +421,28 @@ TEST_F(KernelPlane, WhatCannotBeIsRefused) {
     EXPECT_EQ(tep->add(second_spec).error().code, ErrorCode::exhausted);
     EXPECT_TRUE(tep->remove("192.0.2.7"));
     EXPECT_TRUE(tep->add(second_spec));
+}
+
+TEST_F(KernelPlane, TunnelOutsideThePoolsIsCarriedIfAskedAndNotWithoutHairpin) {
+    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
+    auto config = endpoint_config();
+    for (const auto& [outside, hairpin] : {std::pair(false, true), {true, false}, {true, true}}) {
+        config.outside_pools = outside;
+        config.hairpin = hairpin;
+        if (tep) tep->stop();
+        tep = std::make_unique<HostedPlane>(*endpoint, config, clock);
+        ASSERT_TRUE(tep->is_up()) << tep->why();
+        const auto added = tep->add(spec);
+        EXPECT_EQ(added.has_value(), outside && hairpin);
+        if (!added) {
+            EXPECT_EQ(added.error().code, ErrorCode::invalid);
+        }
+    }
+    client = bring_up_client(*first, spec, client_config());
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    EXPECT_TRUE(answers(ping(*server, "198.51.100.9")));
+    ASSERT_TRUE(tep->remove("198.51.100.9"));
+    EXPECT_THAT(endpoint->show("route show"), ::testing::Not(HasSubstr("198.51.100.9")));
 }
 
 TEST_F(KernelPlane, HundredsOfTunnelsComeAndGo) {

@@ -44,6 +44,16 @@ public:
         for (const auto& [inner, tunnel] : tunnels) all.push_back(tunnel);
         return all;
     }
+    std::vector<dataplane::TunnelCounters> counters(
+        std::span<const IpAddress> inner) const override {
+        counters_asked += inner.size();
+        std::vector<dataplane::TunnelCounters> out;
+        for (const auto& each : inner) {
+            const auto at = tunnels.find(each);
+            out.push_back(at == tunnels.end() ? dataplane::TunnelCounters{} : at->second.counters);
+        }
+        return out;
+    }
     dataplane::DropCounters drops() const override { return drop_counters; }
     Result<void> send_tsp(const IpEndpoint& peer, ConstBytes datagram) override {
         if (fail_next) return tl::unexpected<Error>(*std::exchange(fail_next, std::nullopt));
@@ -57,6 +67,7 @@ public:
     std::optional<Error> fail_next;  // of the next add, remove or send
     int adds = 0;
     int removes = 0;
+    mutable std::size_t counters_asked = 0;  // of how many tunnels
 };
 
 }  // namespace dstm::test

@@ -36,6 +36,20 @@ ADAPTERS = {
     r"spdlog/": {"common/log"},
 }
 
+# Where counters get their names. Those of data planes count what is lost on a packet's path.
+DROP_COUNTERS = {
+    "common/dataplane/drop.cpp": r'case Drop::\w+: return "(\w+)"',
+    "common/dataplane/tun_plane.cpp": r'out\["(\w+)"\]',
+    "common/dataplane/kernel_endpoint.cpp": r'(?:out|gone_)\["(\w+)"\]',
+    "common/dataplane/kernel_client.cpp": r'out\["(\w+)"\]',
+    "tep/bpf/entry_table.cpp": r'case DSTM_DROP_(?!NONE)\w+: return "(\w+)"',
+}
+OTHER_COUNTERS = {
+    "tep/admin.cpp": r'\{"([a-z-]+)", counters\.',
+    "dstm-server/admin/commands.cpp":
+        r'\{"([a-z-]+)", (?:counters\.|refused\.|status\.(?:relayed|send_failed)\})',
+}
+
 
 def tracked(*patterns):
     listed = subprocess.run(["git", "ls-files", *patterns], cwd=ROOT, capture_output=True,
@@ -46,6 +60,17 @@ def tracked(*patterns):
 def text_of(name):
     with open(os.path.join(ROOT, name), encoding="utf-8") as file:
         return file.read()
+
+
+def tables_of(name):
+    """The tables of a document: of each the lines, and of each line the cells."""
+    tables = [[]]
+    for line in text_of(name).split("\n"):
+        if line.startswith("|"):
+            tables[-1].append([cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]])
+        elif tables[-1]:
+            tables.append([])
+    return [table for table in tables if table]
 
 
 def sources():
@@ -129,6 +154,41 @@ class Tidy(unittest.TestCase):
         for name in sources():
             written |= set(re.findall(r'"([A-Z0-9]+_[A-Z0-9_]+)"', text_of(name)))
         self.assertEqual(sorted(explained - written), [], "explained but never logged")
+
+    def test_tables_in_the_documents_have_a_head_and_rows_of_its_length(self):
+        wrong = []
+        for name in tracked("*.md"):
+            for table in tables_of(name):
+                is_rule = len(table) > 1 and all(re.fullmatch(r":?-+:?", cell)
+                                                 for cell in table[1])
+                if not is_rule or any(len(row) != len(table[0]) for row in table):
+                    wrong.append(f"{name}: the table of {table[0]}")
+        self.assertEqual(wrong, [])
+
+    def test_every_counter_is_explained_with_its_place_and_every_explanation_is_of_one(self):
+        explained = set()
+        placed = set()
+        for head, _, *rows in tables_of("docs/counters.md"):
+            if head[0] != "counter":
+                continue
+            names = [row[0].strip("`") for row in rows]
+            explained |= set(names)
+            if "place" in head:
+                at = head.index("place")
+                placed |= {name for name, row in zip(names, rows) if row[at]}
+
+        def named(counters):
+            found = {name: set(re.findall(pattern, text_of(name)))
+                     for name, pattern in counters.items()}
+            self.assertEqual([name for name, names in found.items() if not names], [])
+            return set().union(*found.values())
+
+        drops = named(DROP_COUNTERS)
+        others = named(OTHER_COUNTERS)
+        self.assertEqual(sorted(drops - placed), [], "counted, but no place is told")
+        in_words = set(re.findall(r"`([a-z-]+)`", text_of("docs/counters.md")))
+        self.assertEqual(sorted(others - in_words), [], "counted, but not explained")
+        self.assertEqual(sorted(explained - drops - others), [], "explained, but never counted")
 
     def test_the_tests_that_the_compliance_document_names_exist(self):
         there = set()

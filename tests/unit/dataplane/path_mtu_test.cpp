@@ -37,8 +37,23 @@ TEST(PathMtu, ForgetsAfterTenMinutesWithoutNews) {
 TEST(PathMtu, SameNewsAgainRenewsTheTime) {
     PathMtu path(1500);
     ASSERT_TRUE(path.lower(1400, start));
-    EXPECT_FALSE(path.lower(1400, start + std::chrono::minutes(9)));
+    EXPECT_TRUE(path.lower(1400, start + std::chrono::minutes(9)));
     EXPECT_EQ(path.value(start + std::chrono::minutes(15)), 1400u);
+}
+
+// Whoever was told, and forgets as late as this, is told again as soon as it is heard again.
+TEST(PathMtu, SameNewsInABurstIsToldOnce) {
+    PathMtu path(1500);
+    auto now = start;
+    ASSERT_TRUE(path.lower(1400, now));
+    auto told = now;
+    for (int i = 0; i < 2000; ++i) {
+        now += std::chrono::seconds(1);
+        if (!path.lower(1400, now)) continue;
+        EXPECT_EQ(now - told, std::chrono::minutes(1));
+        told = now;
+    }
+    EXPECT_LT(now - told, path_mtu_lifetime);
 }
 
 TEST(PathMtu, NeverGoesBelowTheMinimumOfIpv6) {

@@ -83,6 +83,7 @@ TEST_P(TunIpv6CampusBothWays, PacketThatDoesNotFitGetsPacketTooBigAndTheSizeThat
 }
 
 TEST_P(TunIpv6CampusBothWays, FragmentationNeededFromThePathLowersTheTunnelAndIsRelayed) {
+    endpoint->sysctl("net/ipv4/route/mtu_expires", "1");
     bring_up_v6(spec());
     router->ip("link set a0 mtu 1400");
     first->ip("link set eth0 mtu 1400");
@@ -93,6 +94,15 @@ TEST_P(TunIpv6CampusBothWays, FragmentationNeededFromThePathLowersTheTunnelAndIs
     EXPECT_THAT(ping(*server, inner, "-M do -s 1399"),
                 HasSubstr("mtu=" + std::to_string(1400 - overhead())));
     EXPECT_EQ(tep->dropped("too_big"), 1u) << "now the endpoint knows";
+    ASSERT_TRUE(wait_until([&] {
+        return endpoint->show("route get 10.0.1.5").find("mtu") == std::string::npos;
+    })) << "the kernel forgets";
+    auto later = spec();
+    later.inner = v6("2001:db8:100::8");
+    ASSERT_TRUE(tep->add(later));
+    EXPECT_THAT(ping(*server, "2001:db8:100::8", "-M do -s 1399"),
+                HasSubstr("mtu=" + std::to_string(1400 - overhead())));
+    EXPECT_EQ(tep->dropped("too_big"), 2u) << "for a tunnel too that leads there later";
 }
 
 TEST_P(TunIpv6CampusBothWays, TheMinimumOfIpv6PassesAPathOfIpv4ThatIsNarrower) {

@@ -33,7 +33,37 @@ TEST_F(TunCampus, PingGoesToTheEndpointToTheServerAndBack) {
     EXPECT_EQ(counters.packets_up, 4u);
     EXPECT_EQ(counters.packets_down, 4u);
     EXPECT_EQ(counters.bytes_up, 4u * 84);
+    const auto is_recent = [&](WallTime seen) {
+        return seen <= clock.wall() && seen + std::chrono::seconds(10) >= clock.wall();
+    };
+    EXPECT_TRUE(is_recent(counters.last_seen_up));
+    // An entry of the BPF plane does not say when a packet went down.
+    if (tep->plane().name() == "tun") {
+        EXPECT_TRUE(is_recent(counters.last_seen_down));
+    }
     for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
+}
+
+TEST_F(TunCampus, TunnelOutsideThePoolsIsCarriedIfAsked) {
+    auto config = endpoint_config();
+    config.outside_pools = true;
+    tep = std::make_unique<HostedPlane>(*endpoint, config, clock);
+    ASSERT_TRUE(tep->is_up()) << tep->why();
+    const auto spec = make_spec("198.51.100.9", "2001:db8:1::5");
+    ASSERT_TRUE(tep->add(spec));
+    ASSERT_TRUE(tep->add(spec)) << "once more";
+    client = bring_up_client(*first, spec, client_config());
+    EXPECT_TRUE(answers(ping(*first, "203.0.113.80")));
+    EXPECT_TRUE(answers(ping(*server, "198.51.100.9")));
+    EXPECT_EQ(tep->plane().list().at(0).counters.packets_down, 2u);
+    ASSERT_TRUE(tep->remove("198.51.100.9"));
+    EXPECT_THAT(endpoint->show("route show"), Not(HasSubstr("198.51.100.9")));
+
+    endpoint->ip("route add 198.51.100.8 via 203.0.113.80");
+    const auto added = tep->add(make_spec("198.51.100.8", "2001:db8:1::5"));
+    ASSERT_FALSE(added) << "it is led elsewhere";
+    EXPECT_EQ(added.error().code, ErrorCode::conflict);
+    EXPECT_TRUE(tep->plane().list().empty());
 }
 
 TEST_F(TunCampus, TcpCarriesMegabytesBothWays) {

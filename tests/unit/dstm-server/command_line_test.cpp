@@ -158,12 +158,14 @@ TEST(ControlCommand, TunnelsOfAnEndpointAreShownWithTheirCounters) {
     const std::string path = directory.file("tep.sock");
     OneAnswer daemon(path, R"({"result":0,"arguments":{"tunnels":[{"spec":{"type":"v4v6",)"
                            R"("inner":"192.0.2.7","outer-client":"2001:db8:1::5"},)"
-                           R"("packets-up":12,"bytes-up":3456}]}})");
+                           R"("packets-up":12,"bytes-up":3456,"packets-down":7,"bytes-down":8,)"
+                           R"("last-seen-up":0,"last-seen-down":1793714401}]}})");
     const Ran ran = run(ctl + " tep-tunnels --socket " + path);
     EXPECT_EQ(ran.code, 0) << ran.output;
     EXPECT_TRUE(has(daemon.question(), "\"command\":\"tunnels\""));
     EXPECT_TRUE(has(ran.output, "192.0.2.7")) << ran.output;
     EXPECT_TRUE(has(ran.output, "3456")) << ran.output;
+    EXPECT_TRUE(has(ran.output, "-             2026-11-03T")) << ran.output;
 }
 
 TEST(ControlCommand, ARefusalAndADeadDaemonAreFailures) {

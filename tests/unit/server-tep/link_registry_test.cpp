@@ -336,6 +336,9 @@ TEST_F(LinkRegistryTest, OperatorSeesStatusTunnelsAndCounters) {
     install(live_tunnel("192.0.2.7"));
     install(live_tunnel("192.0.2.8"));
     wait_for(2);
+    auto& counters = plane.tunnels.at(*parse_ip_address("192.0.2.7")).counters;
+    counters.last_seen_up = from_unix(1000);
+    counters.last_seen_down = from_unix(2000);
     const tep::AdminView view{endpoint->config, endpoint->table, plane, endpoint->control,
                               endpoint->relay};
     const auto ask = [&](const std::string& line) {
@@ -350,6 +353,8 @@ TEST_F(LinkRegistryTest, OperatorSeesStatusTunnelsAndCounters) {
     const auto page = ask(R"({"command": "tunnels", "arguments": {"limit": 1}})");
     EXPECT_EQ(page["arguments"]["tunnels"][0]["inner"], "192.0.2.7");
     EXPECT_EQ(page["arguments"]["tunnels"][0]["outer-client"], "2001:db8:1::5");
+    EXPECT_EQ(page["arguments"]["tunnels"][0]["last-seen-up"], 1000);
+    EXPECT_EQ(page["arguments"]["tunnels"][0]["last-seen-down"], 2000);
     EXPECT_EQ(page["arguments"]["next"], "192.0.2.8");
     EXPECT_EQ(ask(R"({"command": "counters"})")["arguments"]["drops"]["source-mismatch"], 3);
     EXPECT_EQ(ask(R"({"command": "destroy"})")["result"], 2);

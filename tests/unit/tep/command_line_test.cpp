@@ -6,6 +6,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <vector>
 
 #include "support/temp_dir.hpp"
 
@@ -17,9 +18,9 @@ struct Ran {
     std::string output;  // both streams
 };
 
-Ran run(const std::string& arguments) {
+Ran run_command(const std::string& command) {
     Ran ran;
-    FILE* const pipe = ::popen((DSTM_TEP " " + arguments + " 2>&1").c_str(), "r");
+    FILE* const pipe = ::popen((command + " 2>&1").c_str(), "r");
     if (pipe == nullptr) return ran;
     char buffer[4096];
     for (std::size_t size = 0; (size = std::fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
@@ -29,6 +30,8 @@ Ran run(const std::string& arguments) {
     ran.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
     return ran;
 }
+
+Ran run(const std::string& arguments) { return run_command(DSTM_TEP " " + arguments); }
 
 TEST(TepCommandLine, HelpAndVersionAreSuccessesAndUnknownOptionsAreNot) {
     const Ran help = run("--help");
@@ -58,6 +61,35 @@ TEST(TepCommandLine, ProbeSaysOfEachDataPlaneWhetherAndWhyNot) {
     }
     EXPECT_FALSE(std::getline(lines, line)) << line;
     EXPECT_EQ(probe.code, can_carry ? 0 : 1);
+}
+
+// To be able to open a device is not enough, nor is a program that the kernel takes.
+TEST(TepCommandLine, ProbeSaysNoForWantOfEachRight) {
+    struct Row {
+        const char* dropped;
+        std::vector<std::string> told;
+    };
+    const Row rows[] = {
+        {"-net_admin",
+         {"bpf: no, create a TUN device: Operation not permitted\n", "kernel: no, ",
+          "tun: no, create a TUN device: Operation not permitted\n"}},
+        {"-net_raw",
+         {"bpf: no, open a raw socket: Operation not permitted\n",
+          "tun: no, open a raw socket: Operation not permitted\n"}},
+        {"-bpf,-sys_admin", {"bpf: no, ", "(needs CAP_BPF, CAP_PERFMON and CAP_NET_ADMIN)\n",
+                             "tun: yes, "}},
+    };
+    if (run("--probe").output.find("tun: yes, ") == std::string::npos) {
+        GTEST_SKIP() << "this host can carry nothing";
+    }
+    for (const auto& row : rows) {
+        const Ran probe = run_command(std::string("setpriv --bounding-set ") + row.dropped +
+                                      " " DSTM_TEP " --probe");
+        for (const auto& told : row.told) {
+            EXPECT_NE(probe.output.find(told), std::string::npos)
+                << row.dropped << ": " << told << "\n" << probe.output;
+        }
+    }
 }
 
 TEST(TepCommandLine, EveryMistakeIsPrintedWithItsLine) {

@@ -83,6 +83,11 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         {R"("192.0.2.0/24")", R"("192.0.2.1/24")", "pools"},
         {R"("192.0.2.0/24")", R"("0.0.0.0/0")", "pools"},
         {R"("192.0.2.0/24")", R"("192.0.2.0/24", "192.0.2.128/25")", "overlaps"},
+        {R"("192.0.2.0/24")", R"("127.0.0.0/8")", "127.0.0.0/8 has no addresses of hosts"},
+        {R"("192.0.2.0/24")", R"("224.0.0.0/8")", "224.0.0.0/8 has no addresses of hosts"},
+        {R"("192.0.2.0/24")", R"("0.0.0.0/8")", "0.0.0.0/8 has no addresses of hosts"},
+        {R"("192.0.2.0/24")", R"("198.51.100.0/24")", "198.51.100.1 is in the pool"},
+        {R"("inner-ipv4": "192.0.2.1")", R"("inner-ipv4": "198.51.100.1")", "is outer-ipv4"},
         {R"("outer-ipv4": "198.51.100.1",)", "", "only with outer-ipv4"},
         {R"("198.51.100.1")", R"("127.0.0.1")", "outer-ipv4"},
         {R"("inner-ipv6": "2001:db8:100::1",)", "", "inner-ipv6"},
@@ -91,9 +96,16 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         {R"("2001:db8:100::/40")", R"("2001:db8:100::1/40")", "pools-ipv6"},
         {R"("2001:db8:100::/40")", R"("2000::/15")", "larger than a /16"},
         {R"("2001:db8:100::/40")", R"("2001:db8:100::/40", "2001:db8::/32")", "overlaps"},
+        {R"("2001:db8:100::/40")", R"("fe80::/16")", "fe80::/16 has no addresses of hosts"},
+        {R"("2001:db8:100::/40")", R"("2001:db8::/32")", "2001:db8:2::1 is in the pool"},
+        {R"("inner-ipv6": "2001:db8:100::1")", R"("inner-ipv6": "2001:db8:2::1")", "is outer-ipv6"},
         {R"("udp-port": 3653)", R"("udp-port": 65536)", "udp-port"},
         {R"("dstm0")", R"("a-name-that-is-too-long")", "device"},
         {R"("data-plane": "auto")", R"("data-plane": "pigeon")", "there is: auto, bpf, "},
+        {R"("data-plane": "auto")", R"("data-plane": "kernel")", "udp-port"},
+        {R"("shortcut": "auto")",
+         R"("interfaces": [{ "name": "e0", "shortcut": "tc" }, { "name": "e0" }])",
+         "e0 is in the list already"},
         {R"("idle-timeout": 0)", R"("idle-timeout": -1)", "idle-timeout"},
         {R"("hairpin": true)", R"("hairpin": "yes")", "hairpin"},
         {R"("hairpin": true)", R"("hair-pin": true)", "hair-pin"},
@@ -103,6 +115,28 @@ TEST(TepConfig, EachMistakeIsToldWithItsKey) {
         ASSERT_FALSE(mistakes.empty()) << instead;
         EXPECT_NE(mistakes.front().find(told), std::string::npos) << mistakes.front();
     }
+}
+
+// Of the pools of "auto" another data plane can have more.
+TEST(TepConfig, PoolsAreBoundedWhereTheDataPlaneBoundsThem) {
+    std::string nine = R"([ "10.0.0.0/24")";
+    for (int i = 1; i < 9; ++i) nine += R"(, "10.0.)" + std::to_string(i) + R"(.0/24")";
+    const std::vector<std::array<std::string, 2>> table{
+        {nine + " ]", "at most 8 pools"},
+        {R"([ "10.0.0.0/9" ])", "10.0.0.0/9 is larger than a /10"},
+    };
+    const std::string plane = R"("data-plane": "auto")";
+    for (const auto& [pools, told] : table) {
+        auto text = with(R"([ "192.0.2.0/24" ])", pools);
+        EXPECT_EQ(mistakes_in(text), std::vector<std::string>{});
+        text.replace(text.find(plane), plane.size(), R"("data-plane": "bpf")");
+        const auto mistakes = mistakes_in(text);
+        ASSERT_EQ(mistakes.size(), 1u);
+        EXPECT_NE(mistakes.front().find(told), std::string::npos) << mistakes.front();
+    }
+    auto text = with(R"([ "192.0.2.0/24" ])", R"([ "10.0.0.0/10" ])");
+    text.replace(text.find(plane), plane.size(), R"("data-plane": "bpf")");
+    EXPECT_EQ(mistakes_in(text), std::vector<std::string>{});
 }
 
 TEST(TepConfig, AllMistakesAreToldAtOnce) {

@@ -310,6 +310,19 @@ TEST_F(TunnelTableTest, TwoServersSyncAtOnceWithoutMixing) {
     EXPECT_EQ(answer->totals, (teplink::SyncTotals{0, 2, 0}));
 }
 
+TEST_F(TunnelTableTest, AddressOutsideThePoolsIsTakenIfAskedButNeverAnOwnOne) {
+    auto wide = policy();
+    wide.outside_pools = true;
+    wide.outer_ipv4 = *Ipv4Address::parse("198.51.100.1");
+    TunnelTable wide_table(wide, plane, noon);
+    EXPECT_EQ(wide_table.install(tunnel("198.51.100.7"), noon), Installed::added);
+    for (const auto* own : {"192.0.2.1", "198.51.100.1"}) {
+        const auto refused = wide_table.install(tunnel(own), noon);
+        ASSERT_FALSE(refused) << own;
+        EXPECT_EQ(refused.error().code, ErrorCode::refused);
+    }
+}
+
 TEST_F(TunnelTableTest, OneBadTunnelDoesNotStopASync) {
     const auto answer = part(1, true, true, 10, {tunnel("203.0.113.1"), tunnel("192.0.2.7")});
     ASSERT_TRUE(answer);
@@ -347,29 +360,66 @@ TEST_F(TunnelTableTest, IdleTunnelIsToldOnceUntilItIsHeardAgain) {
     TunnelTable idle_table(watching, plane, noon);
     ASSERT_TRUE(idle_table.install(tunnel("192.0.2.7"), noon));
     const std::vector<IpAddress> only{address("192.0.2.7")};
-    EXPECT_TRUE(idle_table.find_idle(noon + seconds(99)).empty());
-    EXPECT_EQ(idle_table.find_idle(noon + seconds(100)), only);
-    EXPECT_TRUE(idle_table.find_idle(noon + seconds(101)).empty());
+    const auto find_idle = [&](int second) {
+        return idle_table.find_idle(noon + seconds(second), std::nullopt, 10).idle;
+    };
+    EXPECT_TRUE(find_idle(99).empty());
+    EXPECT_EQ(find_idle(100), only);
+    EXPECT_TRUE(find_idle(101).empty());
 
     plane.tunnels.at(only[0]).counters.last_seen_up = noon + seconds(150);
-    EXPECT_TRUE(idle_table.find_idle(noon + seconds(249)).empty());
-    EXPECT_EQ(idle_table.find_idle(noon + seconds(250)), only);
+    EXPECT_TRUE(find_idle(249).empty());
+    EXPECT_EQ(find_idle(250), only);
+}
+
+TEST_F(TunnelTableTest, IdleTunnelsAreLookedForPageByPage) {
+    auto watching = policy();
+    watching.idle_time = seconds(100);
+    TunnelTable idle_table(watching, plane, noon);
+    for (const auto* inner : {"192.0.2.7", "192.0.2.8", "192.0.2.9"}) {
+        ASSERT_TRUE(idle_table.install(tunnel(inner), noon));
+    }
+    plane.tunnels.at(address("192.0.2.7")).counters.last_seen_up = noon + seconds(50);
+    auto page = idle_table.find_idle(noon + seconds(100), std::nullopt, 2);
+    EXPECT_EQ(page.idle, std::vector{address("192.0.2.8")});
+    ASSERT_EQ(page.next, address("192.0.2.9"));
+    EXPECT_EQ(plane.counters_asked, 2u) << "a page costs a page";
+    ASSERT_EQ(idle_table.remove(address("192.0.2.9"), 1), Removed::removed);
+    ASSERT_TRUE(idle_table.install(tunnel("192.0.2.10"), noon));
+    page = idle_table.find_idle(noon + seconds(100), page.next, 2);
+    EXPECT_EQ(page.idle, std::vector{address("192.0.2.10")});
+    EXPECT_EQ(page.next, std::nullopt);
+}
+
+TEST_F(TunnelTableTest, TunnelThatOnlyReceivesIsNotIdle) {
+    auto watching = policy();
+    watching.idle_time = seconds(100);
+    TunnelTable idle_table(watching, plane, noon);
+    ASSERT_TRUE(idle_table.install(tunnel("192.0.2.7"), noon));
+    auto& counters = plane.tunnels.at(address("192.0.2.7")).counters;
+    counters.last_seen_up = noon + seconds(1);
+    counters.last_seen_down = noon + seconds(100);
+    EXPECT_TRUE(idle_table.find_idle(noon + seconds(199), std::nullopt, 10).idle.empty());
+    EXPECT_EQ(idle_table.find_idle(noon + seconds(200), std::nullopt, 10).idle.size(), 1u);
 }
 
 TEST_F(TunnelTableTest, IdlenessIsNotLookedForUnlessAsked) {
     must_install("192.0.2.7", 1);
-    EXPECT_TRUE(table.find_idle(noon + std::chrono::hours(1000)).empty());
+    const auto later = noon + std::chrono::hours(1000);
+    EXPECT_TRUE(table.find_idle(later, std::nullopt, 10).idle.empty());
 }
 
 TEST_F(TunnelTableTest, ListComesInPagesWithCounters) {
     for (const auto* inner : {"192.0.2.9", "192.0.2.7", "192.0.2.8"}) must_install(inner, 1);
-    plane.tunnels.at(address("192.0.2.8")).counters = {1, 2, 3, 4, noon};
+    plane.tunnels.at(address("192.0.2.8")).counters = {1, 2, 3, 4, noon, noon + seconds(1)};
 
     auto page = table.list({std::nullopt, 2});
     ASSERT_EQ(page.tunnels.size(), 2u);
     EXPECT_EQ(page.tunnels[0].spec.inner, address("192.0.2.7"));
-    EXPECT_EQ(page.tunnels[1], (teplink::ListedTunnel{tunnel("192.0.2.8"), 1, 2, 3, 4, noon}));
+    EXPECT_EQ(page.tunnels[1], (teplink::ListedTunnel{tunnel("192.0.2.8"), 1, 2, 3, 4, noon,
+                                                    noon + seconds(1)}));
     EXPECT_EQ(page.next, address("192.0.2.9"));
+    EXPECT_EQ(plane.counters_asked, 2u) << "a page costs a page";
     page = table.list({page.next, 2});
     ASSERT_EQ(page.tunnels.size(), 1u);
     EXPECT_EQ(page.tunnels[0].spec.inner, address("192.0.2.9"));

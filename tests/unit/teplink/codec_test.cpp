@@ -46,7 +46,8 @@ std::vector<Request> sample_requests() {
 
 // With the method each answers.
 std::vector<std::pair<Method, Answer>> sample_answers() {
-    const ListedTunnel listed{tunnel("192.0.2.7"), 1, 2, 3, 4, test::noon};
+    const ListedTunnel listed{tunnel("192.0.2.7"), 1, 2, 3, 4, test::noon,
+                              test::noon + std::chrono::seconds(1)};
     return {{Method::hello, HelloAnswer{"dstm1"}},
             {Method::install, BatchAnswer{{Result<void>{}, fail(ErrorCode::conflict, "newer")}}},
             {Method::remove, BatchAnswer{{fail(ErrorCode::unavailable, "plane")}}},

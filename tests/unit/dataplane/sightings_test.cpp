@@ -1,0 +1,66 @@
+// When packets passed, as told by counters alone.
+#include "common/dataplane/sightings.hpp"
+
+#include <gtest/gtest.h>
+
+namespace dstm::dataplane {
+namespace {
+
+TunnelCounters counted(std::uint64_t up, std::uint64_t down) {
+    TunnelCounters counters;
+    counters.packets_up = up;
+    counters.packets_down = down;
+    return counters;
+}
+
+TEST(Sightings, EachWayMovesWithItsOwnCounter) {
+    const auto at = [](int second) { return from_unix(1'000'000 + second); };
+    Sightings sightings;
+    auto counters = counted(0, 0);
+    sightings.note(counters, at(0));
+    EXPECT_EQ(counters.last_seen(), WallTime());
+
+    counters = counted(0, 3);
+    sightings.note(counters, at(10));
+    EXPECT_EQ(counters.last_seen_up, WallTime());
+    EXPECT_EQ(counters.last_seen_down, at(10));
+
+    counters = counted(2, 3);
+    sightings.note(counters, at(20));
+    EXPECT_EQ(counters.last_seen_up, at(20));
+    EXPECT_EQ(counters.last_seen_down, at(10));
+    EXPECT_EQ(counters.last_seen(), at(20));
+}
+
+TEST(Sightings, WhatIsNotLetInIsNotSeen) {
+    const auto at = [](int second) { return from_unix(1'000'000 + second); };
+    Sightings sightings;
+    std::uint64_t dropped = 5;
+    const auto asked = [&] { return dropped; };
+    sightings.change_device(dropped);
+    auto counters = counted(3, 0);
+    dropped += 3;
+    sightings.note(counters, at(0), asked);
+    EXPECT_EQ(counters.last_seen_up, WallTime());
+    counters = counted(6, 0);
+    dropped += 2;
+    sightings.note(counters, at(10), asked);
+    EXPECT_EQ(counters.last_seen_up, at(10)) << "one of three";
+}
+
+TEST(Sightings, CounterThatBeginsAnewIsNoPacket) {
+    const auto first = from_unix(1'000'000);
+    const auto later = first + std::chrono::seconds(10);
+    Sightings sightings;
+    auto counters = counted(7, 0);
+    sightings.note(counters, first);
+    counters = counted(0, 0);
+    sightings.note(counters, later);
+    EXPECT_EQ(counters.last_seen_up, first);
+    counters = counted(7, 0);
+    sightings.note(counters, later);
+    EXPECT_EQ(counters.last_seen_up, later) << "as many as before, and all of them new";
+}
+
+}  // namespace
+}  // namespace dstm::dataplane

@@ -95,7 +95,7 @@ Result<void> Entrances::keep(int index) {
     if (found != entrances_.end()) {
         const auto interface = netlink_.interface_name(index);
         const bool is_right = interface && found->second.program == program_of(*interface);
-        if (is_right && stands(index)) return {};
+        if (is_right && found->second.hook.stands()) return {};
         found->second.leave();  // the next goes on from its record
         entrances_.erase(found);
     }
@@ -132,18 +132,21 @@ void Entrances::tend_filter(int index, bool must_be_off) {
 void Entrances::drop_unwanted(const std::set<int>& wanted) {
     for (const auto& [index, record] : records_.all()) {
         if (wanted.contains(index)) continue;
-        if (entrances_.erase(index) == 0) take_back(index, record);
+        if (entrances_.erase(index) == 0) {
+            take_back(place_on(index), record);
+            if (pins_ != nullptr) XdpHook::end(link_path(index));
+        }
         records_.erase(index);
         programs_.set_port(index, {});
     }
 }
 
-// Somebody may have taken our filter away, or clsact with all that was on it.
-bool Entrances::stands(int index) const {
-    const auto filters = filters_on(index, TcDirection::ingress);
-    return !filters || std::ranges::any_of(*filters, [](const TcFilter& filter) {
-        return filter.name.starts_with("dstm_up");
-    });
+TcPlace Entrances::place_on(int index) const {
+    return {index, TcDirection::ingress, tc_handle_of(config_.device)};
+}
+
+std::string Entrances::link_path(int index) const {
+    return pins_ == nullptr ? std::string() : pins_->link_path(index);
 }
 
 // For layer 2. Of two interfaces in one place the later one has it, and the other does without.
@@ -155,19 +158,6 @@ void Entrances::write_port(int index) {
     port.takes_frames = link->takes_frames;
     std::ranges::copy(*link->address, port.address);
     programs_.set_port(index, port);
-}
-
-// Whoever dies in the middle has all of it taken back, what was not done yet to no effect: only
-// an empty clsact of another would go with it.
-dstm_hook Entrances::intent(const std::string& interface,
-                            const std::optional<dstm_hook>& earlier) const {
-    dstm_hook out = earlier.value_or(dstm_hook{});
-    if (!earlier) out.made_clsact = 1;
-    if (out.has_xdp == 0 && shortcut_of(interface) == Shortcut::xdp) {
-        out.has_xdp = 1;
-        out.xdp_program = XdpHook::number_of(programs_.xdp());
-    }
-    return out;
 }
 
 // What an earlier daemon has changed there was not so before: it goes on from its record.
@@ -183,21 +173,23 @@ Result<void> Entrances::enter(int index) {
     }
     const auto recorded = records_.find(index);
     const auto earlier = recorded.value_or(dstm_hook{});
-    records_.write(index, intent(*interface, recorded));
-    auto hook = TcHook::attach(index, TcDirection::ingress, program_of(*interface),
-                               earlier.made_clsact != 0);
+    // Whoever dies in the middle has all of it taken back, what was not done yet to no effect: only
+    // an empty clsact of another would go with it.
+    dstm_hook intent = earlier;
+    if (!recorded) intent.made_clsact = 1;
+    records_.write(index, intent);
+    auto hook =
+        TcHook::attach(place_on(index), program_of(*interface), earlier.made_clsact != 0);
     if (!hook) {
         recorded ? records_.write(index, earlier) : records_.erase(index);
         return tl::unexpected(hook.error());
     }
-    auto xdp = try_xdp(index, *interface, earlier.xdp_program);
-    if (!xdp && earlier.has_xdp != 0) XdpHook::detach_ours(index, earlier.xdp_program);
+    auto xdp = try_xdp(index, *interface);
+    if (!xdp && pins_ != nullptr) XdpHook::end(link_path(index));
     std::optional<SourceFilterOff> filter;
     if (earlier.has_rp_filter != 0) filter.emplace(index, earlier.rp_filter);
     auto record = earlier;
     record.made_clsact = hook->made_qdisc();
-    record.has_xdp = xdp.has_value();
-    record.xdp_program = xdp ? xdp->program_number() : 0;
     records_.write(index, record);
     log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
     entrances_.emplace(index, Entrance{std::move(*hook), std::move(xdp), std::move(filter),
@@ -231,20 +223,18 @@ int Entrances::program_of(const std::string& interface) const {
                                                             : programs_.up_straight();
 }
 
-std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface,
-                                          std::uint32_t earlier) {
+std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interface) {
     if (shortcut_of(interface) != Shortcut::xdp) return std::nullopt;
     if (program_of(interface) != programs_.up_straight()) return std::nullopt;
-    auto hook = XdpHook::attach(index, programs_.xdp(), earlier);
+    auto hook = XdpHook::attach(index, programs_.xdp(), link_path(index));
     if (hook) return std::move(*hook);
     log_warning("BPF_NO_XDP", "interface={} {}", interface, to_string(hook.error()));
     return std::nullopt;
 }
 
-void take_back(int interface, const dstm_hook& record) {
-    const auto hook = TcHook::adopt(interface, TcDirection::ingress, record.made_clsact != 0);
-    if (record.has_xdp != 0) XdpHook::detach_ours(interface, record.xdp_program);
-    if (record.has_rp_filter != 0) const SourceFilterOff filter(interface, record.rp_filter);
+void take_back(const TcPlace& place, const dstm_hook& record) {
+    const auto hook = TcHook::adopt(place, record.made_clsact != 0);
+    if (record.has_rp_filter != 0) const SourceFilterOff filter(place.interface, record.rp_filter);
 }
 
 }  // namespace dstm::tep::bpf

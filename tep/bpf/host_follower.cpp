@@ -12,9 +12,10 @@ Result<void> HostFollower::guard() {
     // Then the packets go once more through the kernel's input, as coming from the tunnel device.
     const bool is_filtered = SourceFilterOff::is_on_everywhere();
     if (is_filtered) programs_.deliver_to(device_);
+    auto exit = plane_.guard_exit();
     auto guarded = entrances_.guard(next_hops_.interfaces());
     if (!is_filtered) programs_.deliver_to(0);
-    return guarded;
+    return exit ? guarded : exit;
 }
 
 void HostFollower::read_routes(std::mutex& plane) {
@@ -42,9 +43,9 @@ void HostFollower::follow() {
     if (!rounds_.is_due(began)) return;
     const auto due = std::exchange(due_, News{});
     if (due.links) next_hops_.links_changed();
-    if (wants_room) next_hops_.forget_unused(tunnels_.used());
+    if (wants_room) next_hops_.forget_unused(plane_.used());
     if (due.routes) next_hops_.routes_changed();
-    if (due.routes || wants_room) tunnels_.set_ways();
+    if (due.routes || wants_room) plane_.set_ways();
     const auto guarded = guard();
     const auto trouble = guarded ? std::string() : to_string(guarded.error());
     if (trouble != trouble_ && !trouble.empty()) log_warning("BPF_NOT_ATTACHED", "{}", trouble);

@@ -20,21 +20,22 @@ namespace dstm::tep::bpf {
 
 class HostFollower {
 public:
-    struct Tunnels {
+    struct Plane {
         std::function<NextHops::Used()> used;  // places of next hops
-        std::function<void()> set_ways;        // of all, by NextHops::to()
+        std::function<void()> set_ways;        // of all tunnels, by NextHops::to()
+        std::function<Result<void>()> guard_exit;
     };
 
     // All but the functions must outlive this. `device`: the tunnel device's index.
     HostFollower(const Clock& clock, Programs& programs, HostNetwork& network, NextHops& next_hops,
-                 Entrances& entrances, int device, Tunnels tunnels)
+                 Entrances& entrances, int device, Plane plane)
         : clock_(clock),
           programs_(programs),
           network_(network),
           next_hops_(next_hops),
           entrances_(entrances),
           device_(device),
-          tunnels_(std::move(tunnels)) {}
+          plane_(std::move(plane)) {}
 
     // Programs on all interfaces where they belong, and packets to where the kernel takes them.
     [[nodiscard]] Result<void> guard();
@@ -52,7 +53,7 @@ private:
     NextHops& next_hops_;
     Entrances& entrances_;
     int device_;
-    Tunnels tunnels_;
+    Plane plane_;
 
     News due_;
     Pace rounds_{Duration(0)};

@@ -208,7 +208,7 @@ class BpfEndpoint(unittest.TestCase):
         self.assertIn("programs on dmz", self.detach())
         self.assertEqual(self.ingress_of_dmz(), "")
 
-    def test_programs_whose_records_are_lost_are_known_by_their_names(self):
+    def test_programs_whose_records_are_lost_are_known_by_their_handles(self):
         os.unlink(os.path.join(self.killed(), "hooks"))
         self.host.ip("link", "del", "dstm0")
         self.addCleanup(self.tc, "qdisc", "del", "dev", "dmz", "clsact")
@@ -271,6 +271,14 @@ class BpfEndpoint(unittest.TestCase):
             daemon.wait_for_log("BPF_ATTACHED interface=dmz", count=third + 2)
         self.assertEqual(daemon.output().count("BPF_NO_ETHERNET"), 1)
         self.assertEqual(daemon.stop(), 0)
+
+    def test_deleted_tunnel_device_ends_the_daemon_and_the_next_one_makes_it_anew(self):
+        daemon = self.started()
+        self.host.ip("link", "del", "dstm0")
+        self.assertEqual(daemon.popen.wait(15), 1, "so that systemd starts it again")
+        self.assertIn("TUN_DEVICE_GONE", daemon.output())
+        self.started()
+        self.assertIn("dstm0", self.names_of_links())
 
     # --- the way back --------------------------------------------------------------------------
 

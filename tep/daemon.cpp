@@ -20,9 +20,20 @@ int run_daemon(const Config& config) {
     const RealClock clock;
     asio::io_context context(1);
     Relay relay(context, clock);  // outlives the plane, whose thread calls it
-    auto choice = make_data_plane(
-        config, clock,
-        [&relay](const IpEndpoint& peer, ConstBytes bytes) { relay.hand_over(peer, bytes); });
+    int exit_code = 0;
+    bool is_stopping = false;
+    std::function<void()> stop;
+    PlaneCalls calls;
+    calls.tsp_datagram = [&relay](const IpEndpoint& peer, ConstBytes bytes) {
+        relay.hand_over(peer, bytes);
+    };
+    calls.device_gone = [&] {
+        asio::post(context, [&] {
+            exit_code = 1;  // whoever started it starts it again
+            if (!std::exchange(is_stopping, true)) stop();
+        });
+    };
+    auto choice = make_data_plane(config, clock, calls);
     if (!choice) {
         log_error("TEP_DATA_PLANE_FAILED", "data-plane={} error={}", config.data_plane,
                   to_string(choice.error()));
@@ -45,12 +56,14 @@ int run_daemon(const Config& config) {
         admin = std::move(*listening);
     }
 
-    bool is_stopping = false;
+    stop = [&] {
+        io::sd_notify("STOPPING=1");
+        control.stop([&] { context.stop(); });
+    };
     const io::Signals signals(context, {SIGTERM, SIGINT}, [&](int number) {
         if (std::exchange(is_stopping, true)) return;
         log_info("TEP_STOPPING", "signal={} tunnels={}", number, table.size());
-        io::sd_notify("STOPPING=1");
-        control.stop([&] { context.stop(); });
+        stop();
     });
     control.start();
     log_info("TEP_STARTED", "name={} data-plane={} why={} device={} outer={} inner={} tunnels={}",
@@ -59,7 +72,7 @@ int run_daemon(const Config& config) {
     io::sd_notify("READY=1");
     context.run();
     log_info("TEP_STOPPED", "name={}", config.name);
-    return 0;
+    return exit_code;
 }
 
 }  // namespace dstm::tep

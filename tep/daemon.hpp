@@ -5,7 +5,8 @@ namespace dstm::tep {
 
 struct Config;
 
-// Returns when SIGTERM or SIGINT has come and everything is down: 0, or 1 when it could not start.
+// Returns when SIGTERM or SIGINT has come and everything is down: 0. 1: it could not start, or
+// somebody deleted the tunnel device.
 [[nodiscard]] int run_daemon(const Config& config);
 
 }  // namespace dstm::tep

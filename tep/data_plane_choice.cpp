@@ -25,7 +25,7 @@ std::string gro_record(const Config& config) {
 
 using Made = Result<std::unique_ptr<dataplane::DataPlane>>;
 
-Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
+Made make_tun(const Config& config, const Clock& clock, const PlaneCalls& calls) {
     dataplane::TunPlaneConfig tun;
     tun.role = dataplane::TunPlaneConfig::Role::endpoint;
     tun.device = config.device;
@@ -37,7 +37,8 @@ Made make_tun(const Config& config, const Clock& clock, dataplane::TspDatagram t
     tun.inner_ipv6 = config.inner_ipv6;
     tun.pools_ipv6 = config.pools_ipv6;
     tun.udp_port = config.udp_port;
-    tun.tsp_datagram = std::move(tsp_datagram);
+    tun.tsp_datagram = calls.tsp_datagram;
+    tun.device_gone = calls.device_gone;
     tun.hairpin = config.hairpin;
     tun.mss_clamp = config.mss_clamp;
     tun.gro_record = gro_record(config);
@@ -51,7 +52,7 @@ bpf::Shortcut shortcut_at(std::size_t index) {
     return shortcuts.at(index);
 }
 
-Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram tsp_datagram) {
+Made make_bpf(const Config& config, const Clock& clock, const PlaneCalls& calls) {
     bpf::BpfPlaneConfig plane;
     plane.device = config.device;
     plane.outer = config.outer_ipv6;
@@ -67,7 +68,8 @@ Made make_bpf(const Config& config, const Clock& clock, dataplane::TspDatagram t
     plane.inner_ipv6 = config.inner_ipv6;
     plane.pools_ipv6 = config.pools_ipv6;
     plane.udp_port = config.udp_port;
-    plane.tsp_datagram = std::move(tsp_datagram);
+    plane.tsp_datagram = calls.tsp_datagram;
+    plane.device_gone = calls.device_gone;
     plane.lasting = true;
     return bpf::make_bpf_plane(plane, clock);
 }
@@ -87,7 +89,7 @@ dataplane::KernelPlaneConfig kernel_config(const Config& config) {
     return kernel;
 }
 
-Made make_kernel(const Config& config, const Clock& clock, dataplane::TspDatagram) {
+Made make_kernel(const Config& config, const Clock& clock, const PlaneCalls&) {
     if (config.outer_ipv4 && config.udp_port != 0) {
         return fail(ErrorCode::invalid,
                     "it carries no v6udpv4 and passes no signalling on: \"udp-port\" must be 0");
@@ -106,7 +108,7 @@ Result<std::string> probe_kernel() {
 
 struct Carrier {
     std::string_view name;
-    Made (*make)(const Config&, const Clock&, dataplane::TspDatagram);
+    Made (*make)(const Config&, const Clock&, const PlaneCalls&);
     Result<std::string> (*probe)();
 };
 
@@ -123,9 +125,13 @@ std::vector<dataplane::IpPrefix> pools_of(const Config& config) {
     return pools;
 }
 
+void tell(const std::vector<std::string>& removed) {
+    for (const auto& what : removed) log_info("TEP_DETACHED", "removed={}", log::quoted(what));
+}
+
 Result<void> tell_removed(const Result<std::vector<std::string>>& removed) {
     if (!removed) return tl::unexpected(removed.error());
-    for (const auto& what : *removed) log_info("TEP_DETACHED", "removed={}", log::quoted(what));
+    tell(*removed);
     return {};
 }
 
@@ -144,7 +150,7 @@ Result<void> end_devices(const Carrier& instead, const Config& config) {
 }
 
 Made make_only(const Carrier& carrier, const Config& config, const Clock& clock,
-               const dataplane::TspDatagram& tsp_datagram) {
+               const PlaneCalls& calls) {
     if (carrier.make != make_bpf) {
         if (auto ended = end_programs(config); !ended) return tl::unexpected(ended.error());
     }
@@ -153,7 +159,7 @@ Made make_only(const Carrier& carrier, const Config& config, const Clock& clock,
             return tl::unexpected(ended.error());
         }
     }
-    return carrier.make(config, clock, tsp_datagram);
+    return carrier.make(config, clock, calls);
 }
 
 // What no other plane can do better: somebody else is in the way, or the configuration names what
@@ -163,11 +169,11 @@ bool is_final(const Error& error) {
 }
 
 Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
-                               const dataplane::TspDatagram& tsp_datagram) {
+                               const PlaneCalls& calls) {
     std::string not_those;
     Error last;
     for (const auto& carrier : carriers) {
-        auto plane = make_only(carrier, config, clock, tsp_datagram);
+        auto plane = make_only(carrier, config, clock, calls);
         if (plane) return DataPlaneChoice{std::move(*plane), "auto" + not_those};
         last = plane.error();
         if (is_final(last)) break;
@@ -180,11 +186,11 @@ Result<DataPlaneChoice> choose(const Config& config, const Clock& clock,
 }  // namespace
 
 Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
-                                        dataplane::TspDatagram tsp_datagram) {
-    if (config.data_plane == "auto") return choose(config, clock, tsp_datagram);
+                                        const PlaneCalls& calls) {
+    if (config.data_plane == "auto") return choose(config, clock, calls);
     const auto* const carrier = std::ranges::find(carriers, config.data_plane, &Carrier::name);
     DSTM_ASSERT(carrier != carriers.end());  // or read_config lies
-    auto plane = make_only(*carrier, config, clock, tsp_datagram);
+    auto plane = make_only(*carrier, config, clock, calls);
     if (!plane) return tl::unexpected<Error>(plane.error());
     return DataPlaneChoice{std::move(*plane), "configured"};
 }
@@ -201,7 +207,10 @@ Result<std::vector<std::string>> detach_data_plane(const Config& config) {
     auto removed = dataplane::detach_kernel_plane(kernel_config(config));
     if (!removed && removed.error().code == ErrorCode::conflict) return removed;
     const auto programs = bpf::detach(config.device, pools_of(config));
+    // What has been removed is told, also when something else could not be.
+    if (!removed && programs) tell(*programs);
     if (!removed) return removed;
+    if (!programs) tell(*removed);
     if (!programs) return programs;
     removed->insert(removed->end(), programs->begin(), programs->end());
     return removed;

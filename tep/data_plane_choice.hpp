@@ -1,6 +1,7 @@
 // Which data plane carries the packets: the one place where a new one is plugged in.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -22,11 +23,16 @@ struct DataPlaneChoice {
 // What "data-plane" may be in the configuration, the default first.
 [[nodiscard]] const std::vector<std::string>& data_plane_names();
 
-// `clock` must outlive the plane. `tsp_datagram` is called on the plane's thread with what came to
-// the UDP port and is signalling; it must not call the plane. Errors are those of the plane;
+// Called on the plane's thread; they must not call the plane.
+struct PlaneCalls {
+    dataplane::TspDatagram tsp_datagram;  // what came to the UDP port and is signalling
+    std::function<void()> device_gone;    // somebody has deleted it: nothing is carried any more
+};
+
+// `clock` must outlive the plane. Errors are those of the plane;
 // of "auto", those of all.
 [[nodiscard]] Result<DataPlaneChoice> make_data_plane(const Config& config, const Clock& clock,
-                                                      dataplane::TspDatagram tsp_datagram = {});
+                                                      const PlaneCalls& calls = {});
 
 struct ProbedPlane {
     std::string name;

@@ -43,6 +43,8 @@ Result<LinkNews> LinkNews::open() {
     return LinkNews(std::move(impl));
 }
 
+int LinkNews::descriptor() const { return nl_socket_get_fd(impl_->socket.get()); }
+
 std::optional<std::set<int>> LinkNews::take() {
     bool is_complete = true;
     for (int reads = 0; reads < reads_at_once; ++reads) {

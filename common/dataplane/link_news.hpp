@@ -17,6 +17,8 @@ public:
     LinkNews& operator=(LinkNews&&) noexcept;
     ~LinkNews();
 
+    // Readable when there is news.
+    [[nodiscard]] int descriptor() const;
     // Indices of those since the last call; does not wait. nullopt: some reports were lost, so that
     // it may be any.
     [[nodiscard]] std::optional<std::set<int>> take();

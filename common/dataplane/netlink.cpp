@@ -65,6 +65,13 @@ NativeRoute native(const Route& route) {
     return out;
 }
 
+IpPrefix make_prefix(const Ipv4Address& address, std::uint8_t length) {
+    return Ipv4Prefix{address, length};
+}
+IpPrefix make_prefix(const Ipv6Address& address, std::uint8_t length) {
+    return Ipv6Prefix{address, length};
+}
+
 std::optional<IpPrefix> destination_of(rtnl_route* route) {
     const auto* native_prefix = rtnl_route_get_dst(route);
     const bool v4 = rtnl_route_get_family(route) == AF_INET;
@@ -74,8 +81,7 @@ std::optional<IpPrefix> destination_of(rtnl_route* route) {
     const auto length = native_prefix == nullptr ? 0u : nl_addr_get_prefixlen(native_prefix);
     if (length > (v4 ? 32u : 128u)) return std::nullopt;
     const auto short_length = static_cast<std::uint8_t>(length);
-    if (v4) return Ipv4Prefix{std::get<Ipv4Address>(*address), short_length};
-    return Ipv6Prefix{std::get<Ipv6Address>(*address), short_length};
+    return std::visit([&](const auto& a) { return make_prefix(a, short_length); }, *address);
 }
 
 // One Route per next hop; none for kinds that Route does not know.
@@ -208,6 +214,24 @@ Result<int> Netlink::interface_of_address(const IpAddress& address) {
         }
     }
     return fail(ErrorCode::not_found, "no interface has the address " + to_string(address));
+}
+
+Result<std::vector<IpPrefix>> Netlink::addresses_of(int index) {
+    nl_cache* filled = nullptr;
+    const int error = rtnl_addr_alloc_cache(impl_->socket.get(), &filled);
+    if (error < 0) return fail_netlink(error, "read addresses");
+    const Cache cache(filled);
+    std::vector<IpPrefix> out;
+    for (auto* item = nl_cache_get_first(filled); item != nullptr; item = nl_cache_get_next(item)) {
+        auto* candidate = reinterpret_cast<rtnl_addr*>(item);
+        if (rtnl_addr_get_ifindex(candidate) != index) continue;
+        if (rtnl_addr_get_scope(candidate) == RT_SCOPE_LINK) continue;
+        const auto address = value_of(rtnl_addr_get_local(candidate));
+        if (!address) continue;
+        const auto length = static_cast<std::uint8_t>(rtnl_addr_get_prefixlen(candidate));
+        std::visit([&](const auto& a) { out.push_back(make_prefix(a, length)); }, *address);
+    }
+    return out;
 }
 
 namespace {

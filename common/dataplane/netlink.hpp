@@ -48,6 +48,9 @@ public:
     // Which interface holds this address; not_found when none does.
     [[nodiscard]] Result<int> interface_of_address(const IpAddress& address);
 
+    // With their prefix lengths; none that belong to the link only.
+    [[nodiscard]] Result<std::vector<IpPrefix>> addresses_of(int index);
+
     // Adding what is there already and removing what is not is no error: both leave the host in
     // the state that was asked for.
     [[nodiscard]] Result<void> add_address(int index, const IpAddress& address,

@@ -24,7 +24,7 @@ constexpr std::uint32_t answers_per_second = 1000;
 constexpr std::uint32_t answers_burst = 50;
 
 // What epoll says has happened to.
-enum Source : std::uint32_t { wake_up, device, outer_network };  // the last: and a TunnelType
+enum Source : std::uint32_t { wake_up, device, news, outer_network };  // the last: and a TunnelType
 
 // The first half byte of a datagram of signalling (RFC 5572 s4.4.1.2); of data it is the version.
 constexpr std::uint8_t nibble_of_signalling = 0xf;
@@ -111,6 +111,11 @@ void PacketLoop::wake() {
     static_cast<void>(::write(wake_.number(), &one, sizeof one) == sizeof one);
 }
 
+Result<void> PacketLoop::wake_by(int descriptor) {
+    if (watch(epoll_, descriptor, Source::news)) return {};
+    return tl::unexpected(error_from_errno(errno, "watch for news"));
+}
+
 Result<void> PacketLoop::set_outer(OuterSockets outer) {
     for (std::size_t i = 0; i < outer.size(); ++i) {
         if (!outer[i] || outer[i] == shared_.outer[i]) continue;
@@ -145,6 +150,7 @@ void PacketLoop::run() {
                     break;
                 }
                 case Source::device: carry_down(); break;
+                case Source::news: housekeeping_due_ = true; break;
                 default: {
                     const auto type =
                         static_cast<TunnelType>(events[i].data.u32 - Source::outer_network);
@@ -207,6 +213,7 @@ void PacketLoop::carry_down() {
         if (!read) {
             unwatch(epoll_, device_.descriptor());
             log_error("TUN_DEVICE_GONE", "the device was deleted; nothing is carried any more");
+            if (shared_.device_gone) shared_.device_gone();
         }
         if (!read || read->size == 0) break;
         segments_.add(packet.first(read->size), read->segment_size);

@@ -36,6 +36,7 @@ struct Shared {
     OuterSockets outer;
     const std::function<void(const IpAddress&, std::uint32_t)> path_mtu_lowered;  // may be empty
     const TspDatagram tsp_datagram;                                                 // may be empty
+    const std::function<void()> device_gone;                                        // may be empty
 
     explicit Shared(const TunPlaneConfig& config)
         : carrier(config,
@@ -44,7 +45,8 @@ struct Shared {
                       return socket ? socket->link_mtu(peer.endpoint.address) : ipv6_mtu_min;
                   }),
           path_mtu_lowered(config.path_mtu_lowered),
-          tsp_datagram(config.tsp_datagram) {}
+          tsp_datagram(config.tsp_datagram),
+          device_gone(config.device_gone) {}
 };
 
 class PacketLoop {
@@ -59,6 +61,8 @@ public:
 
     [[nodiscard]] Result<void> start();
     void wake();
+    // As wake(), whenever this is readable; housekeeping reads it empty.
+    [[nodiscard]] Result<void> wake_by(int descriptor);
     // Replaces the outer sockets in one step; on failure all stays. The caller holds shared.mutex.
     [[nodiscard]] Result<void> set_outer(OuterSockets outer);
 

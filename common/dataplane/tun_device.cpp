@@ -94,7 +94,11 @@ Result<TunDevice> TunDevice::make(const std::string& name, int more_flags) {
             errno, name.empty() ? "create a TUN device" : "create the TUN device " + name));
     }
     if (auto taken = take_offloads(descriptor); !taken) return tl::unexpected(taken.error());
-    return TunDevice(std::move(descriptor));
+    if (::ioctl(descriptor.number(), TUNGETIFF, &request) != 0) {
+        return tl::unexpected(error_from_errno(errno, "ask for the TUN device " + name));
+    }
+    const bool was_kept = (request.ifr_flags & IFF_PERSIST) != 0;
+    return TunDevice(std::move(descriptor), was_kept);
 }
 
 std::string TunDevice::name() const {

@@ -25,6 +25,8 @@ public:
     [[nodiscard]] static Result<TunDevice> create(const std::string& name, bool may_exist = false);
     // The kernel names it: to find out whether one can be made.
     [[nodiscard]] static Result<TunDevice> create_any();
+    // An earlier process kept it.
+    [[nodiscard]] bool was_kept() const { return was_kept_; }
     // It stays when the object, or the process, goes.
     [[nodiscard]] Result<void> keep();
     // Removes one that was kept; none is no error. conflict: it is in use.
@@ -40,8 +42,10 @@ public:
 
 private:
     [[nodiscard]] static Result<TunDevice> make(const std::string& name, int more_flags);
-    explicit TunDevice(Descriptor descriptor) : descriptor_(std::move(descriptor)) {}
+    TunDevice(Descriptor descriptor, bool was_kept)
+        : descriptor_(std::move(descriptor)), was_kept_(was_kept) {}
     Descriptor descriptor_;
+    bool was_kept_;
 };
 
 }  // namespace dstm::dataplane

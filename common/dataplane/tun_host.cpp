@@ -14,6 +14,23 @@ std::uint8_t host_prefix_length(const IpAddress& address) {
     return std::holds_alternative<Ipv4Address>(address) ? 32 : 128;
 }
 
+Route blackhole_of(const IpPrefix& pool) {
+    Route out;
+    out.destination = pool;
+    out.kind = Route::Kind::blackhole;
+    out.metric = blackhole_metric;
+    return out;
+}
+
+Result<std::vector<Route>> all_routes(Netlink& netlink) {
+    auto routes = netlink.routes_v4();
+    if (!routes) return routes;
+    auto more = netlink.routes_v6();
+    if (!more) return more;
+    routes->insert(routes->end(), more->begin(), more->end());
+    return routes;
+}
+
 void set(const std::string& path, std::string_view value) {
     if (const auto done = write_sysctl(path, value); !done) {
         log_warning("TUN_SYSCTL_FAILED", "{}", to_string(done.error()));
@@ -27,9 +44,7 @@ Result<TunHost> TunHost::open(const std::string& device) {
     if (!netlink) return tl::unexpected(netlink.error());
     const auto index = netlink->interface_index(device);
     if (!index) return tl::unexpected(index.error());
-    TunHost host(std::move(*netlink), device, *index);
-    host.disable_ipv6();
-    return host;
+    return TunHost(std::move(*netlink), device, *index);
 }
 
 TunHost::~TunHost() {
@@ -60,34 +75,98 @@ Result<void> TunHost::set_mtu(std::uint32_t mtu) {
 }
 
 Result<void> TunHost::add_address(const IpAddress& address) {
-    return netlink_.add_address(device_index_, address, host_prefix_length(address));
+    auto added = netlink_.add_address(device_index_, address, host_prefix_length(address));
+    if (added && std::ranges::find(addresses_, address) == addresses_.end()) {
+        addresses_.push_back(address);
+    }
+    return added;
 }
 
 Result<void> TunHost::remove_address(const IpAddress& address) {
+    std::erase(addresses_, address);
     return netlink_.remove_address(device_index_, address, host_prefix_length(address));
 }
 
+// First the route, which another process may have: beneath it is nothing of ours then.
 Result<void> TunHost::route_pool(const IpPrefix& pool, const std::optional<IpAddress>& source) {
-    Route blackhole;
-    blackhole.destination = pool;
-    blackhole.kind = Route::Kind::blackhole;
-    blackhole.metric = blackhole_metric;
-    // One that a killed process left is the same, and is ours from here on.
-    if (auto added = netlink_.add_route(blackhole); !added) return added;
-    blackholes_.push_back(blackhole);
     Route route;
     route.destination = pool;
     route.interface_index = device_index_;
     // IPv6 chooses it by the device (RFC 6724 s5, rule 5), and refuses one that is still tentative.
     if (std::holds_alternative<Ipv4Prefix>(pool)) route.source = source;
-    return netlink_.add_route(route);
+    if (auto added = route_into_device(route); !added) return added;
+    routes_.push_back(route);
+    const auto blackhole = blackhole_of(pool);
+    // One that a killed process left is the same, and is ours from here on.
+    if (auto added = netlink_.add_route(blackhole); !added) return added;
+    blackholes_.push_back(blackhole);
+    return {};
+}
+
+// An earlier process may have left one with another source.
+Result<void> TunHost::route_into_device(const Route& route) {
+    auto added = netlink_.add_route(route);
+    if (added || added.error().code != ErrorCode::conflict) return added;
+    const auto routes = all_routes(netlink_);
+    if (!routes) return tl::unexpected(routes.error());
+    const bool is_ours = std::ranges::any_of(*routes, [&](const Route& there) {
+        return there.destination == route.destination && there.metric == route.metric &&
+               there.interface_index == device_index_;
+    });
+    return is_ours ? netlink_.replace_route(route) : added;
+}
+
+// A pool is what has a route into the device and our blackhole beneath.
+Result<void> TunHost::remove_others() {
+    const auto routes = all_routes(netlink_);
+    if (!routes) return tl::unexpected(routes.error());
+    for (const auto& route : *routes) {
+        const auto& pool = route.destination;
+        const auto blackhole = blackhole_of(pool);
+        if (route.interface_index != device_index_ || !holds(*routes, blackhole)) continue;
+        if (std::ranges::find(routes_, pool, &Route::destination) != routes_.end()) continue;
+        for (const auto& gone : {route, blackhole}) {
+            if (auto removed = netlink_.remove_route(gone); !removed) return removed;
+        }
+    }
+    const auto addresses = netlink_.addresses_of(device_index_);
+    if (!addresses) return tl::unexpected(addresses.error());
+    for (const auto& prefix : *addresses) {
+        const auto address =
+            std::visit([](const auto& p) { return IpAddress(p.address); }, prefix);
+        if (std::ranges::find(addresses_, address) != addresses_.end()) continue;
+        if (auto removed = remove_address(address); !removed) return removed;
+    }
+    return {};
+}
+
+Result<bool> TunHost::restore() {
+    const auto there = all_routes(netlink_);
+    if (!there) return tl::unexpected(there.error());
+    if (std::ranges::all_of(routes_, [&](const Route& route) { return holds(*there, route); })) {
+        return false;
+    }
+    for (const auto& address : addresses_) {
+        auto added = netlink_.add_address(device_index_, address, host_prefix_length(address));
+        if (!added) return tl::unexpected(added.error());
+    }
+    for (const auto& route : routes_) {
+        if (auto added = netlink_.add_route(route); !added) return tl::unexpected(added.error());
+    }
+    for (const auto& host : hosts_) {
+        if (auto added = route_host(host); !added) return tl::unexpected(added.error());
+    }
+    return true;
 }
 
 Result<void> TunHost::route_host(const IpAddress& host) {
-    return netlink_.add_route(host_route(host));
+    auto added = netlink_.add_route(host_route(host));
+    if (added) hosts_.insert(host);
+    return added;
 }
 
 Result<void> TunHost::remove_host_route(const IpAddress& host) {
+    hosts_.erase(host);
     return netlink_.remove_route(host_route(host));
 }
 

@@ -7,6 +7,7 @@
 #include <limits>
 #include <optional>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 #include "common/base/ip_address.hpp"
@@ -23,14 +24,15 @@ constexpr std::uint32_t blackhole_metric = std::numeric_limits<std::uint32_t>::m
 
 class TunHost {
 public:
-    // The device is there, and has no IPv6 yet: no router solicitations and multicast reports.
+    // The device is there.
     [[nodiscard]] static Result<TunHost> open(const std::string& device);
     TunHost(TunHost&&) noexcept = default;
     TunHost& operator=(TunHost&&) = delete;
     ~TunHost();
 
-    // IPv6 on the device, without an address of its own making.
+    // IPv6 on the device, without an address of its own making; where it is so, nothing happens.
     void enable_ipv6();
+    // No router solicitations and multicast reports. Its addresses and routes of IPv6 go.
     void disable_ipv6();
 
     [[nodiscard]] Result<void> set_up();
@@ -40,9 +42,16 @@ public:
     [[nodiscard]] Result<void> add_address(const IpAddress& address);
     [[nodiscard]] Result<void> remove_address(const IpAddress& address);
 
-    // Into the device, and beneath it a blackhole, which is what a killed process leaves.
+    // Into the device, and beneath it a blackhole, which is what a killed process leaves. conflict:
+    // it is routed elsewhere; then nothing has changed.
     [[nodiscard]] Result<void> route_pool(const IpPrefix& pool,
                                           const std::optional<IpAddress>& source);
+    // What the device has besides goes: pools and addresses of an earlier process, which was told
+    // others. The routes of single tunnels stay.
+    [[nodiscard]] Result<void> remove_others();
+    // Puts back what the device lost of it while it was down. False: nothing is missing.
+    [[nodiscard]] Result<bool> restore();
+    [[nodiscard]] int device_index() const { return device_index_; }
     // Into the device. conflict: a route to it leads elsewhere.
     [[nodiscard]] Result<void> route_host(const IpAddress& host);
     [[nodiscard]] Result<void> remove_host_route(const IpAddress& host);
@@ -60,6 +69,7 @@ private:
     TunHost(Netlink netlink, std::string device, int device_index)
         : netlink_(std::move(netlink)), device_(std::move(device)), device_index_(device_index) {}
 
+    [[nodiscard]] Result<void> route_into_device(const Route& route);
     [[nodiscard]] Route host_route(const IpAddress& host) const;
 
     Netlink netlink_;
@@ -67,7 +77,10 @@ private:
     int device_index_;
     std::uint32_t mtu_ = 0;  // 0: as the kernel made it
     std::vector<GroOff> gro_;
-    std::vector<Route> blackholes_;
+    std::vector<IpAddress> addresses_;
+    std::vector<Route> routes_;  // of the pools
+    std::unordered_set<IpAddress> hosts_;
+    std::vector<Route> blackholes_;  // to be removed
 };
 
 }  // namespace dstm::dataplane

@@ -11,6 +11,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include "common/dataplane/link_news.hpp"
 #include "common/dataplane/packet_loop.hpp"
 #include "common/dataplane/tun_host.hpp"
 #include "common/log/log.hpp"
@@ -81,6 +82,8 @@ public:
 
 private:
     [[nodiscard]] Result<void> start_endpoint();
+    [[nodiscard]] Result<void> add_all_inside();
+    [[nodiscard]] Result<void> watch_device();
     [[nodiscard]] Result<void> open_endpoint_sockets();
     [[nodiscard]] std::string gro_record_of(const IpAddress& outer) const;
     [[nodiscard]] Result<void> add_inside(const std::optional<IpAddress>& inner,
@@ -92,6 +95,7 @@ private:
     [[nodiscard]] Result<void> swap_in(const TunnelSpec& spec, std::shared_ptr<OuterSocket> socket);
     [[nodiscard]] Result<void> use(OuterSockets sockets);  // by a client; holds shared_.mutex
     std::optional<std::uint32_t> adapt_device_mtu();
+    void restore_device();
     void keep_house();
     [[nodiscard]] Now now() const { return {clock_.now(), clock_.wall()}; }
 
@@ -101,6 +105,7 @@ private:
     TunDevice device_;
     std::mutex host_mutex_;  // guards the next one; taken before shared_.mutex
     TunHost host_;
+    std::optional<LinkNews> link_news_;  // of an endpoint
 
     std::optional<std::uint32_t> path_mtu_told_;  // of the loop's thread
 
@@ -123,18 +128,30 @@ Result<void> TunPlane::start_endpoint() {
     }
     if (done) done = host_.set_up();
     if (!done) return done;
+    done = add_all_inside();
+    if (done && device_.was_kept()) done = host_.remove_others();
+    if (done) done = watch_device();
+    if (!config_.keep_device) return done;
+    // What an earlier process left carries on, whether or not this one starts.
+    if (done || device_.was_kept()) host_.leave_blackholes();
+    return done ? device_.keep() : done;
+}
+
+Result<void> TunPlane::add_all_inside() {
     const std::vector<IpPrefix> pools(config_.pools.begin(), config_.pools.end());
-    done = add_inside(config_.inner, pools);
+    auto done = add_inside(config_.inner, pools);
     host_.forward(Version::ipv4);
-    if (done && config_.inner_ipv6) {
-        host_.enable_ipv6();
-        const std::vector<IpPrefix> of_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
-        host_.forward(Version::ipv6);
-        done = add_inside(*config_.inner_ipv6, of_ipv6);
-    }
-    if (!done || !config_.keep_device) return done;
-    host_.leave_blackholes();
-    return device_.keep();
+    if (!done || !config_.inner_ipv6) return done;
+    const std::vector<IpPrefix> of_ipv6(config_.pools_ipv6.begin(), config_.pools_ipv6.end());
+    host_.forward(Version::ipv6);
+    return add_inside(*config_.inner_ipv6, of_ipv6);
+}
+
+Result<void> TunPlane::watch_device() {
+    auto news = LinkNews::open();
+    if (!news) return tl::unexpected(news.error());
+    link_news_.emplace(std::move(*news));
+    return loop_->wake_by(link_news_->descriptor());
 }
 
 Result<void> TunPlane::open_endpoint_sockets() {
@@ -359,8 +376,22 @@ Result<void> TunPlane::lower_path_mtu(std::uint32_t outer_mtu) {
     return {};
 }
 
+void TunPlane::restore_device() {
+    const std::lock_guard lock(host_mutex_);
+    if (!link_news_) return;
+    const auto changed = link_news_->take();
+    if (changed && !changed->contains(host_.device_index())) return;
+    const auto restored = host_.restore();
+    if (!restored) {
+        log_warning("TUN_DEVICE_NOT_RESTORED", "device={} {}", config_.device,
+                    to_string(restored.error()));
+    } else if (*restored) {
+        log_info("TUN_DEVICE_RESTORED", "device={}", config_.device);
+    }
+}
+
 void TunPlane::keep_house() {
-    if (config_.role == Role::endpoint) return;
+    if (config_.role == Role::endpoint) return restore_device();
     std::optional<std::uint32_t> path_mtu;
     {
         const std::lock_guard lock(host_mutex_);
@@ -378,9 +409,17 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto device = TunDevice::create(config.device, config.keep_device);
     if (!device) return tl::unexpected(device.error());
+    return make_tun_plane(std::move(*device), config, clock);
+}
+
+Result<std::unique_ptr<DataPlane>> make_tun_plane(TunDevice device, const TunPlaneConfig& config,
+                                                  const Clock& clock) {
+    if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto host = TunHost::open(config.device);
     if (!host) return tl::unexpected(host.error());
-    auto plane = std::make_unique<TunPlane>(config, clock, std::move(*device), std::move(*host));
+    // What an earlier process set is left as it is: its IPv6 carries on.
+    config.inner_ipv6 ? host->enable_ipv6() : host->disable_ipv6();
+    auto plane = std::make_unique<TunPlane>(config, clock, std::move(device), std::move(*host));
     if (const auto started = plane->start(); !started) return tl::unexpected(started.error());
     return plane;
 }

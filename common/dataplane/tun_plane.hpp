@@ -10,6 +10,7 @@
 #include "common/base/clock.hpp"
 #include "common/base/result.hpp"
 #include "common/dataplane/data_plane.hpp"
+#include "common/dataplane/tun_device.hpp"
 #include "common/dataplane/tun_plane_config.hpp"
 
 namespace dstm::dataplane {
@@ -27,6 +28,11 @@ namespace dstm::dataplane {
 // exhausted when the table is full, for a client when it has a tunnel with another inner address;
 // unavailable, for a client, when its outer address is not (yet) on the host.
 [[nodiscard]] Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
+                                                                const Clock& clock);
+
+// On a device that the caller has made already, alone with it: config.device.
+[[nodiscard]] Result<std::unique_ptr<DataPlane>> make_tun_plane(TunDevice device,
+                                                                const TunPlaneConfig& config,
                                                                 const Clock& clock);
 
 // What this plane would do on this host, or why it cannot. What it makes for this goes again.

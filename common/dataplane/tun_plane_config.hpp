@@ -90,6 +90,10 @@ struct TunPlaneConfig {
     // MTU to a far end. Must not call the plane.
     std::function<void(const IpAddress& far_end, std::uint32_t path_mtu)> path_mtu_lowered;
 
+    // Both roles: told, on the plane's thread, that somebody has deleted the device: nothing is
+    // carried any more. Must not call the plane.
+    std::function<void()> device_gone;
+
     // Client: told, on the plane's thread, when the outer path MTU is first known and whenever it
     // changes. The device's MTU has been adapted before. Must not call the plane.
     std::function<void(std::uint32_t path_mtu)> path_mtu_changed;

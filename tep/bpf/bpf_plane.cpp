@@ -15,11 +15,13 @@
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/netlink.hpp"
+#include "common/dataplane/tun_device.hpp"
 #include "common/dataplane/tun_plane.hpp"
 #include "common/log/log.hpp"
 #include "tep/bpf/entrances.hpp"
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/firewall.hpp"
+#include "tep/bpf/host_follower.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/ipv6_table.hpp"
 #include "tep/bpf/last_seen.hpp"
@@ -27,9 +29,9 @@
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
 #include "tep/bpf/pins.hpp"
+#include "tep/bpf/plane_start.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
-#include "tep/bpf/source_filter.hpp"
 #include "tep/bpf/tc_hook.hpp"
 
 namespace dstm::tep::bpf {
@@ -40,17 +42,10 @@ using dataplane::Descriptor;
 using dataplane::DropCounters;
 using dataplane::InstalledTunnel;
 using dataplane::Netlink;
+using dataplane::TunDevice;
 using dataplane::TunnelCounters;
 
-constexpr int housekeeping_interval_ms = 1000;
-
-// Tunnels that were in other maps.
-struct Migrated {
-    std::vector<LeftTunnel> tunnels;
-    std::vector<LeftIpv6Tunnel> ipv6_tunnels;
-
-    [[nodiscard]] bool is_empty() const { return tunnels.empty() && ipv6_tunnels.empty(); }
-};
+constexpr Duration housekeeping_interval(1000);
 
 // Of the inner packets of a family.
 struct Path {
@@ -70,7 +65,10 @@ public:
           network_(std::move(network)) {}
     ~BpfPlane() override;
 
-    [[nodiscard]] Result<void> start(const Migrated& migrated);
+    // `goes_on`: an earlier plane left what carries, and it shall stay so if this fails.
+    [[nodiscard]] Result<void> start(TunDevice device, const Migrated& migrated, bool goes_on);
+    // It has come so far in start() that the pools lead to it.
+    [[nodiscard]] bool has_pools() const { return slow_path_ != nullptr; }
 
     [[nodiscard]] std::string_view name() const override { return "bpf"; }
     [[nodiscard]] Result<void> add(const TunnelSpec& spec) override;
@@ -85,13 +83,17 @@ public:
 
 private:
     [[nodiscard]] Result<void> open_tables();
-    [[nodiscard]] Result<void> make_slow_path();
+    [[nodiscard]] Result<void> make_slow_path(TunDevice device);
     [[nodiscard]] Result<void> restore(const Migrated& migrated);
     [[nodiscard]] Result<void> take_over(const Migrated& migrated);
     [[nodiscard]] TunnelSpec spec_of(const TunnelView& view) const;
     [[nodiscard]] TunnelSpec spec_of(const Ipv6TunnelView& view) const;
     [[nodiscard]] bool adopt(const TunnelSpec& spec);
+    [[nodiscard]] Result<void> put_in_maps(const TunnelSpec& spec);
+    void restore_beneath(const TunnelSpec& refused);
+    [[nodiscard]] Result<void> remove_from_maps(const IpAddress& inner, Generation up_to);
     [[nodiscard]] Result<void> attach();
+    [[nodiscard]] Result<void> guard_exit();
     void leave_word();
     [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
     void add_counted(const IpAddress& inner, TunnelCounters& counters) const;
@@ -99,7 +101,7 @@ private:
     [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
     void run();
-    void follow_host();
+    [[nodiscard]] NextHops::Used used_hops() const;
     void learn(const IpAddress& far_end, std::uint32_t mtu);
     void tell_mtu(const IpAddress& far_end);
     void set_ways();
@@ -118,7 +120,7 @@ private:
     std::optional<NextHops> next_hops_;
     LearnedMtus learned_mtus_;
     std::optional<Entrances> entrances_;
-    std::optional<std::uint32_t> straight_;
+    std::optional<HostFollower> follower_;
     int device_index_ = 0;
     bool stays_ = false;  // when this object goes
 
@@ -127,6 +129,7 @@ private:
 
     std::unique_ptr<DataPlane> slow_path_;  // its own locks; the device is its
     std::optional<TcHook> exit_;
+    std::optional<std::uint32_t> straight_;  // the thread's, once it runs
     Descriptor wake_;
     std::atomic<bool> stopping_ = false;
     std::thread thread_;
@@ -136,21 +139,20 @@ BpfPlane::~BpfPlane() {
     stopping_ = true;
     if (wake_.is_open()) static_cast<void>(::eventfd_write(wake_.number(), 1));
     if (thread_.joinable()) thread_.join();
-    if (stays_) {
-        entrances_->leave();
-        exit_->leave();
-    }
+    if (stays_ && entrances_) entrances_->leave();
+    if (stays_ && exit_) exit_->leave();
     // From the outside in: first nothing new comes, then the device goes.
     entrances_.reset();
     exit_.reset();
     slow_path_.reset();
 }
 
-Result<void> BpfPlane::start(const Migrated& migrated) {
+Result<void> BpfPlane::start(TunDevice tun, const Migrated& migrated, bool goes_on) {
+    stays_ = goes_on;
     wake_ = Descriptor(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
     if (!wake_.is_open()) return tl::unexpected(error_from_errno(errno, "eventfd"));
     if (auto opened = open_tables(); !opened) return opened;
-    if (auto made = make_slow_path(); !made) return made;
+    if (auto made = make_slow_path(std::move(tun)); !made) return made;
     const auto device = netlink_.interface_index(config_.device);
     if (!device) return tl::unexpected(device.error());
     device_index_ = *device;
@@ -164,16 +166,26 @@ Result<void> BpfPlane::start(const Migrated& migrated) {
 
 // The tables are complete when the first packet meets these programs.
 Result<void> BpfPlane::attach() {
-    // Then the packets go once more through the kernel's input, as coming from the tunnel device.
-    if (SourceFilterOff::is_on_everywhere()) programs_.deliver_to(device_index_);
+    network_.ignore_routes_by(device_index_);
     programs_.set_tunnel_device(device_index_);
     choose_path();
-    auto hook = TcHook::attach(device_index_, TcDirection::egress, programs_.down());
-    if (!hook) return tl::unexpected(hook.error());
-    exit_ = std::move(*hook);
-    entrances_.emplace(config_, programs_, netlink_, network_, device_index_);
-    if (auto guarded = entrances_->guard(); !guarded) return guarded;
+    entrances_.emplace(config_, programs_, pins_ ? &*pins_ : nullptr, netlink_, network_,
+                       device_index_);
+    follower_.emplace(clock_, programs_, network_, *next_hops_, *entrances_, device_index_,
+                      HostFollower::Plane{[this] { return used_hops(); }, [this] { set_ways(); },
+                                          [this] { return guard_exit(); }});
+    if (auto guarded = follower_->guard(); !guarded) return guarded;
     next_hops_->forget_earlier();
+    return {};
+}
+
+Result<void> BpfPlane::guard_exit() {
+    if (exit_ && exit_->stands()) return {};
+    auto hook = TcHook::attach(
+        {device_index_, TcDirection::egress, tc_handle_of(config_.device)}, programs_.down());
+    if (!hook) return tl::unexpected(hook.error());
+    if (exit_) exit_->leave();  // it is not there any more
+    exit_ = std::move(*hook);
     return {};
 }
 
@@ -197,8 +209,12 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
     if (auto restored = restore(migrated); !restored) return restored;
     std::vector<std::pair<Ipv4Address, Ipv6Address>> ways;
     ways.reserve(table_->size());
+    std::vector<std::pair<IpAddress, Generation>> refused;
     table_->for_each([&](const TunnelView& view) {
-        if (!adopt(spec_of(view))) return;
+        if (!adopt(spec_of(view))) {
+            refused.emplace_back(view.inner, view.record.generation);
+            return;
+        }
         const auto peer = peer_of(view.entry);
         if (view.entry.path_mtu != 0) learned_mtus_.learn(peer, view.entry.path_mtu, clock_.now());
         ways.emplace_back(view.inner, peer);
@@ -206,12 +222,18 @@ Result<void> BpfPlane::take_over(const Migrated& migrated) {
     for (const auto& [inner, peer] : ways) table_->set_way(inner, way_to(peer));
     auto adopted = ways.size();
     ipv6_table_->for_each([&](const Ipv6TunnelView& view) {
-        if (!adopt(spec_of(view))) return;
+        if (!adopt(spec_of(view))) {
+            refused.emplace_back(view.inner, view.record.lease.generation);
+            return;
+        }
         if (view.entry.path_mtu != 0) {
             learned_mtus_.learn(view.client().address, view.entry.path_mtu, clock_.now());
         }
         ++adopted;
     });
+    for (const auto& [inner, generation] : refused) {
+        static_cast<void>(remove_from_maps(inner, generation));
+    }
     if (adopted != 0) {
         log_info("BPF_ADOPTED", "device={} tunnels={} {}", config_.device, adopted,
                  migrated.is_empty() ? "in their maps" : "from maps of another form");
@@ -274,7 +296,7 @@ Result<void> BpfPlane::open_tables() {
     return {};
 }
 
-Result<void> BpfPlane::make_slow_path() {
+Result<void> BpfPlane::make_slow_path(TunDevice device) {
     dataplane::TunPlaneConfig config;
     config.device = config_.device;
     config.outer = config_.outer;
@@ -296,7 +318,8 @@ Result<void> BpfPlane::make_slow_path() {
         mtu_news_.emplace_back(far_end, mtu);
         static_cast<void>(::eventfd_write(wake_.number(), 1));
     };
-    auto made = dataplane::make_tun_plane(config, clock_);
+    config.device_gone = config_.device_gone;
+    auto made = dataplane::make_tun_plane(std::move(device), config, clock_);
     if (!made) return tl::unexpected(made.error());
     slow_path_ = std::move(*made);
     return {};
@@ -311,23 +334,45 @@ Way BpfPlane::way_to(const Ipv6Address& client) {
 Result<void> BpfPlane::add(const TunnelSpec& spec) {
     const std::lock_guard lock(mutex_);
     if (auto added = slow_path_->add(spec); !added) return added;
+    auto put = put_in_maps(spec);
+    if (!put) restore_beneath(spec);
+    return put;
+}
+
+Result<void> BpfPlane::put_in_maps(const TunnelSpec& spec) {
+    const auto expires = tick_at(spec.expires_at, clock_);
     if (spec.type != TunnelType::v4v6) {
-        return ipv6_table_->put(spec, tick_at(spec.expires_at, clock_),
-                                learned_mtus_.of(spec.outer_client.address));
+        return ipv6_table_->put(spec, expires, learned_mtus_.of(spec.outer_client.address));
     }
     const auto& client = std::get<Ipv6Address>(spec.outer_client.address);
-    return table_->put(spec, way_to(client), tick_at(spec.expires_at, clock_));
+    auto put = table_->put(spec, way_to(client), expires);
+    next_hops_->tunnel_left();  // perhaps another place, when it moved
+    if (next_hops_->has_new_interface()) static_cast<void>(::eventfd_write(wake_.number(), 1));
+    return put;
+}
+
+// The maps, which have refused it, hold what was before.
+void BpfPlane::restore_beneath(const TunnelSpec& refused) {
+    static_cast<void>(slow_path_->remove(refused.inner, refused.generation));
+    const auto put_back = [&](const auto& view) {
+        if (IpAddress(view.inner) != refused.inner) return;
+        static_cast<void>(slow_path_->add(spec_of(view)));
+    };
+    refused.type == TunnelType::v4v6 ? table_->for_each(put_back)
+                                     : ipv6_table_->for_each(put_back);
 }
 
 Result<void> BpfPlane::remove(const IpAddress& inner, Generation up_to) {
     const std::lock_guard lock(mutex_);
+    const auto removed = remove_from_maps(inner, up_to);
+    return removed ? slow_path_->remove(inner, up_to) : removed;
+}
+
+Result<void> BpfPlane::remove_from_maps(const IpAddress& inner, Generation up_to) {
     const auto* address = std::get_if<Ipv4Address>(&inner);
-    if (address == nullptr) {
-        const auto removed = ipv6_table_->remove(std::get<Ipv6Address>(inner), up_to);
-        return removed ? slow_path_->remove(inner, up_to) : removed;
-    }
-    if (auto removed = table_->remove(*address, up_to); !removed) return removed;
-    return slow_path_->remove(inner, up_to);
+    if (address == nullptr) return ipv6_table_->remove(std::get<Ipv6Address>(inner), up_to);
+    next_hops_->tunnel_left();
+    return table_->remove(*address, up_to);
 }
 
 std::vector<InstalledTunnel> BpfPlane::list() const {
@@ -378,6 +423,7 @@ DropCounters BpfPlane::drops() const {
 }
 
 Path BpfPlane::path_of(ForwardFamily family) const {
+    if (!is_forwarding(family)) return {false, "through the kernel's routing, which forwards none"};
     if (config_.shortcut == Shortcut::automatic) {
         const auto answer = forward_hook(family);
         return {answer.hook == ForwardHook::empty, way_on(answer)};
@@ -404,14 +450,16 @@ void BpfPlane::run() {
     std::array<pollfd, 2> waits{
         {{wake_.number(), POLLIN, 0}, {network_.news_descriptor(), POLLIN, 0}}};
     while (!stopping_) {
-        ::poll(waits.data(), waits.size(), housekeeping_interval_ms);
+        ::poll(waits.data(), waits.size(),
+               static_cast<int>(follower_->wait(housekeeping_interval).count()));
         if (stopping_) return;
         eventfd_t ignored = 0;
         static_cast<void>(::eventfd_read(wake_.number(), &ignored));
+        follower_->read_routes(mutex_);
+        choose_path();
         const std::lock_guard lock(mutex_);
         refusals_->take(*table_, *ipv6_table_);
-        follow_host();
-        choose_path();
+        follower_->follow();
         std::vector<std::pair<IpAddress, std::uint32_t>> lowered;
         {
             const std::lock_guard news_lock(news_mutex_);
@@ -420,19 +468,6 @@ void BpfPlane::run() {
         for (const auto& [far_end, mtu] : lowered) learn(far_end, mtu);
         // RFC 8201 s5.3: after a while a larger packet is tried again.
         for (const auto& far_end : learned_mtus_.forget_old(clock_.now())) tell_mtu(far_end);
-    }
-}
-
-void BpfPlane::follow_host() {
-    const auto news = network_.take_news();
-    next_hops_->neighbours_changed(news.neighbours);
-    if (news.routes) {
-        next_hops_->routes_changed();
-        set_ways();
-    }
-    if (!news.routes && !news.hooks) return;
-    if (const auto guarded = entrances_->guard(); !guarded) {
-        log_warning("BPF_NOT_ATTACHED", "{}", to_string(guarded.error()));
     }
 }
 
@@ -449,6 +484,14 @@ void BpfPlane::tell_mtu(const IpAddress& far_end) {
     }
 }
 
+NextHops::Used BpfPlane::used_hops() const {
+    NextHops::Used used;
+    table_->for_each([&](const TunnelView& view) {
+        used[view.entry.next_hop % used.size()] = true;
+    });
+    return used;
+}
+
 void BpfPlane::set_ways() {
     table_->for_each([&](const TunnelView& view) {
         table_->set_way(view.inner, way_to(peer_of(view.entry)));
@@ -457,59 +500,11 @@ void BpfPlane::set_ways() {
 
 }  // namespace
 
-namespace {
-
-ProgramSettings settings_of(const BpfPlaneConfig& config) {
-    ProgramSettings settings;
-    settings.outer = config.outer;
-    settings.inner = config.inner;
-    settings.pools = config.pools;
-    settings.outer_ipv4 = config.outer_ipv4;
-    settings.inner_ipv6 = config.inner_ipv6;
-    settings.udp_port = config.udp_port;
-    const auto most = std::min<std::size_t>(config.tunnels_max, DSTM_IPV6_TUNNELS_MAX);
-    settings.ipv6_tunnels_max = static_cast<std::uint32_t>(most);
-    settings.hairpin = config.hairpin;
-    settings.mss_clamp = config.mss_clamp;
-    return settings;
-}
-
-std::optional<Pins> open_pins(const BpfPlaneConfig& config) {
-    if (!config.lasting) return std::nullopt;
-    auto pins = Pins::open(config.device);
-    if (pins) return std::move(*pins);
-    log_warning("BPF_NOT_PINNED", "device={} {}", config.device, to_string(pins.error()));
-    return std::nullopt;
-}
-
-Result<LeftBehind> find_left(const BpfPlaneConfig& config, const std::optional<Pins>& pins) {
-    if (!config.lasting) return LeftBehind{};
-    return find_left_behind(pins ? &*pins : nullptr, config.device);
-}
-
-// Tunnels whose packets come to another outer address are none of ours any more.
-Result<Migrated> to_migrate(const LeftBehind& left, const ProgramSettings& settings) {
-    Migrated out;
-    if (left.meta.version == 0 || left.is_usable_for(settings)) return out;
-    const auto wanted = meta_of(settings);
-    if (std::memcmp(left.meta.outer, wanted.outer, sizeof wanted.outer) == 0) {
-        auto tunnels = left.tunnels();
-        if (!tunnels) return tl::unexpected(tunnels.error());
-        out.tunnels = std::move(*tunnels);
-    } else {
-        log_warning("BPF_LEFT_DROPPED", "the outer address has changed; tunnels start anew");
-    }
-    if (wanted.outer_ipv4 == 0 || left.meta.outer_ipv4 != wanted.outer_ipv4) return out;
-    auto ipv6_tunnels = left.ipv6_tunnels();
-    if (!ipv6_tunnels) return tl::unexpected(ipv6_tunnels.error());
-    out.ipv6_tunnels = std::move(*ipv6_tunnels);
-    return out;
-}
-
-}  // namespace
-
 Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
                                                   const Clock& clock) {
+    // First: who has it is alone with all that was left.
+    auto device = TunDevice::create(config.device, config.lasting);
+    if (!device) return tl::unexpected(device.error());
     const auto settings = settings_of(config);
     auto pins = open_pins(config);
     auto left = find_left(config, pins);
@@ -517,7 +512,7 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     const auto migrated = to_migrate(*left, settings);
     if (!migrated) return tl::unexpected(migrated.error());
     const bool is_first = left->meta.version == 0;
-    if (!left->is_usable_for(settings)) left->keep_hooks_only();
+    if (!left->is_usable_for(settings)) left->keep_hooks_and_drops();
     auto programs = Programs::load(settings, left->maps);
     if (!programs) return tl::unexpected(programs.error());
     auto netlink = Netlink::open();
@@ -526,14 +521,17 @@ Result<std::unique_ptr<DataPlane>> make_bpf_plane(const BpfPlaneConfig& config,
     if (!network) return tl::unexpected(network.error());
     auto plane = std::make_unique<BpfPlane>(config, clock, std::move(pins), std::move(*programs),
                                             std::move(*netlink), std::move(*network));
-    if (const auto started = plane->start(*migrated); !started) {
+    const auto started = plane->start(std::move(*device), *migrated, config.lasting && !is_first);
+    if (!started) {
+        // The pools may be those of another daemon.
+        std::vector<dataplane::IpPrefix> pools;
+        if (plane->has_pools()) {
+            pools.assign(config.pools.begin(), config.pools.end());
+            pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
+        }
         plane.reset();
         // What was left and carries goes on carrying; what is only half made goes.
-        if (is_first) {
-            std::vector<dataplane::IpPrefix> pools(config.pools.begin(), config.pools.end());
-            pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
-            static_cast<void>(detach(config.device, pools));
-        }
+        if (is_first) static_cast<void>(detach(config.device, pools));
         return tl::unexpected(started.error());
     }
     return plane;

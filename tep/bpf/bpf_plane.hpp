@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,9 +49,10 @@ struct BpfPlaneConfig {
     std::vector<Ipv6Prefix> pools_ipv6;
     std::uint16_t udp_port = 0;
     dataplane::TspDatagram tsp_datagram;
+    std::function<void()> device_gone;
 
-    // Where packets from clients come in. Empty: the interface that has the outer address, and
-    // those that IPv6 routes with a gateway lead to.
+    // Where packets from clients come in. Empty: the interface that has the outer address, those
+    // that IPv6 routes with a gateway lead to, and those by which packets to clients leave.
     std::vector<Interface> interfaces;
     Shortcut shortcut = Shortcut::automatic;
 
@@ -68,7 +70,8 @@ struct BpfPlaneConfig {
 //
 // Errors as for make_tun_plane; besides, invalid: pools that overlap, are too many or too large;
 // refused: the kernel's verifier does not take a program, with its reason; unavailable: no right
-// to load programs; conflict: maps of another's or of a newer version are in the way. add() as
+// to load programs; conflict: maps of another's or of a newer version, or another's
+// filter, are in the way. What an earlier plane left goes on carrying when this one fails. add() as
 // there, and a tunnel's inner address may lie in no pool: it gets a route of its own.
 [[nodiscard]] Result<std::unique_ptr<dataplane::DataPlane>> make_bpf_plane(
     const BpfPlaneConfig& config, const Clock& clock);
@@ -78,9 +81,9 @@ struct BpfPlaneConfig {
 
 // Removes what a lasting plane left: programs from interfaces, pins, the device with its routes,
 // the blackhole routes beneath `pools` and beneath those that it had; settings of interfaces are
-// put back. What is not there is no error. Returns what was found and removed, for the operator.
-// conflict: a process holds the device. refused: without CAP_BPF it cannot be seen whether all of
-// it is gone.
+// put back. What is not there is no error; what is pinned there and not ours stays. Returns what
+// was found and removed, for the operator. conflict: a process holds the device. refused: without
+// the rights of root it cannot be seen whether all of it is gone.
 [[nodiscard]] Result<std::vector<std::string>> detach(
     const std::string& device, const std::vector<dataplane::IpPrefix>& pools);
 

@@ -8,13 +8,13 @@
 #include "common/dataplane/netlink.hpp"
 #include "common/dataplane/tun_device.hpp"
 #include "common/dataplane/tun_host.hpp"
+#include "common/log/log.hpp"
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/bpf/entrances.hpp"
 #include "tep/bpf/hook_records.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/pins.hpp"
 #include "tep/bpf/tc_hook.hpp"
-#include "tep/bpf/xdp_hook.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -42,34 +42,25 @@ std::vector<std::pair<int, std::string>> interfaces() {
     return out;
 }
 
-void detach_hooks(int map, Netlink& netlink, std::vector<std::string>& done) {
+void detach_hooks(int map, std::uint32_t handle, Netlink& netlink,
+                  std::vector<std::string>& done) {
     HookRecords records(map);
     for (const auto& [index, record] : records.all()) {
-        take_back(index, record);
+        take_back({index, TcDirection::ingress, handle}, record);
         records.erase(index);
         const auto name = netlink.interface_name(index);
         done.push_back("programs on " + (name ? *name : "interface " + std::to_string(index)));
     }
 }
 
-// What is in no record: filters tell by their names that they are ours.
-void detach_filters(std::vector<std::string>& done) {
+// What is in no record: filters tell by their handles that they are ours.
+void detach_filters(std::uint32_t handle, std::vector<std::string>& done) {
     for (const auto& [index, name] : interfaces()) {
-        XdpHook::detach_ours(index, 0);
-        if (!TcHook::stands_on(index, TcDirection::ingress)) continue;
-        static_cast<void>(TcHook::adopt(index, TcDirection::ingress, false));
+        const TcPlace place{index, TcDirection::ingress, handle};
+        if (!TcHook::stands_on(place)) continue;
+        static_cast<void>(TcHook::adopt(place, false));
         done.push_back("program on " + name);
     }
-}
-
-// A program that drops what another plane should have must not stay unnoticed.
-Result<void> check_xdp() {
-    for (const auto& [index, name] : interfaces()) {
-        if (XdpHook::number_on(index) == 0) continue;
-        return fail(ErrorCode::refused, "whose the XDP program on " + name +
-                                            " is cannot be read without CAP_BPF");
-    }
-    return {};
 }
 
 void add_pools_of(const dstm_meta& meta, std::vector<IpPrefix>& out) {
@@ -116,36 +107,38 @@ Result<std::vector<std::string>> detach(const std::string& device,
     const bool has_device = netlink->interface_index(device).has_value();
     if (auto removed = TunDevice::remove(device); !removed) return tl::unexpected(removed.error());
     if (has_device) done.push_back("device " + device);
+    if (pins) pins->end_links();
+    const auto handle = tc_handle_of(device);
     if (const auto hooks = maps.find("hooks"); hooks != maps.end()) {
-        detach_hooks(hooks->second.number(), *netlink, done);
+        detach_hooks(hooks->second.number(), handle, *netlink, done);
     }
-    if (!pins || !pins->have_neighbours()) detach_filters(done);
+    detach_filters(handle, done);
 
     auto beneath = pools;
     if (const auto meta = meta_in(maps)) add_pools_of(*meta, beneath);
     if (auto removed = remove_blackholes(beneath, *netlink, done); !removed) {
         return tl::unexpected(removed.error());
     }
-    if (!may_read) {
-        // The records stay for one who may read them.
-        if (const auto checked = check_xdp(); !checked) return tl::unexpected(checked.error());
-        return done;
-    }
-    if (!pins) return done;
+    if (!pins) return tl::unexpected(pins.error());  // perhaps there is more than could be seen
+    if (!may_read) return done;  // the records stay for one who may read them
     const bool has_pins = pins->exist();
-    if (auto removed = pins->remove(); !removed) return tl::unexpected(removed.error());
-    if (has_pins) done.push_back(pins->directory());
+    const auto removed = pins->remove();
+    if (!removed && removed.error().code != ErrorCode::conflict) {
+        return tl::unexpected(removed.error());
+    }
+    if (!removed) log_warning("BPF_FOREIGN_PIN", "{}", removed.error().context);
+    if (has_pins && removed) done.push_back(pins->directory());
     return done;
 }
 
 bool is_left(const std::string& device) {
     const auto pins = Pins::open(device);
     if (pins && pins->exist()) return true;
-    const bool is_alone = !pins || !pins->have_neighbours();
+    const auto handle = tc_handle_of(device);
     return std::ranges::any_of(interfaces(), [&](const auto& interface) {
         const auto& [index, name] = interface;
-        return (name == device && TcHook::stands_on(index, TcDirection::egress)) ||
-               (is_alone && TcHook::stands_on(index, TcDirection::ingress));
+        return (name == device && TcHook::stands_on({index, TcDirection::egress, handle})) ||
+               TcHook::stands_on({index, TcDirection::ingress, handle});
     });
 }
 

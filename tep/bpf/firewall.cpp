@@ -17,6 +17,8 @@
 #include <linux/netfilter/nfnetlink_hook.h>
 #include <unistd.h>
 
+#include "common/dataplane/host_changes.hpp"
+#include "tep/bpf/ipsec.hpp"
 #include "tep/bpf/netlink_message.hpp"
 
 namespace dstm::tep::bpf {
@@ -149,10 +151,17 @@ ForwardAnswer ask_conntrack() {
 
 ForwardAnswer forward_hook(ForwardFamily family) {
     auto answer = ask_nftables(family);
+    if (answer.hook == ForwardHook::empty) answer = ipsec_policy(family);
     if (answer.hook == ForwardHook::empty) answer = ask_iptables(family);
     if (answer.hook == ForwardHook::empty) answer = ask_conntrack();
     if (answer.hook == ForwardHook::empty) answer = ask_for_others(family);
     return answer;
+}
+
+bool is_forwarding(ForwardFamily family) {
+    const auto* const setting =
+        family == ForwardFamily::ipv4 ? "net/ipv4/ip_forward" : "net/ipv6/conf/all/forwarding";
+    return dataplane::read_sysctl(setting) == "1";
 }
 
 std::string way_on(const ForwardAnswer& answer) {

@@ -23,6 +23,9 @@ struct ForwardAnswer {
 // As it is now, in the thread's network namespace. Needs CAP_NET_ADMIN.
 [[nodiscard]] ForwardAnswer forward_hook(ForwardFamily family);
 
+// Whether the host forwards packets of this family at all; single interfaces may differ.
+[[nodiscard]] bool is_forwarding(ForwardFamily family);
+
 // Which way packets go on such an answer when it is left to it: "straight ...".
 [[nodiscard]] std::string way_on(const ForwardAnswer& answer);
 

@@ -1,6 +1,7 @@
 // Questions to rtnetlink and to generic netlink; nothing outside knows their form.
 #include "tep/bpf/host_network.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <span>
@@ -11,6 +12,7 @@
 #include <linux/if_arp.h>
 #include <linux/if_link.h>
 #include <linux/neighbour.h>
+#include <linux/netconf.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
 #include <sys/socket.h>
@@ -27,8 +29,17 @@ using netlink::number_in;
 using netlink::Request;
 
 constexpr std::size_t answer_size_max = 64 * 1024;
+constexpr int news_size_max = 4 << 20;  // that wait to be read
+constexpr int news_at_once_max = 1024;  // then others may use the plane
 constexpr std::uint16_t known_states =
     NUD_REACHABLE | NUD_STALE | NUD_DELAY | NUD_PROBE | NUD_PERMANENT | NUD_NOARP;
+
+constexpr std::uint32_t group(int number) { return std::uint32_t{1} << (number - 1); }
+constexpr std::uint32_t groups_of_news =
+    group(RTNLGRP_LINK) | group(RTNLGRP_NEIGH) | group(RTNLGRP_TC) | group(RTNLGRP_IPV4_IFADDR) |
+    group(RTNLGRP_IPV6_IFADDR) | group(RTNLGRP_IPV4_ROUTE) | group(RTNLGRP_IPV6_ROUTE) |
+    group(RTNLGRP_IPV6_RULE) | group(RTNLGRP_NEXTHOP) | group(RTNLGRP_IPV4_NETCONF) |
+    group(RTNLGRP_IPV6_NETCONF);
 
 // Since Linux 6.3: linux/netdev.h, which Debian 12 does not have.
 constexpr std::string_view device_family_name = "netdev";
@@ -37,13 +48,6 @@ constexpr std::uint16_t device_interface = 1;         // NETDEV_A_DEV_IFINDEX
 constexpr std::uint16_t device_xdp_features = 3;      // NETDEV_A_DEV_XDP_FEATURES
 constexpr std::uint64_t runs_programs = 1;            // NETDEV_XDP_ACT_BASIC
 constexpr std::uint64_t takes_redirected_frames = 4;  // NETDEV_XDP_ACT_NDO_XMIT
-
-std::optional<Ipv6Address> address_in(std::span<const std::uint8_t> value) {
-    Ipv6Address::Bytes bytes;
-    if (value.size() != bytes.size()) return std::nullopt;
-    std::memcpy(bytes.data(), value.data(), bytes.size());
-    return Ipv6Address(bytes);
-}
 
 std::optional<LinkAddress> link_address_in(std::span<const std::uint8_t> value) {
     LinkAddress out;
@@ -73,40 +77,29 @@ ndmsg neighbour_of(int interface) {
     return body;
 }
 
-void take_news_of(const Message& message, News& news) {
-    switch (message.type()) {
-        case RTM_NEWNEIGH:
-        case RTM_DELNEIGH:
-            if (message.body<ndmsg>().ndm_family != AF_INET6) return;
-            news.neighbours.push_back(neighbour_in(message));
-            return;
-        case RTM_NEWQDISC:
-        case RTM_DELQDISC:
-        case RTM_NEWTFILTER:
-        case RTM_DELTFILTER: news.hooks = true; return;
-        default: news.routes = true;
-    }
-}
-
 }  // namespace
 
 HostNetwork::HostNetwork(Descriptor questions, Descriptor devices, Descriptor monitor)
-    : questions_(std::move(questions)),
-      devices_(std::move(devices)),
-      monitor_(std::move(monitor)) {
+    : questions_(std::move(questions)), devices_(std::move(devices)), monitor_(std::move(monitor)) {
     device_family_ = find_device_family();
 }
 
 Result<HostNetwork> HostNetwork::open() {
     auto questions = netlink::open_socket(NETLINK_ROUTE);
     auto devices = netlink::open_socket(NETLINK_GENERIC);
-    auto monitor = netlink::open_socket(NETLINK_ROUTE, RTMGRP_LINK | RTMGRP_NEIGH | RTMGRP_TC |
-                                                  RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_IFADDR |
-                                                  RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_IFADDR);
+    auto monitor = netlink::open_socket(NETLINK_ROUTE, groups_of_news);
     if (!questions) return tl::unexpected(questions.error());
     if (!devices) return tl::unexpected(devices.error());
     if (!monitor) return tl::unexpected(monitor.error());
-    return HostNetwork(std::move(*questions), std::move(*devices), std::move(*monitor));
+    // Needs a right that who may change the network has; without it bursts are lost more often.
+    static_cast<void>(::setsockopt(monitor->number(), SOL_SOCKET, SO_RCVBUFFORCE, &news_size_max,
+                                   sizeof news_size_max));
+    HostNetwork out(std::move(*questions), std::move(*devices), std::move(*monitor));
+    HostRoutes routes;
+    const auto read = routes.read();
+    if (!read && read.error().code != ErrorCode::conflict) return tl::unexpected(read.error());
+    out.renew_routes(std::move(routes), read.has_value());
+    return out;
 }
 
 Result<std::vector<std::uint8_t>> HostNetwork::ask(const Descriptor& socket, Request request) {
@@ -137,34 +130,53 @@ Result<std::vector<std::uint8_t>> HostNetwork::ask(const Descriptor& socket, Req
     }
 }
 
+// Where routes share objects (RTA_NH_ID), the kernel may name another one with the same object as
+// the route that matched, or of it no more than the object's number. Then the way itself is asked
+// for, and is right for this one address.
 Result<RouteAnswer> HostNetwork::route_to(const Ipv6Address& destination,
                                           const Ipv6Address& source) {
+    auto found = ask_for_route(destination, source, RTM_F_FIB_MATCH);
+    if (!found) return found;
+    const bool is_named = found->prefix == cell_of(destination) && !found->hops.empty();
+    if (found->has_object && !is_named) {
+        found = ask_for_route(destination, source, 0);
+        if (!found) return found;
+        found->is_of_cell = !found->is_clone && !routes_.may_spread(destination);
+    }
+    std::erase_if(found->hops,
+                  [](const RouteHop& hop) { return hop.is_dead || hop.interface == 0; });
+    if (found->hops.empty()) return fail(ErrorCode::not_found, "no way that is up");
+    if (std::ranges::any_of(found->hops, &RouteHop::is_wrapped)) {
+        return fail(ErrorCode::refused, "its route adds a header of its own");
+    }
+    return found;
+}
+
+Result<RouteAnswer> HostNetwork::ask_for_route(const Ipv6Address& destination,
+                                               const Ipv6Address& source, unsigned flags) {
     rtmsg body{};
     body.rtm_family = AF_INET6;
     body.rtm_dst_len = 128;
     body.rtm_src_len = 128;
-    body.rtm_flags = RTM_F_FIB_MATCH;
+    body.rtm_flags = flags;
     Request request(RTM_GETROUTE, 0, body);
     request.add(RTA_DST, destination.bytes());
     request.add(RTA_SRC, source.bytes());
     const auto answer = ask(questions_, std::move(request));
     if (!answer) return tl::unexpected(answer.error());
     const auto message = Message::first_of(*answer);
-    if (!message || message->type() != RTM_NEWROUTE) {
-        return fail(ErrorCode::not_found, "no route to " + destination.to_string());
+    if (!message || message->type() != RTM_NEWROUTE ||
+        message->body<rtmsg>().rtm_type != RTN_UNICAST) {
+        return fail(ErrorCode::not_found, "no way to " + destination.to_string());
     }
-    const auto route = message->body<rtmsg>();
     RouteAnswer out;
-    out.prefix_length = route.rtm_dst_len;
-    const auto interface = message->attribute(sizeof route, RTA_OIF);
-    out.interface = static_cast<int>(number_in<std::uint32_t>(interface));
-    out.gateway = address_in(message->attribute(sizeof route, RTA_GATEWAY));
-    const auto metrics = message->attribute(sizeof route, RTA_METRICS);
-    out.mtu = number_in<std::uint32_t>(Message::find(metrics, 0, RTAX_MTU));
-    // A route of several ways (RTA_MULTIPATH) names no interface: the daemon sends those.
-    if (out.interface == 0 || route.rtm_type != RTN_UNICAST) {
-        return fail(ErrorCode::not_found, "no single way to " + destination.to_string());
-    }
+    out.prefix = destination_in(*message);
+    out.hops = hops_in(*message);
+    out.has_object = !message->attribute(sizeof body, RTA_NH_ID).empty();
+    out.is_clone = (message->body<rtmsg>().rtm_flags & RTM_F_CLONED) != 0;
+    // What was learned of the path to one address is not the route's.
+    const auto metrics = message->attribute(sizeof body, RTA_METRICS);
+    if (!out.is_clone) out.mtu = number_in<std::uint32_t>(Message::find(metrics, 0, RTAX_MTU));
     return out;
 }
 
@@ -247,10 +259,11 @@ void HostNetwork::probe(int interface, const Ipv6Address& address) {
 News HostNetwork::take_news() {
     News news;
     std::vector<std::uint8_t> buffer(answer_size_max);
-    for (;;) {
+    for (int i = 0; i < news_at_once_max; ++i) {
         const auto size = ::recv(monitor_.number(), buffer.data(), buffer.size(), MSG_DONTWAIT);
         if (size < 0 && errno == ENOBUFS) {
-            news.routes = news.hooks = true;  // some were lost: everything may have changed
+            news.routes = news.links = news.entrances = true;  // everything may have changed
+            doubt_ = RoutesDoubt::some_missing;
             continue;
         }
         if (size <= 0) return news;
@@ -260,6 +273,61 @@ News HostNetwork::take_news() {
             left = left.subspan(std::min(left.size(), message->space()));
         }
     }
+    return news;
+}
+
+void HostNetwork::take_news_of(const Message& message, News& news) {
+    switch (message.type()) {
+        case RTM_NEWNEIGH:
+        case RTM_DELNEIGH:
+            if (message.body<ndmsg>().ndm_family != AF_INET6) return;
+            news.neighbours.push_back(neighbour_in(message));
+            return;
+        case RTM_NEWQDISC:
+        case RTM_DELQDISC:
+        case RTM_NEWTFILTER:
+        case RTM_DELTFILTER:
+        case RTM_NEWNETCONF:
+        case RTM_DELNETCONF: news.entrances = true; return;
+        case RTM_NEWROUTE:
+        case RTM_DELROUTE:
+        case RTM_NEWRULE:
+        case RTM_DELRULE:
+        case RTM_NEWNEXTHOP:
+        case RTM_DELNEXTHOP: take_routing(message, news); return;
+        default:  // IPv4 routes of a link that is down go without a word
+            news.routes = news.links = news.entrances = true;
+            doubt_ = std::max(doubt_, RoutesDoubt::some_gone);
+    }
+}
+
+// A route of IPv4 says only where packets may come in from.
+void HostNetwork::take_routing(const Message& message, News& news) {
+    const bool is_route = message.type() == RTM_NEWROUTE || message.type() == RTM_DELROUTE;
+    const auto body = message.body<rtmsg>();
+    const auto interface = message.attribute(sizeof body, RTA_OIF);
+    if (is_route && ignored_ != 0 && number_in<std::int32_t>(interface) == ignored_) return;
+    if (!is_route || body.rtm_family == AF_INET6) news.routes = true;
+    if (routes_.take(message)) news.entrances = true;
+    const bool is_new = message.type() == RTM_NEWROUTE || message.type() == RTM_NEWRULE ||
+                        message.type() == RTM_NEWNEXTHOP;
+    if (is_new && !message.is_replacement()) return;
+    doubt_ = std::max(doubt_, RoutesDoubt::some_gone);
+}
+
+Ipv6Prefix HostNetwork::cell_of(const Ipv6Address& address) const {
+    if (doubt_ == RoutesDoubt::some_missing) return {address, 128};
+    return routes_.cell_of(address);
+}
+
+void HostNetwork::renew_routes(HostRoutes routes, bool are_whole) {
+    if (!are_whole) {
+        routes_.add(routes);
+        doubt_ = std::max(doubt_, RoutesDoubt::some_gone);
+        return;
+    }
+    routes_ = std::move(routes);
+    doubt_ = RoutesDoubt::none;
 }
 
 }  // namespace dstm::tep::bpf

@@ -141,8 +141,11 @@ bool LeftBehind::is_usable_for(const ProgramSettings& settings) const {
     return std::memcmp(&meta, &wanted, sizeof meta) == 0;
 }
 
-void LeftBehind::keep_hooks_only() {
-    std::erase_if(maps, [](const auto& map) { return map.first != "hooks"; });
+void LeftBehind::keep_hooks_and_drops() {
+    const bool has_drops = meta.version == DSTM_LAYOUT_VERSION;
+    std::erase_if(maps, [&](const auto& map) {
+        return map.first != "hooks" && !(has_drops && map.first == "drops");
+    });
 }
 
 Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
@@ -212,7 +215,7 @@ Result<LeftBehind> find_left_behind(const Pins* pins, const std::string& device)
                         ", of a newer dstm-tep; this one knows " +
                         std::to_string(DSTM_LAYOUT_VERSION) + ". dstm-tep --detach removes them");
     }
-    if (left.meta.version == 0) left.keep_hooks_only();  // its maker died before it was done
+    if (left.meta.version == 0) left.keep_hooks_and_drops();  // its maker died before it was done
     return left;
 }
 

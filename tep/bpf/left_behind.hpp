@@ -31,8 +31,9 @@ struct LeftBehind {
 
     // Where its maps fit `settings` as they are.
     [[nodiscard]] bool is_usable_for(const ProgramSettings& settings) const;
-    // Of its maps only what it has changed on interfaces, which is the same in all layouts.
-    void keep_hooks_only();
+    // Of its maps only what it has changed on interfaces, which is the same in all layouts, and
+    // what it counted of drops, where that is.
+    void keep_hooks_and_drops();
     // The tunnels in all of them. invalid: the maps are not what their version says.
     [[nodiscard]] Result<std::vector<LeftTunnel>> tunnels() const;
     [[nodiscard]] Result<std::vector<LeftIpv6Tunnel>> ipv6_tunnels() const;

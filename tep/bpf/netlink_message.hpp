@@ -90,6 +90,10 @@ public:
     [[nodiscard]] bool is_interrupted() const {
         return (header_.nlmsg_flags & NLM_F_DUMP_INTR) != 0;
     }
+    // News of what stands in the place of something else now.
+    [[nodiscard]] bool is_replacement() const {
+        return (header_.nlmsg_flags & NLM_F_REPLACE) != 0;
+    }
     [[nodiscard]] std::size_t space() const { return NLMSG_ALIGN(header_.nlmsg_len); }
 
     template <class Body>
@@ -101,7 +105,11 @@ public:
         return out;
     }
 
-    // Of the attributes behind a body of `body_size`; empty when there is none.
+    // All behind a body of `body_size`.
+    [[nodiscard]] std::span<const std::uint8_t> attributes(std::size_t body_size) const {
+        return bytes_.subspan(std::min<std::size_t>(bytes_.size(), NLMSG_SPACE(body_size)));
+    }
+    // One of them; empty when there is none.
     [[nodiscard]] std::span<const std::uint8_t> attribute(std::size_t body_size,
                                                           std::uint16_t type) const {
         return find(bytes_, NLMSG_SPACE(body_size), type);

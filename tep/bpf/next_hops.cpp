@@ -1,22 +1,31 @@
-// From an outer address to an index, one question to the kernel for each network of clients.
+// From an outer address to an index, one question to the kernel for all clients with the same
+// routes.
 #include "tep/bpf/next_hops.hpp"
 
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <functional>
 #include <utility>
+
+#include "common/log/log.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
 
 constexpr std::size_t half = DSTM_NEXT_HOPS_MAX / 2;
-constexpr std::uint8_t network_length = 64;
-constexpr std::size_t networks_max = 1 << 20;
+constexpr std::size_t answers_max = 1 << 20;
 
-std::uint64_t network_of(const Ipv6Address& address) {
-    std::uint64_t out = 0;
-    std::memcpy(&out, address.bytes().data(), sizeof out);
-    return out;
+// Of several ways each client has one, so that its packets stay in order.
+const RouteHop& chosen(const std::vector<RouteHop>& hops, const Ipv6Address& client) {
+    std::size_t weights = 0;
+    for (const auto& hop : hops) weights += hop.weight;
+    auto left = std::hash<Ipv6Address>{}(client) % weights;
+    for (const auto& hop : hops) {
+        if (left < hop.weight) return hop;
+        left -= hop.weight;
+    }
+    return hops.back();
 }
 
 }  // namespace
@@ -39,45 +48,94 @@ void NextHops::forget_earlier() {
 }
 
 std::uint16_t NextHops::to(const Ipv6Address& client) {
-    if (const auto known = by_network_.find(network_of(client)); known != by_network_.end()) {
-        return known->second;
-    }
-    const auto route = network_->route_to(client, source_);
-    if (!route) return 0;
-    const auto index = find_or_make(*route, client);
+    const auto& answer = answer_for(client);
+    if (answer.hops.empty()) return 0;
+    const auto& hop = chosen(answer.hops, client);
     // On the link each client is its own next hop.
-    if (route->gateway && route->prefix_length <= network_length &&
-        by_network_.size() < networks_max) {
-        by_network_.emplace(network_of(client), index);
-    }
-    return index;
+    return place_of({hop.interface, hop.gateway ? hop.gateway : client, answer.mtu});
 }
 
-std::uint16_t NextHops::find_or_make(const RouteAnswer& route, const Ipv6Address& client) {
-    Hop wanted{route.interface, route.gateway ? route.gateway : client, route.mtu};
-    const auto same = [&](const Hop& hop) {
-        return hop.interface == wanted.interface && hop.address == wanted.address &&
-               hop.mtu == wanted.mtu;
-    };
-    auto found = std::find_if(hops_.begin(), hops_.end(), same);
+const RouteAnswer& NextHops::answer_for(const Ipv6Address& client) {
+    const auto cell = network_->cell_of(client);
+    for (const auto& within : {cell, Ipv6Prefix{client, 128}}) {
+        const auto known = answers_.find(within);
+        if (known != answers_.end()) return known->second;
+    }
+    auto route = network_->route_to(client, source_);
+    if (route) {
+        refused_.erase(cell);
+    } else if (route.error().code == ErrorCode::refused && refused_.insert(cell).second) {
+        log_warning("BPF_NO_WAY", "destination={} {}; its clients' packets take the slow path",
+                    cell.to_string(), route.error().context);
+    }
+    if (answers_.size() >= answers_max) answers_.clear();
+    auto answer = route.value_or(RouteAnswer{});
+    const auto within = answer.is_of_cell ? cell : Ipv6Prefix{client, 128};
+    return answers_[within] = std::move(answer);
+}
+
+std::uint16_t NextHops::place_of(Hop hop) {
+    auto found = places_.find(hop);
     // With the last places the kernel finds the neighbour, packet by packet.
-    if (found == hops_.end() && hops_.size() >= half / 2) {
-        wanted.address.reset();
-        found = std::find_if(hops_.begin(), hops_.end(), same);
+    if (found == places_.end() && free_.empty() && hops_.size() >= half / 2) {
+        is_crowded_ = true;
+        hop.address.reset();
+        found = places_.find(hop);
     }
-    const auto place = static_cast<std::size_t>(found - hops_.begin());
-    if (place == half) return 0;
-    if (found == hops_.end()) {
-        hops_.push_back(wanted);
-        write(place);
+    if (found != places_.end()) return static_cast<std::uint16_t>(base_ + found->second);
+    auto place = hops_.size();
+    if (!free_.empty()) {
+        place = free_.front();
+        free_.pop_front();
+    } else if (place == half) {
+        return 0;
+    } else {
+        hops_.emplace_back();
     }
+    has_new_interface_ = has_new_interface_ ||
+                         std::ranges::find(hops_, hop.interface, &Hop::interface) == hops_.end();
+    hops_[place] = hop;
+    places_.emplace(hop, place);
+    write(place, network_->link(hop.interface));
     return static_cast<std::uint16_t>(base_ + place);
 }
 
-void NextHops::write(std::size_t index) {
+void NextHops::forget_unused(const Used& used) {
+    for (std::size_t i = 1; i < hops_.size(); ++i) {
+        if (hops_[i].interface == 0 || used[base_ + i]) continue;
+        publish(shared_.elements()[base_ + i].mtu, __u16{0});
+        places_.erase(hops_[i]);
+        hops_[i] = {};
+        free_.push_back(i);
+    }
+    is_crowded_ = false;
+    may_have_unused_ = false;
+}
+
+std::set<int> NextHops::interfaces() {
+    std::set<int> out;
+    for (const auto& hop : hops_) out.insert(hop.interface);
+    out.erase(0);
+    has_new_interface_ = false;
+    return out;
+}
+
+void NextHops::links_changed() {
+    std::map<int, Result<Link>> links;
+    for (std::size_t i = 1; i < hops_.size(); ++i) {
+        const auto interface = hops_[i].interface;
+        if (interface == 0) continue;
+        auto known = links.find(interface);
+        if (known == links.end()) {
+            known = links.emplace(interface, network_->link(interface)).first;
+        }
+        write(i, known->second);
+    }
+}
+
+void NextHops::write(std::size_t index, const Result<Link>& link) {
     const auto& hop = hops_[index];
     auto& out = shared_.elements()[base_ + index];
-    const auto link = network_->link(hop.interface);
     if (!link) {
         publish(out.mtu, __u16{0});
         return;
@@ -105,11 +163,6 @@ void NextHops::write_link_address(std::size_t index, const std::optional<LinkAdd
     if (!address) return;
     std::memcpy(out.destination, address->data(), sizeof out.destination);
     flag.store(1);
-}
-
-void NextHops::routes_changed() {
-    by_network_.clear();
-    for (std::size_t i = 1; i < hops_.size(); ++i) write(i);
 }
 
 void NextHops::neighbours_changed(const std::vector<NeighbourNews>& news) {

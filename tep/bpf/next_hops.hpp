@@ -5,9 +5,13 @@
 // daemon's socket sends, and the kernel says what is wrong.
 #pragma once
 
+#include <bitset>
+#include <compare>
 #include <cstdint>
+#include <deque>
+#include <map>
 #include <optional>
-#include <unordered_map>
+#include <set>
 #include <vector>
 
 #include "common/base/result.hpp"
@@ -29,19 +33,39 @@ public:
     void forget_earlier();
 
     // Forgets which way leads where: to() asks anew.
-    void routes_changed();
+    void routes_changed() {
+        answers_.clear();
+        may_have_unused_ = true;
+    }
+    void links_changed();
     void neighbours_changed(const std::vector<NeighbourNews>& news);
+
+    // A tunnel has ended or moved.
+    void tunnel_left() { may_have_unused_ = true; }
+    // Neighbours were more than places, so that some clients' next hop has no link address; and
+    // there may be places that no tunnel points to.
+    [[nodiscard]] bool wants_room() const { return is_crowded_ && may_have_unused_; }
+    using Used = std::bitset<DSTM_NEXT_HOPS_MAX>;
+    // They serve others: to() is to be asked again for all clients.
+    void forget_unused(const Used& used);
+
+    // Where next hops are; a new one since this was asked last.
+    [[nodiscard]] std::set<int> interfaces();
+    [[nodiscard]] bool has_new_interface() const { return has_new_interface_; }
 
 private:
     struct Hop {
-        int interface = 0;
+        int interface = 0;                   // 0: the place is free
         std::optional<Ipv6Address> address;  // of the neighbour; none: one for each packet
         std::uint32_t mtu = 0;
+
+        auto operator<=>(const Hop&) const = default;
     };
 
     NextHops(HostNetwork& network, Ipv6Address source) : network_(&network), source_(source) {}
-    [[nodiscard]] std::uint16_t find_or_make(const RouteAnswer& route, const Ipv6Address& client);
-    void write(std::size_t index);
+    [[nodiscard]] const RouteAnswer& answer_for(const Ipv6Address& client);
+    [[nodiscard]] std::uint16_t place_of(Hop hop);
+    void write(std::size_t index, const Result<Link>& link);
     void write_link_address(std::size_t index, const std::optional<LinkAddress>& address);
 
     HostNetwork* network_;
@@ -49,8 +73,14 @@ private:
     MappedArray<dstm_next_hop> shared_;
     std::size_t base_ = 0;      // which half of shared_ is ours
     std::vector<Hop> hops_{1};  // as in shared_ from base_ on; the first is "no way"
-    // One answer of the kernel serves a whole /64 when the route that matched is no longer one.
-    std::unordered_map<std::uint64_t, std::uint16_t> by_network_;
+    std::map<Hop, std::size_t> places_;
+    std::deque<std::size_t> free_;  // longest first: a program may still read one
+    bool is_crowded_ = false;
+    bool may_have_unused_ = false;
+    bool has_new_interface_ = false;
+    // By cells of addresses that all have the same routes; without hops: none that programs take.
+    std::map<Ipv6Prefix, RouteAnswer> answers_;
+    std::set<Ipv6Prefix> refused_;  // was said
 };
 
 }  // namespace dstm::tep::bpf

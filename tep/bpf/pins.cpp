@@ -18,8 +18,10 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "common/base/assert.hpp"
 #include "tep/bpf/program_info.hpp"
 #include "tep/bpf/tc_hook.hpp"
+#include "tep/bpf/xdp_hook.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -29,7 +31,10 @@ namespace fs = std::filesystem;
 
 constexpr const char* file_system = "/sys/fs/bpf";
 constexpr const char* root = "/sys/fs/bpf/dstm";
-constexpr const char* program_prefix = "program_";  // then the name; maps have their own names
+constexpr std::string_view program_prefix = "program_";  // then the name; maps have their own
+constexpr std::string_view link_prefix = "link_";        // then the interface
+// Daemons of before had a name for what they had just pinned and not yet given its own name.
+constexpr std::string_view unfinished = "fresh";
 
 Result<void> mount_where_missing() {
     if (Pins::is_mounted()) return {};
@@ -56,7 +61,8 @@ std::optional<std::string> map_name(int map) {
     bpf_map_info info{};
     __u32 size = sizeof info;
     if (bpf_obj_get_info_by_fd(map, &info, &size) != 0) return std::nullopt;
-    return info.name;
+    const std::string_view name = info.name;
+    return std::string(name.substr(name.rfind('.') + 1));  // of a section, which has dots before it
 }
 
 std::vector<fs::path> entries_of(const std::string& directory) {
@@ -66,12 +72,16 @@ std::vector<fs::path> entries_of(const std::string& directory) {
     return out;
 }
 
-// Daemons of before had a name for what they had just pinned and not yet given its own name.
+bool is_link(const fs::path& path) {
+    return path.filename().string().starts_with(link_prefix);
+}
+
 std::vector<fs::path> map_paths_of(const std::string& directory) {
     auto paths = entries_of(directory);
     std::erase_if(paths, [](const fs::path& path) {
         const auto name = path.filename().string();
-        return name.starts_with(program_prefix) || name == "fresh";
+        return !is_name_of_pin(name) || name.starts_with(program_prefix) || is_link(path) ||
+               name == unfinished;
     });
     return paths;
 }
@@ -93,14 +103,39 @@ Result<Descriptor> open_map(const fs::path& path) {
     return map;
 }
 
-Result<void> remove_directory(const std::string& directory) {
-    for (const auto& path : entries_of(directory)) ::unlink(path.c_str());
-    if (::rmdir(directory.c_str()) == 0 || errno == ENOENT) return {};
-    return fail(ErrorCode::conflict, directory + " cannot be removed: " +
-                                         std::generic_category().message(errno));
+std::map<std::string, Descriptor> open_links(const std::string& directory) {
+    std::map<std::string, Descriptor> out;
+    for (const auto& path : entries_of(directory)) {
+        if (!is_link(path)) continue;
+        Descriptor link(bpf_obj_get(path.c_str()));
+        if (link.is_open()) out.emplace(path.filename(), std::move(link));
+    }
+    return out;
+}
+
+Result<void> unpin_all(const std::string& directory) {
+    std::error_code none;
+    if (fs::symlink_status(directory, none).type() == fs::file_type::not_found) return {};
+    for (const auto& path : entries_of(directory)) {
+        if (is_name_of_pin(path.filename().string())) ::unlink(path.c_str());
+    }
+    if (::rmdir(directory.c_str()) == 0) return {};
+    const auto why = std::generic_category().message(errno);
+    const bool may_not = errno == EACCES || errno == EPERM || errno == EROFS;
+    return fail(may_not ? ErrorCode::refused : ErrorCode::conflict,
+                directory + " cannot be removed: " + why);
 }
 
 }  // namespace
+
+bool is_name_of_pin(std::string_view name) {
+    constexpr std::array<std::string_view, 6> prefixes{program_prefix, link_prefix, "pool_",
+                                                       "records_",     "outside_",  "ipv6_"};
+    constexpr std::array<std::string_view, 8> names{
+        unfinished, "outside", "meta", "hooks", "next_hops", "ports", "drops", "refused"};
+    return std::ranges::find(names, name) != names.end() ||
+           std::ranges::any_of(prefixes, [&](auto prefix) { return name.starts_with(prefix); });
+}
 
 bool Pins::is_mounted() {
     struct statfs there {};
@@ -108,23 +143,39 @@ bool Pins::is_mounted() {
 }
 
 Result<Pins> Pins::open(const std::string& device) {
-    if (auto mounted = mount_where_missing(); !mounted) return tl::unexpected(mounted.error());
+    if (::access(root, F_OK) != 0 && errno == EACCES) {
+        return fail(ErrorCode::refused,
+                    std::string(root) + " cannot be looked into without the rights of root");
+    }
     // The file system keeps names with a dot for itself.
     auto name = device;
     std::ranges::replace(name, '.', ',');
-    const auto network = "@" + std::to_string(namespace_cookie());
-    return Pins(std::string(root) + "/" + name + network, network);
+    return Pins(std::string(root) + "/" + name + "@" + std::to_string(namespace_cookie()));
 }
 
 bool Pins::exist() const {
     std::error_code none;
-    return fs::exists(directory_, none);
+    return fs::is_directory(fs::symlink_status(directory_, none));
 }
 
-bool Pins::have_neighbours() const {
-    return std::ranges::any_of(entries_of(root), [&](const fs::path& path) {
-        return path.string().ends_with(network_) && path != directory_;
-    });
+std::string Pins::link_path(int interface) const {
+    return directory_ + "/" + std::string(link_prefix) + std::to_string(interface);
+}
+
+Result<void> Pins::check() const {
+    std::error_code none;
+    for (const auto& directory : {std::string(root), directory_, fresh_}) {
+        const auto there = fs::symlink_status(directory, none);
+        if (fs::exists(there) && !fs::is_directory(there)) {
+            return fail_foreign(directory, "is no directory");
+        }
+        if (directory == root) continue;
+        for (const auto& path : entries_of(directory)) {
+            if (is_name_of_pin(path.filename().string())) continue;
+            return fail_foreign(path, "is pinned by something else");
+        }
+    }
+    return {};
 }
 
 bool Pins::may_be_read() const {
@@ -135,6 +186,7 @@ bool Pins::may_be_read() const {
 }
 
 Result<Maps> Pins::maps() const {
+    if (auto checked = check(); !checked) return tl::unexpected(checked.error());
     Maps out;
     for (const auto& path : map_paths_of(directory_)) {
         auto map = open_map(path);
@@ -153,37 +205,53 @@ Maps Pins::good_maps() const {
 }
 
 Result<void> Pins::replace(const std::vector<Pin>& all) const {
-    if (auto removed = remove_directory(fresh_); !removed) return removed;
+    if (auto mounted = mount_where_missing(); !mounted) return mounted;
+    if (auto checked = check(); !checked) return checked;
+    if (auto removed = unpin_all(fresh_); !removed) return removed;
     std::error_code failed;
     fs::create_directories(fresh_, failed);
     if (failed) {
         return fail(ErrorCode::unavailable, "making " + fresh_ + ": " + failed.message());
     }
-    for (const auto& [name, descriptor] : all) {
+    auto wanted = all;
+    const auto links = open_links(directory_);
+    for (const auto& [name, link] : links) wanted.push_back({name, link.number()});
+    for (const auto& [name, descriptor] : wanted) {
+        DSTM_ASSERT(is_name_of_pin(name));
         if (bpf_obj_pin(descriptor, (fresh_ + "/" + name).c_str()) == 0) continue;
         const auto error = error_from_errno(errno, "pinning " + name + " in " + fresh_);
-        static_cast<void>(remove_directory(fresh_));
+        static_cast<void>(unpin_all(fresh_));
         return tl::unexpected(error);
     }
     const auto how = exist() ? RENAME_EXCHANGE : RENAME_NOREPLACE;
     if (::renameat2(AT_FDCWD, fresh_.c_str(), AT_FDCWD, directory_.c_str(), how) != 0) {
         return tl::unexpected(error_from_errno(errno, "making " + directory_));
     }
-    return remove_directory(fresh_);  // what was there before
+    return unpin_all(fresh_);  // what was there before
 }
 
 Result<void> Pins::remove() const {
-    for (const auto& directory : {fresh_, directory_}) {
-        if (auto removed = remove_directory(directory); !removed) return removed;
-    }
+    end_links();
+    auto fresh = unpin_all(fresh_);
+    auto removed = unpin_all(directory_);
     ::rmdir(root);  // stays while another device has pins
-    return {};
+    return removed ? fresh : removed;
+}
+
+void Pins::end_links() const {
+    for (const auto& directory : {fresh_, directory_}) {
+        for (const auto& path : entries_of(directory)) {
+            if (is_link(path)) XdpHook::end(path);
+        }
+    }
 }
 
 Maps maps_of_hook(const std::string& device) {
     const auto interface = static_cast<int>(if_nametoindex(device.c_str()));
-    const auto program = interface == 0 ? Descriptor()
-                                        : TcHook::program_on(interface, TcDirection::egress);
+    const auto program =
+        interface == 0
+            ? Descriptor()
+            : TcHook::program_on({interface, TcDirection::egress, tc_handle_of(device)});
     Maps out;
     if (!program.is_open()) return out;
     std::array<__u32, 64> ids{};

@@ -4,6 +4,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/base/result.hpp"
@@ -21,39 +22,47 @@ struct Pin {
 
 class Pins {
 public:
-    // Of the device of this name in the network namespace that we are in. Mounts the BPF file
-    // system where it is missing. unavailable: that cannot be done.
+    // Of the device of this name in the network namespace that we are in. refused: no right to look
+    // there.
     [[nodiscard]] static Result<Pins> open(const std::string& device);
-    // The file system for them is there; open() mounts it otherwise.
+    // The file system for them is there; replace() mounts it otherwise.
     [[nodiscard]] static bool is_mounted();
 
     [[nodiscard]] const std::string& directory() const { return directory_; }
 
     [[nodiscard]] bool exist() const;
-    // Another device of this network namespace has pins too.
-    [[nodiscard]] bool have_neighbours() const;
+    // How the link of a program to this interface is pinned.
+    [[nodiscard]] std::string link_path(int interface) const;
     // False: this process has not the right to.
     [[nodiscard]] bool may_be_read() const;
-    // What is pinned. conflict: something that is not a map of this name. unavailable: no
-    // right to read them.
+    // What is pinned. conflict: something that is not a map of this name, or has none of our names,
+    // or stands where the directory belongs. unavailable: no right to read them.
     [[nodiscard]] Result<Maps> maps() const;
     // Those that are what their names say, without the others.
     [[nodiscard]] Maps good_maps() const;
-    // These and no others, all in one step: whoever dies in the middle leaves what was there.
+    // These and no others but links, all in one step: whoever dies in the middle leaves what was
+    // there. Mounts the BPF file system where it is missing. unavailable: that cannot be done.
+    // conflict: as maps().
     [[nodiscard]] Result<void> replace(const std::vector<Pin>& all) const;
-    // All that is pinned, and the directory. conflict: something else is in it, and stays.
+    // All that is pinned under our names, and the directory; what is linked so ends. conflict:
+    // something else is in it or in its place, and stays. refused: no right to.
     [[nodiscard]] Result<void> remove() const;
+    // Only the links.
+    void end_links() const;
 
 private:
-    Pins(std::string directory, std::string network)
-        : directory_(std::move(directory)),
-          network_(std::move(network)),
-          fresh_(directory_ + ",new") {}
+    explicit Pins(std::string directory)
+        : directory_(std::move(directory)), fresh_(directory_ + ",new") {}
+    // conflict: something that is not ours is in the way.
+    [[nodiscard]] Result<void> check() const;
 
     std::string directory_;
-    std::string network_;  // how the names of all directories of this network namespace end
     std::string fresh_;  // becomes the directory when all is in it
 };
+
+// Whether we would pin something under this name, or a daemon of before has. Of all else in our
+// directory nothing is touched.
+[[nodiscard]] bool is_name_of_pin(std::string_view name);
 
 // The maps of the program on a device's egress hook: where the BPF file system was private to the
 // daemon (as under `ip netns exec`), its pins went with it, but not the programs. Empty: none of

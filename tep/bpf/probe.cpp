@@ -33,7 +33,8 @@ Result<void> try_tc(const Programs& programs) {
     const auto device = dataplane::TunDevice::create_any();
     if (!device) return tl::unexpected(device.error());
     const auto index = static_cast<int>(if_nametoindex(device->name().c_str()));
-    const auto hook = TcHook::attach(index, TcDirection::egress, programs.down());
+    const auto hook = TcHook::attach(
+        {index, TcDirection::egress, tc_handle_of(device->name())}, programs.down());
     return hook.map([](const TcHook&) {});
 }
 

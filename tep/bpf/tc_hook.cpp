@@ -16,33 +16,32 @@ namespace dstm::tep::bpf {
 namespace {
 
 // Ours among the filters of a hook: what is found there is replaced, what is elsewhere stays.
-constexpr std::uint32_t our_handle = 0xd5;
 constexpr std::uint32_t our_priority = 0xd57;
 constexpr std::string_view our_names = "dstm_";
 
-bpf_tc_hook hook_of(int interface, TcDirection direction) {
+bpf_tc_hook hook_of(const TcPlace& place) {
     bpf_tc_hook hook{};
     hook.sz = sizeof hook;
-    hook.ifindex = interface;
-    hook.attach_point = direction == TcDirection::ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
+    hook.ifindex = place.interface;
+    hook.attach_point =
+        place.direction == TcDirection::ingress ? BPF_TC_INGRESS : BPF_TC_EGRESS;
     return hook;
 }
 
-bpf_tc_opts our_place() {
-    bpf_tc_opts place{};
-    place.sz = sizeof place;
-    place.handle = our_handle;
-    place.priority = our_priority;
-    return place;
-}
-
-bool is_in_our_place(const TcFilter& filter) {
-    return filter.priority == our_priority && filter.handle == our_handle;
+bpf_tc_opts options_of(const TcPlace& place) {
+    bpf_tc_opts options{};
+    options.sz = sizeof options;
+    options.handle = place.handle;
+    options.priority = our_priority;
+    return options;
 }
 
 // The name that libbpf gave it, which needs no more rights to read than the filter itself.
-bool is_ours(const TcFilter& filter) {
-    return is_in_our_place(filter) && filter.name.starts_with(our_names);
+bool is_of_a_daemon(const TcFilter& filter) { return filter.name.starts_with(our_names); }
+
+bool is_ours(const TcFilter& filter, const TcPlace& place) {
+    return filter.priority == our_priority && filter.handle == place.handle &&
+           is_of_a_daemon(filter);
 }
 
 bool has_filters(int interface) {
@@ -69,72 +68,84 @@ std::string name_of(int interface) {
     return "interface " + std::to_string(interface);
 }
 
+tl::unexpected<Error> fail_taken(int interface, const TcFilter& by) {
+    if (is_of_a_daemon(by)) {
+        return fail(ErrorCode::conflict,
+                    "on " + name_of(interface) + " another dstm-tep takes the packets; give each "
+                    "\"interfaces\" of its own, or end the other one with dstm-tep --detach");
+    }
+    return fail(ErrorCode::conflict, "on " + name_of(interface) + " the tc filter of priority " +
+                                         std::to_string(our_priority) +
+                                         " is not ours; remove it, then start again");
+}
+
 }  // namespace
 
-Result<TcHook> TcHook::attach(int interface, TcDirection direction, int program,
-                              bool made_qdisc) {
-    auto hook = hook_of(interface, direction);
+// FNV-1a.
+std::uint32_t tc_handle_of(const std::string& device) {
+    std::uint32_t hash = 2166136261U;
+    for (const char letter : device) {
+        hash = (hash ^ static_cast<std::uint8_t>(letter)) * 16777619U;
+    }
+    return hash | 1;  // 0 would be the kernel's choice
+}
+
+Result<TcHook> TcHook::attach(const TcPlace& place, int program, bool made_qdisc) {
+    auto hook = hook_of(place);
     const int made = bpf_tc_hook_create(&hook);  // says so too when the qdisc is there already
     if (made != 0 && made != -EEXIST) {
-        return tl::unexpected(tc_error(-made, "making clsact on " + name_of(interface)));
+        return tl::unexpected(tc_error(-made, "making clsact on " + name_of(place.interface)));
     }
-    TcHook out(interface, direction, made == 0 || made_qdisc);
-    const auto there = filters_on(interface, direction);
+    TcHook out(place, made == 0 || made_qdisc);
+    const auto there = filters_on(place.interface, place.direction);
     if (!there) return tl::unexpected(there.error());
-    const auto other = std::ranges::find_if(*there, is_in_our_place);
-    if (other != there->end() && !is_ours(*other)) {
-        return fail(ErrorCode::conflict,
-                    "on " + name_of(interface) + " the tc filter of priority " +
-                        std::to_string(our_priority) + " and handle " +
-                        std::to_string(our_handle) + " is not ours; remove it, then start again");
-    }
-    auto place = our_place();
-    place.prog_fd = program;
-    place.flags = BPF_TC_F_REPLACE;
-    if (const int failed = bpf_tc_attach(&hook, &place); failed != 0) {
+    const auto other = std::ranges::find_if(*there, [&](const TcFilter& filter) {
+        return filter.priority == our_priority && !is_ours(filter, place);
+    });
+    if (other != there->end()) return fail_taken(place.interface, *other);
+    auto options = options_of(place);
+    options.prog_fd = program;
+    options.flags = BPF_TC_F_REPLACE;
+    if (const int failed = bpf_tc_attach(&hook, &options); failed != 0) {
         return tl::unexpected(
-            tc_error(-failed, "attaching a BPF program to " + name_of(interface)));
+            tc_error(-failed, "attaching a BPF program to " + name_of(place.interface)));
     }
     return out;
 }
 
-bool TcHook::stands_on(int interface, TcDirection direction) {
-    const auto there = filters_on(interface, direction);
-    return there && std::ranges::any_of(*there, is_ours);
+bool TcHook::stands_on(const TcPlace& place) {
+    const auto there = filters_on(place.interface, place.direction);
+    return there && std::ranges::any_of(*there, [&](const TcFilter& filter) {
+        return is_ours(filter, place);
+    });
 }
 
-dataplane::Descriptor TcHook::program_on(int interface, TcDirection direction) {
-    const auto hook = hook_of(interface, direction);
-    auto place = our_place();
-    if (bpf_tc_query(&hook, &place) != 0) return dataplane::Descriptor();
-    dataplane::Descriptor program(bpf_prog_get_fd_by_id(place.prog_id));
-    const auto info = info_of(program.number());
-    const bool is_ours = info && std::string_view(info->name).starts_with(our_names);
-    return is_ours ? std::move(program) : dataplane::Descriptor();
+bool TcHook::stands() const { return stands_on(place_); }
+
+dataplane::Descriptor TcHook::program_on(const TcPlace& place) {
+    const auto hook = hook_of(place);
+    auto options = options_of(place);
+    if (!stands_on(place) || bpf_tc_query(&hook, &options) != 0) return dataplane::Descriptor();
+    return dataplane::Descriptor(bpf_prog_get_fd_by_id(options.prog_id));
 }
 
 TcHook::TcHook(TcHook&& other) noexcept
-    : interface_(std::exchange(other.interface_, 0)),
-      direction_(other.direction_),
-      made_qdisc_(other.made_qdisc_) {}
+    : place_(std::exchange(other.place_, TcPlace{})), made_qdisc_(other.made_qdisc_) {}
 
 TcHook& TcHook::operator=(TcHook&& other) noexcept {
-    std::swap(interface_, other.interface_);
-    std::swap(direction_, other.direction_);
+    std::swap(place_, other.place_);
     std::swap(made_qdisc_, other.made_qdisc_);
     return *this;
 }
 
 TcHook::~TcHook() {
-    if (interface_ == 0) return;
+    if (place_.interface == 0) return;
     // An interface that is gone has taken its hook with it: what fails here is done already.
-    auto hook = hook_of(interface_, direction_);
-    const auto place = our_place();
-    if (stands_on(interface_, direction_)) {
-        static_cast<void>(bpf_tc_detach(&hook, &place));
-    }
+    auto hook = hook_of(place_);
+    const auto options = options_of(place_);
+    if (stands_on(place_)) static_cast<void>(bpf_tc_detach(&hook, &options));
     // Filters of others would go with the qdisc.
-    if (!made_qdisc_ || has_filters(interface_)) return;
+    if (!made_qdisc_ || has_filters(place_.interface)) return;
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);
     static_cast<void>(bpf_tc_hook_destroy(&hook));
 }

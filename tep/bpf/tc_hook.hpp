@@ -10,37 +10,47 @@
 
 namespace dstm::tep::bpf {
 
+// The handle of the filters of all daemons of this device, one after another. Another daemon of the
+// same host has another one, so that each knows its own without the right to read programs.
+[[nodiscard]] std::uint32_t tc_handle_of(const std::string& device);
+
+struct TcPlace {
+    int interface = 0;
+    TcDirection direction = TcDirection::ingress;
+    std::uint32_t handle = 0;
+};
+
 class TcHook {
 public:
-    // Takes the place of a program that an earlier process of ours left there. Other filters on
-    // the same hook stay. not_found: no such interface. conflict: another's filter is in the place.
-    // unavailable: this kernel has no clsact, or no filters of BPF.
+    // Takes the place of a program that an earlier process of ours left there. Filters of other
+    // priorities on the same hook stay. not_found: no such interface. conflict: another's filter,
+    // perhaps another daemon's, has our priority. unavailable: this kernel has no clsact, or no
+    // filters of BPF.
     // `made_qdisc`: clsact is there because of us, and goes when it has no filters any more.
-    [[nodiscard]] static Result<TcHook> attach(int interface, TcDirection direction, int program,
+    [[nodiscard]] static Result<TcHook> attach(const TcPlace& place, int program,
                                                bool made_qdisc = false);
     // What an earlier process attached, to be taken back by the destructor.
-    [[nodiscard]] static TcHook adopt(int interface, TcDirection direction, bool made_qdisc) {
-        return {interface, direction, made_qdisc};
+    [[nodiscard]] static TcHook adopt(const TcPlace& place, bool made_qdisc) {
+        return {place, made_qdisc};
     }
     // One of ours stands there. Reading this needs fewer rights than the program.
-    [[nodiscard]] static bool stands_on(int interface, TcDirection direction);
+    [[nodiscard]] static bool stands_on(const TcPlace& place);
     // The program in our place there; closed when there is none of ours.
-    [[nodiscard]] static dataplane::Descriptor program_on(int interface, TcDirection direction);
+    [[nodiscard]] static dataplane::Descriptor program_on(const TcPlace& place);
     TcHook(TcHook&& other) noexcept;
     TcHook& operator=(TcHook&& other) noexcept;
     ~TcHook();
 
-    [[nodiscard]] int interface() const { return interface_; }
+    // Nobody has taken it away, nor clsact with all that was on it.
+    [[nodiscard]] bool stands() const;
     [[nodiscard]] bool made_qdisc() const { return made_qdisc_; }
     // It stays when the object goes.
-    void leave() { interface_ = 0; }
+    void leave() { place_.interface = 0; }
 
 private:
-    TcHook(int interface, TcDirection direction, bool made_qdisc)
-        : interface_(interface), direction_(direction), made_qdisc_(made_qdisc) {}
+    TcHook(const TcPlace& place, bool made_qdisc) : place_(place), made_qdisc_(made_qdisc) {}
 
-    int interface_ = 0;  // 0: nothing to take back
-    TcDirection direction_ = TcDirection::ingress;
+    TcPlace place_;  // interface 0: nothing to take back
     bool made_qdisc_ = false;
 };
 

@@ -2,69 +2,73 @@
 #include "tep/bpf/xdp_hook.hpp"
 
 #include <cerrno>
-#include <string_view>
 #include <utility>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
-
-#include "common/dataplane/descriptor.hpp"
-#include "tep/bpf/program_info.hpp"
+#include <unistd.h>
 
 namespace dstm::tep::bpf {
 namespace {
 
 using dataplane::Descriptor;
 
-bool is_ours(std::uint32_t number, std::uint32_t earlier) {
-    if (number == 0) return false;
-    if (number == earlier) return true;
-    const Descriptor program(bpf_prog_get_fd_by_id(number));
-    const auto info = info_of(program.number());
-    return info && std::string_view(info->name) == "dstm_xdp";
+// The interface may have gone, or another one have come in its place: then its program is not that
+// of the link.
+bool leads_to(const Descriptor& link, int interface) {
+    bpf_link_info info{};
+    __u32 size = sizeof info;
+    return bpf_obj_get_info_by_fd(link.number(), &info, &size) == 0 &&
+           info.type == BPF_LINK_TYPE_XDP &&
+           info.xdp.ifindex == static_cast<__u32>(interface) &&
+           info.prog_id == XdpHook::number_on(interface);
+}
+
+tl::unexpected<Error> fail_attaching(int number, int interface) {
+    auto error = error_from_errno(
+        number, "attaching an XDP program to interface " + std::to_string(interface));
+    if (number == EBUSY || number == EEXIST) error.code = ErrorCode::conflict;
+    if (number == EOPNOTSUPP) error.code = ErrorCode::refused;
+    return tl::unexpected(error);
 }
 
 }  // namespace
 
-Result<XdpHook> XdpHook::attach(int interface, int program, std::uint32_t earlier) {
+Result<XdpHook> XdpHook::attach(int interface, int program, std::string pin) {
+    if (!pin.empty()) {
+        Descriptor left(bpf_obj_get(pin.c_str()));
+        if (left.is_open() && leads_to(left, interface) &&
+            bpf_link_update(left.number(), program, nullptr) == 0) {
+            return XdpHook(std::move(left), std::move(pin));
+        }
+        end(pin);
+    }
     // Not the generic mode: it is slower than tc and takes the merged packets away.
-    const auto how = is_ours(number_on(interface), earlier) ? 0 : XDP_FLAGS_UPDATE_IF_NOEXIST;
-    const int failed = bpf_xdp_attach(interface, program, XDP_FLAGS_DRV_MODE | how, nullptr);
-    if (failed == 0) return XdpHook(interface);
-    auto error = error_from_errno(
-        -failed, "attaching an XDP program to interface " + std::to_string(interface));
-    if (failed == -EBUSY || failed == -EEXIST) error.code = ErrorCode::conflict;
-    if (failed == -EOPNOTSUPP) error.code = ErrorCode::refused;
-    return tl::unexpected(error);
-}
-
-XdpHook::XdpHook(XdpHook&& other) noexcept : interface_(std::exchange(other.interface_, 0)) {}
-
-XdpHook& XdpHook::operator=(XdpHook&& other) noexcept {
-    std::swap(interface_, other.interface_);
-    return *this;
+    LIBBPF_OPTS(bpf_link_create_opts, options);
+    options.flags = XDP_FLAGS_DRV_MODE;
+    Descriptor link(bpf_link_create(program, interface, BPF_XDP, &options));
+    if (!link.is_open()) return fail_attaching(errno, interface);
+    if (!pin.empty() && bpf_obj_pin(link.number(), pin.c_str()) != 0) pin.clear();
+    return XdpHook(std::move(link), std::move(pin));
 }
 
 XdpHook::~XdpHook() {
-    if (interface_ != 0) bpf_xdp_detach(interface_, XDP_FLAGS_DRV_MODE, nullptr);
+    if (!link_.is_open()) return;
+    bpf_link_detach(link_.number());  // at once, and not when the kernel cleans up
+    if (!pin_.empty()) ::unlink(pin_.c_str());
+}
+
+void XdpHook::end(const std::string& pin) {
+    const Descriptor link(bpf_obj_get(pin.c_str()));
+    if (link.is_open()) bpf_link_detach(link.number());
+    ::unlink(pin.c_str());
 }
 
 std::uint32_t XdpHook::number_on(int interface) {
     __u32 number = 0;
     if (bpf_xdp_query_id(interface, XDP_FLAGS_DRV_MODE, &number) != 0) return 0;
     return number;
-}
-
-std::uint32_t XdpHook::number_of(int program) {
-    const auto info = info_of(program);
-    return info ? info->id : 0;
-}
-
-std::uint32_t XdpHook::program_number() const { return number_on(interface_); }
-
-void XdpHook::detach_ours(int interface, std::uint32_t program) {
-    if (is_ours(XdpHook::number_on(interface), program)) XdpHook{interface};
 }
 
 }  // namespace dstm::tep::bpf

@@ -1,37 +1,38 @@
-// Our XDP program on one interface, in its driver, for as long as the object lives or longer.
+// Our XDP program on one interface, in its driver: a link of the kernel's, which ends when nobody
+// holds it any more, wherever the interface has gone by then.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 #include "common/base/result.hpp"
+#include "common/dataplane/descriptor.hpp"
 
 namespace dstm::tep::bpf {
 
 class XdpHook {
 public:
-    // Takes the place of a program of ours, known by its number in the kernel or by its name, which
-    // needs more rights to read. refused: the driver has no XDP. conflict: another's program is
-    // there.
-    [[nodiscard]] static Result<XdpHook> attach(int interface, int program, std::uint32_t earlier);
-    XdpHook(XdpHook&& other) noexcept;
-    XdpHook& operator=(XdpHook&& other) noexcept;
+    // Pinned as `pin`, where an earlier process may have left one that now gets this program;
+    // empty: it ends with the process. refused: the driver has no XDP. conflict: another's program
+    // is there.
+    [[nodiscard]] static Result<XdpHook> attach(int interface, int program, std::string pin);
+    XdpHook(XdpHook&& other) noexcept = default;
+    XdpHook& operator=(XdpHook&& other) noexcept = default;
     ~XdpHook();
 
-    // Takes a program back that an earlier process attached; no other.
-    static void detach_ours(int interface, std::uint32_t program);
+    // What is pinned so ends, and the pin goes; where there is none, nothing happens.
+    static void end(const std::string& pin);
     // The number in the kernel of what stands on an interface, ours or not; 0 = nothing.
     [[nodiscard]] static std::uint32_t number_on(int interface);
-    // The number in the kernel of a loaded program.
-    [[nodiscard]] static std::uint32_t number_of(int program);
-    // The number in the kernel of what stands there.
-    [[nodiscard]] std::uint32_t program_number() const;
-    // It stays when the object goes.
-    void leave() { interface_ = 0; }
+    // A pinned one stays when the object goes.
+    void leave() { link_ = dataplane::Descriptor(); }
 
 private:
-    explicit XdpHook(int interface) : interface_(interface) {}
+    XdpHook(dataplane::Descriptor link, std::string pin)
+        : link_(std::move(link)), pin_(std::move(pin)) {}
 
-    int interface_ = 0;  // 0: nothing to take back
+    dataplane::Descriptor link_;  // closed: nothing to take back
+    std::string pin_;
 };
 
 }  // namespace dstm::tep::bpf

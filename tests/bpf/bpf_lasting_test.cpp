@@ -1,20 +1,15 @@
 // The BPF data plane outlives its process: killed, started again, changed, taken back.
 // tun_campus.hpp shows the network.
 #include <atomic>
-#include <csignal>
 #include <regex>
 #include <sstream>
 #include <thread>
 
 #include <bpf/bpf.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "tep/bpf/left_behind.hpp"
-#include "tep/bpf/pins.hpp"
-#include "tests/bpf/bpf_config.hpp"
 #include "tests/bpf/echo_train.hpp"
-#include "tests/unit/dataplane/tun_ipv6_campus.hpp"
+#include "tests/bpf/lasting_campus.hpp"
 
 namespace dstm::dataplane::testing {
 namespace {
@@ -22,82 +17,6 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::Not;
-
-tep::bpf::BpfPlaneConfig lasting_config(const TunPlaneConfig& tun) {
-    auto config = bpf_config(tun);
-    config.lasting = true;
-    return config;
-}
-
-// A plane in a process of its own, which can be killed.
-class Daemon {
-public:
-    Daemon(const Namespace& host, const tep::bpf::BpfPlaneConfig& config, const Clock& clock,
-           const std::vector<TunnelSpec>& specs = {}) {
-        int ends[2] = {-1, -1};
-        if (::pipe(ends) != 0) std::abort();
-        process_ = ::fork();
-        if (process_ == 0) {
-            ::close(ends[0]);
-            host.in([&] { live(config, clock, specs, ends[1]); });
-            ::_exit(1);
-        }
-        ::close(ends[1]);
-        std::uint64_t said = 0;
-        if (::read(ends[0], &said, sizeof said) == sizeof said) tunnels_ = said;
-        ::close(ends[0]);
-    }
-    ~Daemon() { kill(); }
-    void kill() {
-        if (process_ <= 0) return;
-        ::kill(process_, SIGKILL);
-        ::waitpid(process_, nullptr, 0);
-        process_ = 0;
-    }
-    // How many it had when it was ready; none when it could not start.
-    [[nodiscard]] std::optional<std::uint64_t> tunnels() const { return tunnels_; }
-
-private:
-    static void live(const tep::bpf::BpfPlaneConfig& config, const Clock& clock,
-                     const std::vector<TunnelSpec>& specs, int ready) {
-        auto plane = tep::bpf::make_bpf_plane(config, clock);
-        if (!plane) {
-            std::fprintf(stderr, "%s\n", to_string(plane.error()).c_str());
-            return;
-        }
-        for (const auto& spec : specs) {
-            if (!(*plane)->add(spec)) return;
-        }
-        const std::uint64_t count = (*plane)->list().size();
-        if (::write(ready, &count, sizeof count) != sizeof count) return;
-        for (;;) ::pause();
-    }
-
-    pid_t process_ = 0;
-    std::optional<std::uint64_t> tunnels_;
-};
-
-class BpfLasting : public TunCampus {
-protected:
-    void TearDown() override {
-        if (endpoint) static_cast<void>(detach());
-    }
-    [[nodiscard]] Result<std::unique_ptr<DataPlane>> make() {
-        return endpoint->in([&] { return tep::bpf::make_bpf_plane(config, clock); });
-    }
-    [[nodiscard]] Result<std::vector<std::string>> detach() {
-        const std::vector<IpPrefix> pools(config.pools.begin(), config.pools.end());
-        return endpoint->in([&] { return tep::bpf::detach(config.device, pools); });
-    }
-    void drop(std::unique_ptr<DataPlane> plane) {
-        endpoint->in([&] { plane.reset(); });
-    }
-    [[nodiscard]] tep::bpf::Pins pins() {
-        return endpoint->in([&] { return tep::bpf::Pins::open(config.device); }).value();
-    }
-
-    tep::bpf::BpfPlaneConfig config = lasting_config(endpoint_config());
-};
 
 std::uint64_t counted(const Namespace& host, const std::string& name) {
     std::istringstream line(host.exec("sh -c 'nstat -asz " + name + " | grep " + name + "'"));
@@ -196,23 +115,28 @@ TEST_F(BpfLasting, NewDaemonKnowsWhatTheOldOneCarried) {
     drop(std::move(*plane));
 }
 
-class BpfLastingIpv6 : public TunIpv6Campus, public ::testing::WithParamInterface<bool> {
-protected:
-    void TearDown() override {
-        if (!endpoint) return;
-        std::vector<IpPrefix> pools(config.pools.begin(), config.pools.end());
-        pools.insert(pools.end(), config.pools_ipv6.begin(), config.pools_ipv6.end());
-        EXPECT_TRUE(endpoint->in([&] { return tep::bpf::detach(config.device, pools); }));
-    }
-    tep::bpf::BpfPlaneConfig config = lasting_config(endpoint_v6_config());
-};
 INSTANTIATE_TEST_SUITE_P(Types, BpfLastingIpv6, ::testing::Bool(),
                          [](const auto& type) { return type.param ? "v6udpv4" : "v6v4"; });
 
+TEST_P(BpfLastingIpv6, KilledAndStartedTenTimesLosesNoPacket) {
+    auto daemon = std::make_unique<Daemon>(*endpoint, config, clock, std::vector{spec});
+    ASSERT_EQ(daemon->tunnels(), 1u);
+    client = start_client(*first, spec, client_v6_config());
+    ASSERT_TRUE(answers(ping(*server, "2001:db8:100::7")));
+    EchoTrain through(*server, "2001:db8:100::7");
+    EchoTrain to_endpoint(*server, "2001:db8:100::1");
+    for (int starts = 0; starts < 10; ++starts) {
+        daemon->kill();
+        daemon = std::make_unique<Daemon>(*endpoint, config, clock);
+        EXPECT_EQ(daemon->tunnels(), 1u);
+    }
+    EXPECT_THAT(through.missing(), IsEmpty()) << "of " << through.sent();
+    EXPECT_THAT(to_endpoint.missing(), IsEmpty()) << "of " << to_endpoint.sent();
+    EXPECT_GT(through.sent(), 1000u);
+}
+
 // Also where new pools of IPv4 make new maps for the rest.
 TEST_P(BpfLastingIpv6, GoesOnWithoutADaemonAndTheNextOneKnowsIt) {
-    auto spec = v6_spec("2001:db8:100::7", "10.0.1.5",
-                        GetParam() ? signalling_port : std::uint16_t{0});
     spec.inner_prefix = Ipv6Prefix::parse("2001:db8:200::/56").value();
     {
         const Daemon daemon(*endpoint, config, clock, {spec});

@@ -208,7 +208,7 @@ class BpfEndpoint(unittest.TestCase):
         self.assertIn("programs on dmz", self.detach())
         self.assertEqual(self.ingress_of_dmz(), "")
 
-    def test_programs_whose_records_are_lost_are_known_by_their_names(self):
+    def test_programs_whose_records_are_lost_are_known_by_their_handles(self):
         os.unlink(os.path.join(self.killed(), "hooks"))
         self.host.ip("link", "del", "dstm0")
         self.addCleanup(self.tc, "qdisc", "del", "dev", "dmz", "clsact")
@@ -255,6 +255,30 @@ class BpfEndpoint(unittest.TestCase):
         self.assertIn("dstm_up", self.tc("filter", "show", "dev", "v4", "ingress"))
         self.assertTrue(daemon.alive())
         self.assertEqual(daemon.stop(), 0)
+
+    def test_interface_without_ethernet_is_told_once_whatever_changes_beside_it(self):
+        self.host.ip("tuntap", "add", "dev", "t0", "mode", "tun")
+        self.addCleanup(self.host.ip, "link", "del", "t0")
+        self.host.ip("link", "set", "t0", "up")
+        self.host.ip("route", "add", "198.51.100.0/24", "dev", "t0")
+        daemon = self.started(shortcut="tc")
+        daemon.wait_for_log("BPF_NO_ETHERNET interface=t0")
+        for third in range(5):
+            self.host.ip("route", "add", f"198.51.{third}.0/24", "dev", "t0")
+            self.host.ip("addr", "add", f"10.77.{third}.1/32", "dev", "lo")
+            self.addCleanup(self.host.ip, "addr", "del", f"10.77.{third}.1/32", "dev", "lo")
+            self.tc("filter", "del", "dev", "dmz", "ingress")
+            daemon.wait_for_log("BPF_ATTACHED interface=dmz", count=third + 2)
+        self.assertEqual(daemon.output().count("BPF_NO_ETHERNET"), 1)
+        self.assertEqual(daemon.stop(), 0)
+
+    def test_deleted_tunnel_device_ends_the_daemon_and_the_next_one_makes_it_anew(self):
+        daemon = self.started()
+        self.host.ip("link", "del", "dstm0")
+        self.assertEqual(daemon.popen.wait(15), 1, "so that systemd starts it again")
+        self.assertIn("TUN_DEVICE_GONE", daemon.output())
+        self.started()
+        self.assertIn("dstm0", self.names_of_links())
 
     # --- the way back --------------------------------------------------------------------------
 

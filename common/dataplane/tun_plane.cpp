@@ -409,11 +409,12 @@ Result<std::unique_ptr<DataPlane>> make_tun_plane(const TunPlaneConfig& config,
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto device = TunDevice::create(config.device, config.keep_device);
     if (!device) return tl::unexpected(device.error());
-    return make_tun_plane(std::move(*device), config, clock);
+    return make_tun_plane_on(std::move(*device), config, clock);
 }
 
-Result<std::unique_ptr<DataPlane>> make_tun_plane(TunDevice device, const TunPlaneConfig& config,
-                                                  const Clock& clock) {
+Result<std::unique_ptr<DataPlane>> make_tun_plane_on(TunDevice device,
+                                                     const TunPlaneConfig& config,
+                                                     const Clock& clock) {
     if (const auto checked = check(config); !checked) return tl::unexpected(checked.error());
     auto host = TunHost::open(config.device);
     if (!host) return tl::unexpected(host.error());

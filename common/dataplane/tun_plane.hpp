@@ -31,9 +31,9 @@ namespace dstm::dataplane {
                                                                 const Clock& clock);
 
 // On a device that the caller has made already, alone with it: config.device.
-[[nodiscard]] Result<std::unique_ptr<DataPlane>> make_tun_plane(TunDevice device,
-                                                                const TunPlaneConfig& config,
-                                                                const Clock& clock);
+[[nodiscard]] Result<std::unique_ptr<DataPlane>> make_tun_plane_on(TunDevice device,
+                                                                   const TunPlaneConfig& config,
+                                                                   const Clock& clock);
 
 // What this plane would do on this host, or why it cannot. What it makes for this goes again.
 [[nodiscard]] Result<std::string> probe_tun_plane();

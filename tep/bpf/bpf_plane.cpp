@@ -319,7 +319,7 @@ Result<void> BpfPlane::make_slow_path(TunDevice device) {
         static_cast<void>(::eventfd_write(wake_.number(), 1));
     };
     config.device_gone = config_.device_gone;
-    auto made = dataplane::make_tun_plane(std::move(device), config, clock_);
+    auto made = dataplane::make_tun_plane_on(std::move(device), config, clock_);
     if (!made) return tl::unexpected(made.error());
     slow_path_ = std::move(*made);
     return {};

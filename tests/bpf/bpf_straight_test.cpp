@@ -88,7 +88,7 @@ TEST_P(BpfStraightIpv6, PlainPacketsPassByTheKernelOnlyWithAShortcut) {
     // Two a second of each way go by the neighbour table, and so by tc.
     const auto frames = frames_of_xdp() - frames_before;
     if (shortcut() == Shortcut::xdp) {
-        EXPECT_THAT(frames, AllOf(testing::Ge(30u), testing::Lt(40u)));
+        EXPECT_THAT(frames, AllOf(::testing::Ge(30u), ::testing::Lt(40u)));
     } else {
         EXPECT_EQ(frames, 0u);
     }

@@ -138,7 +138,7 @@ static __always_inline int carry_up_frame(struct xdp_md *context, struct ipv6hdr
     if (!route->takes_frames) return XDP_PASS;
     if (total - 1 > (__u32)route->mtu - 1) return XDP_PASS; /* 0 sets no limit */
 
-    if (((tos_of(words) ^ decision.ecn) & ECN_MASK) == 0) {
+    if (decision.ecn == ECN_STAYS) {
         count_ttl_down(ip, words);
     } else {
         set_ecn(ip, decision.ecn);

@@ -185,7 +185,8 @@ Result<void> BpfPlane::attach() {
 Result<void> BpfPlane::guard_exit() {
     if (exit_ && exit_->stands()) return {};
     auto hook = TcHook::attach(
-        {device_index_, TcDirection::egress, tc_handle_of(config_.device)}, programs_.down());
+        {device_index_, TcDirection::egress, tc_handle_of(config_.device), true},
+        programs_.down());
     if (!hook) return tl::unexpected(hook.error());
     if (exit_) exit_->leave();  // it is not there any more
     exit_ = std::move(*hook);

@@ -178,18 +178,21 @@ Result<void> Entrances::enter(int index) {
     dstm_hook intent = earlier;
     if (!recorded) intent.made_clsact = 1;
     records_.write(index, intent);
-    auto hook =
-        TcHook::attach(place_on(index), program_of(*interface), earlier.made_clsact != 0);
+    auto place = place_on(index);
+    place.was_ours = recorded.has_value();
+    auto hook = TcHook::attach(place, program_of(*interface), earlier.made_clsact != 0);
     if (!hook) {
         recorded ? records_.write(index, earlier) : records_.erase(index);
         return tl::unexpected(hook.error());
     }
+    XdpHook::end_earlier(index, earlier);
     auto xdp = try_xdp(index, *interface);
     if (!xdp && pins_ != nullptr) XdpHook::end(link_path(index));
     std::optional<SourceFilterOff> filter;
     if (earlier.has_rp_filter != 0) filter.emplace(index, earlier.rp_filter);
     auto record = earlier;
     record.made_clsact = hook->made_qdisc();
+    record.has_xdp = 0;
     records_.write(index, record);
     log_info("BPF_ATTACHED", "interface={} by={}", *interface, xdp ? "xdp,tc" : "tc");
     entrances_.emplace(index, Entrance{std::move(*hook), std::move(xdp), std::move(filter),
@@ -234,6 +237,7 @@ std::optional<XdpHook> Entrances::try_xdp(int index, const std::string& interfac
 
 void take_back(const TcPlace& place, const dstm_hook& record) {
     const auto hook = TcHook::adopt(place, record.made_clsact != 0);
+    XdpHook::end_earlier(place.interface, record);
     if (record.has_rp_filter != 0) const SourceFilterOff filter(place.interface, record.rp_filter);
 }
 

@@ -9,7 +9,7 @@
 
 #include <linux/types.h>
 
-#define DSTM_LAYOUT_VERSION 3
+#define DSTM_LAYOUT_VERSION 4
 
 #define DSTM_POOLS_MAX 8
 #define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
@@ -128,7 +128,7 @@ struct dstm_meta {
 /* What a daemon has changed on one interface, for the one that takes it back. */
 struct dstm_hook {
     __u8 made_clsact;
-    __u8 has_xdp;
+    __u8 has_xdp; /* up to layout 3: an XDP program of ours stands there, without a link */
     __u8 has_rp_filter; /* it was `rp_filter`, and is off */
     __u8 rp_filter;
     __u32 xdp_program; /* its number in the kernel, with has_xdp */

@@ -20,15 +20,16 @@ namespace {
 
 constexpr __u32 first_key = 0;
 
-// A layout that is no longer today's stays here, under its number, with what it means today. In 1,
-// 2 and 3 entries of pools are the same; tunnels with IPv6 inside came with 2, slots with 3.
+// A layout that is no longer today's stays here, under its number, with what it means today. In 1
+// to 4 entries of pools are the same; tunnels with IPv6 inside came with 2, slots with 3, and with
+// 4 next hops changed, which no daemon takes over from another layout.
 struct Layout1 {
     using Entry = dstm_entry;
     using Record = dstm_record;
     static const dstm_entry& entry(const Entry& entry) { return entry; }
     static const dstm_record& record(const Record& record) { return record; }
 };
-static_assert(DSTM_LAYOUT_VERSION == 3, "the structs have changed: keep a copy for each reader");
+static_assert(DSTM_LAYOUT_VERSION == 4, "the structs have changed: keep a copy for each reader");
 
 // In 2 an address and a prefix each had an entry of their own in a hash.
 struct Layout2Ipv6Record {
@@ -142,14 +143,14 @@ bool LeftBehind::is_usable_for(const ProgramSettings& settings) const {
 }
 
 void LeftBehind::keep_hooks_and_drops() {
-    const bool has_drops = meta.version == DSTM_LAYOUT_VERSION;
+    const bool has_drops = meta.version >= 3;  // with the same names as today's
     std::erase_if(maps, [&](const auto& map) {
         return map.first != "hooks" && !(has_drops && map.first == "drops");
     });
 }
 
 Result<std::vector<LeftTunnel>> LeftBehind::tunnels() const {
-    if (meta.version < 1 || meta.version > 3) {
+    if (meta.version < 1 || meta.version > DSTM_LAYOUT_VERSION) {
         return fail(ErrorCode::invalid, "no reader of layout " + std::to_string(meta.version));
     }
     auto tunnels = MapReader<Layout1>(maps, meta).tunnels();

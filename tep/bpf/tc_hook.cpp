@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -18,6 +19,8 @@ namespace {
 // Ours among the filters of a hook: what is found there is replaced, what is elsewhere stays.
 constexpr std::uint32_t our_priority = 0xd57;
 constexpr std::string_view our_names = "dstm_";
+// Up to layout 3, for the filters of all devices.
+constexpr std::uint32_t earlier_handle = 0xd5;
 
 bpf_tc_hook hook_of(const TcPlace& place) {
     bpf_tc_hook hook{};
@@ -28,10 +31,10 @@ bpf_tc_hook hook_of(const TcPlace& place) {
     return hook;
 }
 
-bpf_tc_opts options_of(const TcPlace& place) {
+bpf_tc_opts options_of(std::uint32_t handle) {
     bpf_tc_opts options{};
     options.sz = sizeof options;
-    options.handle = place.handle;
+    options.handle = handle;
     options.priority = our_priority;
     return options;
 }
@@ -40,8 +43,16 @@ bpf_tc_opts options_of(const TcPlace& place) {
 bool is_of_a_daemon(const TcFilter& filter) { return filter.name.starts_with(our_names); }
 
 bool is_ours(const TcFilter& filter, const TcPlace& place) {
-    return filter.priority == our_priority && filter.handle == place.handle &&
-           is_of_a_daemon(filter);
+    return filter.priority == our_priority && is_of_a_daemon(filter) &&
+           (filter.handle == place.handle ||
+            (place.was_ours && filter.handle == earlier_handle));
+}
+
+// None on an interface that is gone.
+std::vector<TcFilter> ours_on(const TcPlace& place) {
+    auto there = filters_on(place.interface, place.direction).value_or(std::vector<TcFilter>{});
+    std::erase_if(there, [&](const TcFilter& filter) { return !is_ours(filter, place); });
+    return there;
 }
 
 bool has_filters(int interface) {
@@ -96,37 +107,46 @@ Result<TcHook> TcHook::attach(const TcPlace& place, int program, bool made_qdisc
     if (made != 0 && made != -EEXIST) {
         return tl::unexpected(tc_error(-made, "making clsact on " + name_of(place.interface)));
     }
-    TcHook out(place, made == 0 || made_qdisc);
     const auto there = filters_on(place.interface, place.direction);
+    TcHook out(place, made == 0 || made_qdisc);
+    // What fails leaves what an earlier process left there.
+    if (made != 0 && (!there || std::ranges::any_of(*there, [&](const TcFilter& filter) {
+                          return is_ours(filter, place);
+                      }))) {
+        out.leave();
+    }
     if (!there) return tl::unexpected(there.error());
     const auto other = std::ranges::find_if(*there, [&](const TcFilter& filter) {
         return filter.priority == our_priority && !is_ours(filter, place);
     });
     if (other != there->end()) return fail_taken(place.interface, *other);
-    auto options = options_of(place);
+    auto options = options_of(place.handle);
     options.prog_fd = program;
     options.flags = BPF_TC_F_REPLACE;
     if (const int failed = bpf_tc_attach(&hook, &options); failed != 0) {
         return tl::unexpected(
             tc_error(-failed, "attaching a BPF program to " + name_of(place.interface)));
     }
+    if (place.was_ours) {  // where there is none, nothing happens
+        const auto earlier = options_of(earlier_handle);
+        static_cast<void>(bpf_tc_detach(&hook, &earlier));
+    }
+    out.place_ = place;
     return out;
 }
 
-bool TcHook::stands_on(const TcPlace& place) {
-    const auto there = filters_on(place.interface, place.direction);
-    return there && std::ranges::any_of(*there, [&](const TcFilter& filter) {
-        return is_ours(filter, place);
-    });
-}
+bool TcHook::stands_on(const TcPlace& place) { return !ours_on(place).empty(); }
 
 bool TcHook::stands() const { return stands_on(place_); }
 
 dataplane::Descriptor TcHook::program_on(const TcPlace& place) {
     const auto hook = hook_of(place);
-    auto options = options_of(place);
-    if (!stands_on(place) || bpf_tc_query(&hook, &options) != 0) return dataplane::Descriptor();
-    return dataplane::Descriptor(bpf_prog_get_fd_by_id(options.prog_id));
+    for (const auto& filter : ours_on(place)) {
+        auto options = options_of(filter.handle);
+        if (bpf_tc_query(&hook, &options) != 0) continue;
+        return dataplane::Descriptor(bpf_prog_get_fd_by_id(options.prog_id));
+    }
+    return dataplane::Descriptor();
 }
 
 TcHook::TcHook(TcHook&& other) noexcept
@@ -142,8 +162,10 @@ TcHook::~TcHook() {
     if (place_.interface == 0) return;
     // An interface that is gone has taken its hook with it: what fails here is done already.
     auto hook = hook_of(place_);
-    const auto options = options_of(place_);
-    if (stands_on(place_)) static_cast<void>(bpf_tc_detach(&hook, &options));
+    for (const auto& filter : ours_on(place_)) {
+        const auto options = options_of(filter.handle);
+        static_cast<void>(bpf_tc_detach(&hook, &options));
+    }
     // Filters of others would go with the qdisc.
     if (!made_qdisc_ || has_filters(place_.interface)) return;
     hook.attach_point = static_cast<bpf_tc_attach_point>(BPF_TC_INGRESS | BPF_TC_EGRESS);

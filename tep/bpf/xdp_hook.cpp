@@ -65,6 +65,11 @@ void XdpHook::end(const std::string& pin) {
     ::unlink(pin.c_str());
 }
 
+void XdpHook::end_earlier(int interface, const dstm_hook& record) {
+    if (record.has_xdp == 0 || record.xdp_program != number_on(interface)) return;
+    static_cast<void>(bpf_xdp_detach(interface, XDP_FLAGS_DRV_MODE, nullptr));
+}
+
 std::uint32_t XdpHook::number_on(int interface) {
     __u32 number = 0;
     if (bpf_xdp_query_id(interface, XDP_FLAGS_DRV_MODE, &number) != 0) return 0;

@@ -7,6 +7,7 @@
 
 #include "common/base/result.hpp"
 #include "common/dataplane/descriptor.hpp"
+#include "tep/bpf/layout.h"
 
 namespace dstm::tep::bpf {
 
@@ -22,6 +23,8 @@ public:
 
     // What is pinned so ends, and the pin goes; where there is none, nothing happens.
     static void end(const std::string& pin);
+    // What a daemon up to layout 3 left on the interface ends; it had no link.
+    static void end_earlier(int interface, const dstm_hook& record);
     // The number in the kernel of what stands on an interface, ours or not; 0 = nothing.
     [[nodiscard]] static std::uint32_t number_on(int interface);
     // A pinned one stays when the object goes.

@@ -3,8 +3,15 @@
 #include <filesystem>
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <net/if.h>
 
+#include "tep/bpf/hook_records.hpp"
 #include "tep/bpf/left_behind.hpp"
+#include "tep/bpf/plane_start.hpp"
+#include "tep/bpf/tc_hook.hpp"
+#include "tep/bpf/xdp_hook.hpp"
 #include "tests/bpf/lasting_campus.hpp"
 
 namespace dstm::dataplane::testing {
@@ -28,6 +35,34 @@ protected:
     [[nodiscard]] bool reaches_client() const {
         return server->exec("ping -n -c 1 -W 1 192.0.2.7").find(" 0% packet loss") !=
                std::string::npos;
+    }
+    [[nodiscard]] std::string index_of(const std::string& interface) const {
+        return std::to_string(
+            endpoint->in([&] { return ::if_nametoindex(interface.c_str()); }));
+    }
+    // In place of what the last daemon left on the interface.
+    [[nodiscard]] bool leave_as_earlier(const std::string& interface) const {
+        const auto index = static_cast<int>(::if_nametoindex(interface.c_str()));
+        const auto pins = tep::bpf::Pins::open(config.device);
+        const auto programs = tep::bpf::Programs::load(tep::bpf::settings_of(config));
+        if (!pins || !programs) return false;
+        pins->end_links();
+        const auto maps = pins->maps();
+        if (!maps || bpf_xdp_attach(index, programs->xdp(), XDP_FLAGS_DRV_MODE, nullptr) != 0) {
+            return false;
+        }
+        tep::bpf::HookRecords records(maps->at("hooks").number());
+        auto record = records.find(index).value_or(dstm_hook{});
+        record.has_xdp = 1;
+        record.xdp_program = tep::bpf::XdpHook::number_on(index);
+        records.write(index, record);
+
+        LIBBPF_OPTS(bpf_tc_hook, hook, .ifindex = index, .attach_point = BPF_TC_INGRESS);
+        LIBBPF_OPTS(bpf_tc_opts, ours, .handle = tep::bpf::tc_handle_of(config.device),
+                    .priority = 0xd57);
+        LIBBPF_OPTS(bpf_tc_opts, earlier, .prog_fd = programs->up(), .handle = 0xd5,
+                    .priority = 0xd57);
+        return bpf_tc_detach(&hook, &ours) == 0 && bpf_tc_attach(&hook, &earlier) == 0;
     }
     void add_foreign_filter(const std::string& interface) const {
         EXPECT_EQ(endpoint->exec("tc filter add dev " + interface + foreign_filter), "");
@@ -205,6 +240,23 @@ TEST_F(BpfHost, XdpIsALinkThatIsPinnedAndLeavesAlsoAnInterfaceThatWasMovedAway) 
     EXPECT_TRUE(detach());
     EXPECT_FALSE(has_xdp(*server, "x0"));
     EXPECT_FALSE(has_xdp(*endpoint, "eth0"));
+}
+
+// What daemons up to layout 3 left: filters with one handle for all devices, XDP without a link.
+TEST_F(BpfHost, ProgramsOfAnEarlierLayoutMakeRoom) {
+    config.shortcut = tep::bpf::Shortcut::xdp;
+    ASSERT_TRUE(Daemon(*endpoint, config, clock).tunnels());
+    EXPECT_TRUE(endpoint->in([&] { return leave_as_earlier("eth0"); }));
+    EXPECT_THAT(filters("eth0 ingress"), HasSubstr("handle 0xd5 dstm_up"));
+    auto plane = make();
+    ASSERT_TRUE(plane) << to_string(plane.error());
+    EXPECT_THAT(filters("eth0 ingress"), AllOf(HasSubstr("dstm_up"), Not(HasSubstr("0xd5 "))));
+    EXPECT_TRUE(std::filesystem::exists(pins().directory() + "/link_" + index_of("eth0")));
+    drop(std::move(*plane));
+    EXPECT_TRUE(endpoint->in([&] { return leave_as_earlier("eth0"); }));
+    EXPECT_TRUE(detach());
+    EXPECT_THAT(filters("eth0 ingress"), IsEmpty());
+    EXPECT_THAT(endpoint->show("link show eth0"), Not(HasSubstr("xdp")));
 }
 
 // --- another configuration -------------------------------------------------------------------

@@ -146,21 +146,21 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
 }
 
 // How this inner packet goes on without the kernel's routing; null: with it.
-static __always_inline const struct cached_route *straight_route(struct __sk_buff *skb, int may,
+static __always_inline struct cached_route *straight_route(struct __sk_buff *skb, int may,
                                                                  const struct iphdr *ip,
                                                                  const void *end,
                                                                  const struct load *load,
                                                                  const struct dstm_entry *entry) {
     const struct ipv4_words words = words_of(ip);
     if (!may || !is_plain(words, ip, end) || words.destination == settings.inner) return NULL;
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr, entry->last_seen);
     if (route && route->mtu && load->largest > route->mtu) return NULL;
     return route;
 }
 
 // An inner packet behind a link header; without a route to the kernel's input.
-static __always_inline int deliver(struct __sk_buff *skb, const struct cached_route *route,
+static __always_inline int deliver(struct __sk_buff *skb, struct cached_route *route,
                                    int ecn) {
     struct ethhdr *link = (void *)(long)skb->data;
     struct iphdr *ip = (void *)(link + 1);
@@ -231,7 +231,8 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     const struct ipv4_words words = words_of(ip);
     const struct place place = find_place(bpf_ntohl(words.source));
     const __u32 traffic_class = bpf_ntohs(*(const __u16 *)outer) >> 4;
-    const struct decision decision = decide_up(place, outer, traffic_class, words, current_tick(), 0);
+    const struct decision decision =
+        decide_up(place, outer, traffic_class, words, current_tick(), 0);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
     if (is_said_of_path(ip, end)) return TC_ACT_UNSPEC;
@@ -255,7 +256,7 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
         const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
         if (done) return verdict;
     }
-    const struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
+    struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
     const __u8 protocol = ip->protocol;
     if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
         const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;

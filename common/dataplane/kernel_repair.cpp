@@ -84,7 +84,7 @@ Result<void> KernelEndpoint::make_again(const IpAddress& far_end, Device& device
         auto& tunnel = tunnels_.at(spec.inner);
         // They are about what the former device had counted.
         tunnel.before = {};
-        tunnel.sightings.change_device(0);
+        tunnel.sightings.begin_anew();
         if (done && tunnel.is_open) done = open_tunnel(device, slot);
     }
     return done;

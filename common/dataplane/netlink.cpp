@@ -264,9 +264,16 @@ Result<void> Netlink::remove_address(int index, const IpAddress& address,
     return check(error, "remove address " + to_string(address));
 }
 
-Result<void> Netlink::add_route(const Route& route) {
+Result<bool> Netlink::add_missing_route(const Route& route) {
     const int error = rtnl_route_add(impl_->socket.get(), native(route).get(), NLM_F_EXCL);
-    if (error != -NLE_EXIST) return check(error, "add " + describe(route));
+    if (error == -NLE_EXIST) return false;
+    return check(error, "add " + describe(route)).map([] { return true; });
+}
+
+Result<void> Netlink::add_route(const Route& route) {
+    const auto added = add_missing_route(route);
+    if (!added) return tl::unexpected(added.error());
+    if (*added) return {};
     // Somebody's route has this destination and metric. Ours: done. Another's: not ours to replace.
     const auto there = impl_->routes(family_of(route.destination));
     if (!there) return tl::unexpected(there.error());

@@ -59,6 +59,9 @@ public:
                                               std::uint8_t prefix_length);
     // conflict: a route with the same destination and metric leads elsewhere; it is left alone.
     [[nodiscard]] Result<void> add_route(const Route& route);
+    // Reads no table, however large. False: one with the same destination and metric is there,
+    // wherever it leads.
+    [[nodiscard]] Result<bool> add_missing_route(const Route& route);
     // Whatever stood there with the same metric: at no moment does none stand.
     [[nodiscard]] Result<void> replace_route(const Route& route);
     [[nodiscard]] Result<void> remove_route(const Route& route);

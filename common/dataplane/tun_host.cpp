@@ -140,23 +140,27 @@ Result<void> TunHost::remove_others() {
     return {};
 }
 
+// What is there already is refused by the kernel one by one; its tables may have a million routes.
 Result<bool> TunHost::restore() {
-    const auto there = all_routes(netlink_);
-    if (!there) return tl::unexpected(there.error());
-    if (std::ranges::all_of(routes_, [&](const Route& route) { return holds(*there, route); })) {
-        return false;
-    }
     for (const auto& address : addresses_) {
         auto added = netlink_.add_address(device_index_, address, host_prefix_length(address));
         if (!added) return tl::unexpected(added.error());
     }
+    bool is_changed = false;
     for (const auto& route : routes_) {
-        if (auto added = netlink_.add_route(route); !added) return tl::unexpected(added.error());
+        const auto added = netlink_.add_missing_route(route);
+        if (!added) return added;
+        is_changed = is_changed || *added;
     }
+    Result<bool> trouble;
     for (const auto& host : hosts_) {
-        if (auto added = route_host(host); !added) return tl::unexpected(added.error());
+        auto added = netlink_.add_missing_route(host_route(host));
+        if (!added)
+            trouble = std::move(added);
+        else
+            is_changed = is_changed || *added;
     }
-    return true;
+    return trouble ? Result<bool>(is_changed) : trouble;
 }
 
 Result<void> TunHost::route_host(const IpAddress& host) {

@@ -35,7 +35,8 @@ ListedTunnel read_listed(const Json& value) {
         return from_unix(static_cast<std::int64_t>(need_number(json, key, unix_time_max)));
     };
     tunnel.last_seen_up = need_time("last-seen-up");
-    tunnel.last_seen_down = need_time("last-seen-down");
+    // An older endpoint does not say it.
+    if (find(json, "last-seen-down") != nullptr) tunnel.last_seen_down = need_time("last-seen-down");
     return tunnel;
 }
 

@@ -84,6 +84,7 @@ public:
 
 private:
     [[nodiscard]] Result<void> open_tables();
+    void stop_use_of_places();
     [[nodiscard]] Result<void> make_slow_path(TunDevice device);
     [[nodiscard]] Result<void> restore(const Migrated& migrated);
     [[nodiscard]] Result<void> take_over(const Migrated& migrated);
@@ -294,10 +295,19 @@ Result<void> BpfPlane::open_tables() {
     auto refusals = Refusals::open(programs_);
     if (!refusals) return tl::unexpected(refusals.error());
     refusals_.emplace(std::move(*refusals));
-    auto next_hops = NextHops::open(programs_, network_);
+    auto next_hops = NextHops::open(programs_, network_, used_hops());
     if (!next_hops) return tl::unexpected(next_hops.error());
     next_hops_.emplace(std::move(*next_hops));
+    stop_use_of_places();
     return {};
+}
+
+// Until they are led anew, their packets are sent by the slow path.
+void BpfPlane::stop_use_of_places() {
+    table_->for_each([&](const TunnelView& view) {
+        if (!next_hops_->is_ours(view.entry.next_hop)) return;
+        table_->set_way(view.inner, {0, view.entry.path_mtu});
+    });
 }
 
 Result<void> BpfPlane::make_slow_path(TunDevice device) {

@@ -35,7 +35,8 @@ void HostFollower::follow() {
     const auto news = network_.take_news();
     next_hops_.neighbours_changed(news.neighbours);
     due_.routes |= news.routes;
-    due_.links |= news.links;
+    due_.links |= news.links || next_hops_.wants_links();
+    due_.all_neighbours |= news.all_neighbours;
     due_.entrances |= news.entrances || next_hops_.has_new_interface();
     const bool wants_room = next_hops_.wants_room();
     const auto began = clock_.now();
@@ -43,6 +44,7 @@ void HostFollower::follow() {
     if (!rounds_.is_due(began)) return;
     const auto due = std::exchange(due_, News{});
     if (due.links) next_hops_.links_changed();
+    if (due.all_neighbours) next_hops_.neighbours_lost();
     if (wants_room) next_hops_.forget_unused(plane_.used());
     if (due.routes) next_hops_.routes_changed();
     if (due.routes || wants_room) plane_.set_ways();

@@ -262,7 +262,8 @@ News HostNetwork::take_news() {
     for (int i = 0; i < news_at_once_max; ++i) {
         const auto size = ::recv(monitor_.number(), buffer.data(), buffer.size(), MSG_DONTWAIT);
         if (size < 0 && errno == ENOBUFS) {
-            news.routes = news.links = news.entrances = true;  // everything may have changed
+            // Everything may have changed.
+            news.routes = news.links = news.entrances = news.all_neighbours = true;
             doubt_ = RoutesDoubt::some_missing;
             continue;
         }

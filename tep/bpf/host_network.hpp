@@ -32,6 +32,8 @@ struct Link {
     std::uint32_t mtu = 0;
     std::optional<LinkAddress> address;  // none: no Ethernet
     bool takes_frames = false;           // that a program of XDP redirects to it
+
+    bool operator==(const Link&) const = default;
 };
 
 struct NeighbourNews {
@@ -45,6 +47,7 @@ struct News {
     bool routes = false;     // ways to IPv6 addresses may be others: ask again
     bool links = false;      // links or addresses have changed: ask for all again
     bool entrances = false;  // filters, settings or ways of an interface, whichever
+    bool all_neighbours = false;  // may have changed, whatever is said below
     std::vector<NeighbourNews> neighbours;
 };
 

@@ -1,7 +1,6 @@
 // Questions to xfrm's netlink, which a kernel without IPsec does not have.
 #include "tep/bpf/ipsec.hpp"
 
-#include <cerrno>
 #include <cstdint>
 
 #include <linux/xfrm.h>
@@ -36,7 +35,7 @@ bool blocks_the_rest(const dataplane::Descriptor& socket) {
 
 ForwardAnswer ipsec_policy(ForwardFamily family) {
     const auto socket = netlink::open_socket(NETLINK_XFRM);
-    if (!socket && errno == EPROTONOSUPPORT) return {ForwardHook::empty, {}};
+    if (!socket && socket.error().code == ErrorCode::not_found) return {ForwardHook::empty, {}};
     if (!socket) return {ForwardHook::unknown, socket.error().context};
     if (blocks_the_rest(*socket)) {
         return {ForwardHook::taken, "IPsec, which blocks what no policy is for"};

@@ -20,7 +20,7 @@
 
 namespace dstm::tep::bpf::netlink {
 
-// `groups`: of news, RTMGRP_*.
+// `groups`: of news, RTMGRP_*. not_found: this kernel does not have the protocol.
 [[nodiscard]] inline Result<dataplane::Descriptor> open_socket(int protocol,
                                                                std::uint32_t groups = 0) {
     dataplane::Descriptor out(::socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, protocol));
@@ -29,7 +29,10 @@ namespace dstm::tep::bpf::netlink {
     address.nl_groups = groups;
     if (!out.is_open() ||
         ::bind(out.number(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-        return tl::unexpected(error_from_errno(errno, "opening netlink"));
+        const int said = errno;
+        auto error = error_from_errno(said, "opening netlink");
+        if (said == EPROTONOSUPPORT) error.code = ErrorCode::not_found;
+        return tl::unexpected(std::move(error));
     }
     return out;
 }

@@ -30,17 +30,20 @@ const RouteHop& chosen(const std::vector<RouteHop>& hops, const Ipv6Address& cli
 
 }  // namespace
 
-Result<NextHops> NextHops::open(const Programs& programs, HostNetwork& network) {
+// A daemon that was killed while it led tunnels to its own half has left both in use.
+Result<NextHops> NextHops::open(const Programs& programs, HostNetwork& network, const Used& used) {
     auto shared = MappedArray<dstm_next_hop>::map(programs.next_hops(), DSTM_NEXT_HOPS_MAX);
     if (!shared) return tl::unexpected(shared.error());
     NextHops out(network, programs.settings().outer);
     out.shared_ = std::move(*shared);
-    // Tunnels that an earlier daemon left still point into the half that it used.
-    const auto first_half = out.shared_.elements().first(half);
-    const bool is_first_used = std::ranges::any_of(
-        first_half, [](const dstm_next_hop& hop) { return hop.interface != 0; });
-    out.base_ = is_first_used ? half : 0;
+    const auto in_second = (used >> (half + 1)).count();
+    const auto in_first = ((used << half) >> (half + 1)).count();
+    out.base_ = in_first > in_second ? half : 0;
     return out;
+}
+
+bool NextHops::is_ours(std::uint16_t place) const {
+    return place > base_ && place < base_ + half;
 }
 
 void NextHops::forget_earlier() {
@@ -92,11 +95,14 @@ std::uint16_t NextHops::place_of(Hop hop) {
     } else {
         hops_.emplace_back();
     }
-    has_new_interface_ = has_new_interface_ ||
-                         std::ranges::find(hops_, hop.interface, &Hop::interface) == hops_.end();
+    if (std::ranges::find(hops_, hop.interface, &Hop::interface) == hops_.end()) {
+        has_new_interface_ = true;
+        links_[hop.interface].reset();
+        static_cast<void>(ask_for_link(hop.interface));
+    }
     hops_[place] = hop;
     places_.emplace(hop, place);
-    write(place, network_->link(hop.interface));
+    write(place);
     return static_cast<std::uint16_t>(base_ + place);
 }
 
@@ -121,20 +127,32 @@ std::set<int> NextHops::interfaces() {
 }
 
 void NextHops::links_changed() {
-    std::map<int, Result<Link>> links;
+    wants_links_ = false;
+    std::map<int, bool> changed;
     for (std::size_t i = 1; i < hops_.size(); ++i) {
         const auto interface = hops_[i].interface;
         if (interface == 0) continue;
-        auto known = links.find(interface);
-        if (known == links.end()) {
-            known = links.emplace(interface, network_->link(interface)).first;
-        }
-        write(i, known->second);
+        const auto [known, is_first] = changed.try_emplace(interface);
+        if (is_first) known->second = ask_for_link(interface);
+        if (known->second) write(i);
     }
 }
 
-void NextHops::write(std::size_t index, const Result<Link>& link) {
+// Whether it is another than was known. What keeps the kernel from answering may pass: until then
+// all stays as it is.
+bool NextHops::ask_for_link(int interface) {
+    const auto answer = network_->link(interface);
+    if (!answer && answer.error().code != ErrorCode::not_found) {
+        wants_links_ = true;
+        return false;
+    }
+    const auto link = answer ? std::optional(*answer) : std::nullopt;
+    return std::exchange(links_[interface], link) != link;
+}
+
+void NextHops::write(std::size_t index) {
     const auto& hop = hops_[index];
+    const auto& link = links_[hop.interface];
     auto& out = shared_.elements()[base_ + index];
     if (!link) {
         publish(out.mtu, __u16{0});
@@ -146,9 +164,14 @@ void NextHops::write(std::size_t index, const Result<Link>& link) {
     if (link->address) std::memcpy(out.source, link->address->data(), sizeof out.source);
     out.interface = static_cast<__u32>(hop.interface);
     publish(out.mtu, static_cast<__u16>(std::min<std::uint32_t>(mtu, 0xffff)));
-    if (link->address && hop.address) {
-        write_link_address(index, network_->neighbour(hop.interface, *hop.address));
-    }
+    ask_for_neighbour(index);
+}
+
+void NextHops::ask_for_neighbour(std::size_t index) {
+    const auto& hop = hops_[index];
+    const auto& link = links_[hop.interface];
+    if (!link || !link->address || !hop.address) return;
+    write_link_address(index, network_->neighbour(hop.interface, *hop.address));
 }
 
 // A program that reads meanwhile finds the flag off and asks the kernel instead.
@@ -170,12 +193,18 @@ void NextHops::neighbours_changed(const std::vector<NeighbourNews>& news) {
         for (std::size_t i = 1; i < hops_.size(); ++i) {
             const auto& hop = hops_[i];
             if (hop.interface != neighbour.interface || hop.address != neighbour.address) continue;
-            const bool has_header =
-                network_->link(hop.interface).value_or(Link{}).address.has_value();
+            const auto& link = links_[hop.interface];
+            const bool has_header = link && link->address;
             write_link_address(i, has_header ? neighbour.link_address : std::nullopt);
             // The kernel sees no packet of ours and would never ask again on its own.
             if (neighbour.is_stale) network_->probe(hop.interface, neighbour.address);
         }
+    }
+}
+
+void NextHops::neighbours_lost() {
+    for (std::size_t i = 1; i < hops_.size(); ++i) {
+        if (hops_[i].interface != 0) ask_for_neighbour(i);
     }
 }
 

@@ -24,8 +24,12 @@ namespace dstm::tep::bpf {
 
 class NextHops {
 public:
-    // `network` must outlive this.
-    [[nodiscard]] static Result<NextHops> open(const Programs& programs, HostNetwork& network);
+    using Used = std::bitset<DSTM_NEXT_HOPS_MAX>;
+    // In the half to which fewer of the places `used` by an earlier daemon's tunnels belong; those
+    // that is_ours() lead nowhere any more. `network` must outlive this.
+    [[nodiscard]] static Result<NextHops> open(const Programs& programs, HostNetwork& network,
+                                               const Used& used);
+    [[nodiscard]] bool is_ours(std::uint16_t place) const;
 
     [[nodiscard]] std::uint16_t to(const Ipv6Address& client);
 
@@ -38,14 +42,17 @@ public:
         may_have_unused_ = true;
     }
     void links_changed();
+    // A link could not be asked about: links_changed() is to be called once more.
+    [[nodiscard]] bool wants_links() const { return wants_links_; }
     void neighbours_changed(const std::vector<NeighbourNews>& news);
+    // News were lost: any neighbour may be another.
+    void neighbours_lost();
 
     // A tunnel has ended or moved.
     void tunnel_left() { may_have_unused_ = true; }
     // Neighbours were more than places, so that some clients' next hop has no link address; and
     // there may be places that no tunnel points to.
     [[nodiscard]] bool wants_room() const { return is_crowded_ && may_have_unused_; }
-    using Used = std::bitset<DSTM_NEXT_HOPS_MAX>;
     // They serve others: to() is to be asked again for all clients.
     void forget_unused(const Used& used);
 
@@ -65,7 +72,9 @@ private:
     NextHops(HostNetwork& network, Ipv6Address source) : network_(&network), source_(source) {}
     [[nodiscard]] const RouteAnswer& answer_for(const Ipv6Address& client);
     [[nodiscard]] std::uint16_t place_of(Hop hop);
-    void write(std::size_t index, const Result<Link>& link);
+    [[nodiscard]] bool ask_for_link(int interface);
+    void write(std::size_t index);
+    void ask_for_neighbour(std::size_t index);
     void write_link_address(std::size_t index, const std::optional<LinkAddress>& address);
 
     HostNetwork* network_;
@@ -73,11 +82,14 @@ private:
     MappedArray<dstm_next_hop> shared_;
     std::size_t base_ = 0;      // which half of shared_ is ours
     std::vector<Hop> hops_{1};  // as in shared_ from base_ on; the first is "no way"
+    // What all places on an interface were written with; none: there is no such interface.
+    std::map<int, std::optional<Link>> links_;
     std::map<Hop, std::size_t> places_;
     std::deque<std::size_t> free_;  // longest first: a program may still read one
     bool is_crowded_ = false;
     bool may_have_unused_ = false;
     bool has_new_interface_ = false;
+    bool wants_links_ = false;
     // By cells of addresses that all have the same routes; without hops: none that programs take.
     std::map<Ipv6Prefix, RouteAnswer> answers_;
     std::set<Ipv6Prefix> refused_;  // was said

@@ -1,6 +1,7 @@
 // What is known of a host as a whole: its routes, its IPsec policies, and how often it is asked.
 #include "tep/bpf/host_routes.hpp"
 #include "tep/bpf/ipsec.hpp"
+#include "tep/bpf/netlink_message.hpp"
 #include "tep/bpf/pace.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
 
@@ -68,6 +69,13 @@ protected:
 
     std::unique_ptr<Namespace> host;
 };
+
+// As IPsec is to a kernel without it.
+TEST(HostNetlink, ProtocolThatTheKernelDoesNotHaveIsNotFound) {
+    const auto socket = netlink::open_socket(MAX_LINKS - 1);
+    ASSERT_FALSE(socket);
+    EXPECT_EQ(socket.error().code, ErrorCode::not_found) << to_string(socket.error());
+}
 
 TEST_F(HostOnItsOwn, AddressesAreDividedByTheLongestPrefixOfAnyTable) {
     host->ip_batch({"addr add 2001:db8:a::1/64 dev a0 nodad",

@@ -4,7 +4,9 @@
 //   b0  2001:db8:b::1/64 --- router 2001:db8:b::2
 #include <set>
 
+#include <fcntl.h>
 #include <net/if.h>
+#include <unistd.h>
 
 #include "tep/bpf/next_hops.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
@@ -12,6 +14,7 @@
 namespace dstm::tep::bpf {
 namespace {
 
+using dataplane::Descriptor;
 using dataplane::testing::Namespace;
 using dataplane::testing::run;
 using dataplane::testing::v6;
@@ -35,7 +38,7 @@ protected:
             ASSERT_TRUE(loaded) << to_string(loaded.error());
             programs.emplace(std::move(*loaded));
             network.emplace(HostNetwork::open().value());
-            hops.emplace(NextHops::open(*programs, *network).value());
+            hops.emplace(NextHops::open(*programs, *network, {}).value());
         });
     }
 
@@ -57,10 +60,7 @@ protected:
     }
     // The interface by which packets to this client leave; empty: none.
     [[nodiscard]] std::string way(const std::string& client) {
-        const auto place = to(client);
-        const auto all =
-            MappedArray<dstm_next_hop>::map(programs->next_hops(), DSTM_NEXT_HOPS_MAX).value();
-        const auto interface = all.elements()[place].interface;
+        const auto interface = at(to(client)).interface;
         char name[IF_NAMESIZE] = {};
         return host->in([&] { return interface == 0 ? "" : if_indextoname(interface, name); });
     }
@@ -68,6 +68,18 @@ protected:
         std::set<std::string> out;
         for (int i = 1; i < 50; ++i) out.insert(way(prefix + std::to_string(i)));
         return out;
+    }
+
+    [[nodiscard]] dstm_next_hop at(std::uint16_t place) const {
+        const auto all =
+            MappedArray<dstm_next_hop>::map(programs->next_hops(), DSTM_NEXT_HOPS_MAX).value();
+        return all.elements()[place];
+    }
+    // Of the next daemon, when tunnels point to these.
+    [[nodiscard]] NextHops next(const std::vector<std::uint16_t>& places) {
+        NextHops::Used used;
+        for (const auto place : places) used[place] = true;
+        return host->in([&] { return NextHops::open(*programs, *network, used).value(); });
     }
 
     std::unique_ptr<Namespace> host;
@@ -155,6 +167,81 @@ TEST_F(BpfNextHops, PlacesThatNobodyUsesServeOthers) {
     EXPECT_NE(to(neighbour(599)), shared);
     EXPECT_EQ(to(neighbour(1)), kept);
     EXPECT_EQ(way(neighbour(599)), "a0");
+}
+
+// What a daemon wrote before it was killed says nothing of what tunnels point to.
+TEST_F(BpfNextHops, NextDaemonUsesTheHalfThatNoTunnelPointsTo) {
+    constexpr std::uint16_t half = DSTM_NEXT_HOPS_MAX / 2;
+    const auto client = v6("2001:db8:a::5");
+    const auto first = to("2001:db8:a::5");
+    ASSERT_TRUE(hops->is_ours(first));
+    auto second = next({0, first});
+    const auto place = host->in([&] { return second.to(client); });
+    EXPECT_GT(place, half);
+    EXPECT_TRUE(second.is_ours(place));
+    EXPECT_FALSE(second.is_ours(first));
+
+    auto third = next({0, half, place});
+    EXPECT_LT(host->in([&] { return third.to(client); }), half) << "both halves are filled";
+    EXPECT_EQ(at(place).interface, at(first).interface) << "the tunnels' places are as they were";
+}
+
+TEST_F(BpfNextHops, OfTwoHalvesInUseTheNextDaemonTakesTheOneThatIsUsedLess) {
+    constexpr std::uint16_t half = DSTM_NEXT_HOPS_MAX / 2;
+    const auto in_second = next({1, half - 1, half + 1});
+    EXPECT_TRUE(in_second.is_ours(half + 1));
+    EXPECT_FALSE(in_second.is_ours(0)) << "leads nowhere as it is";
+    const auto in_first = next({1, half + 1, DSTM_NEXT_HOPS_MAX - 1});
+    EXPECT_TRUE(in_first.is_ours(1));
+    EXPECT_FALSE(in_first.is_ours(half + 1));
+}
+
+TEST_F(BpfNextHops, PlaceIsWrittenAnewOnlyWhenItsLinkHasChanged) {
+    host->ip("neigh add 2001:db8:a::5 lladdr 02:00:00:00:00:05 dev a0 nud permanent");
+    const auto place = to("2001:db8:a::5");
+    ASSERT_EQ(at(place).has_link_addresses, 1);
+    const auto changed = [&] {
+        host->in([&] { hops->links_changed(); });
+        return at(place);
+    };
+    host->ip("neigh del 2001:db8:a::5 dev a0");  // of this there would be other news
+    host->ip("addr add 198.51.100.1/24 dev a0");
+    EXPECT_EQ(changed().has_link_addresses, 1);
+    host->ip("link set a0 mtu 1400");
+    const auto narrow = changed();
+    EXPECT_EQ(narrow.mtu, 1400);
+    EXPECT_EQ(narrow.has_link_addresses, 0);
+    host->ip("neigh add 2001:db8:a::5 lladdr 02:00:00:00:00:05 dev a0 nud permanent");
+    EXPECT_EQ(changed().has_link_addresses, 0);
+    host->in([&] { hops->neighbours_lost(); });
+    EXPECT_EQ(at(place).has_link_addresses, 1);
+    host->ip("link del a0");
+    EXPECT_EQ(changed().mtu, 0);
+}
+
+// The socket for them is replaced by something that answers nothing.
+TEST_F(BpfNextHops, QuestionThatFailsChangesNothingAndIsAskedAgain) {
+    const Descriptor nothing(::open("/dev/null", O_RDWR | O_CLOEXEC));
+    int questions = -1;
+    host->in([&] {
+        questions = ::dup(nothing.number());  // the lowest that is free
+        ::close(questions);
+        network.emplace(HostNetwork::open().value());
+        hops.emplace(NextHops::open(*programs, *network, {}).value());
+    });
+    const auto place = to("2001:db8:a::5");
+    const auto before = at(place).mtu;
+    ASSERT_NE(before, 0);
+    const Descriptor kept(::dup(questions));
+    ASSERT_EQ(::dup2(nothing.number(), questions), questions);
+    hops->links_changed();
+    EXPECT_EQ(at(place).mtu, before);
+    EXPECT_TRUE(hops->wants_links());
+    ASSERT_EQ(::dup2(kept.number(), questions), questions);
+    host->ip("link set a0 mtu 1400");
+    hops->links_changed();
+    EXPECT_EQ(at(place).mtu, 1400);
+    EXPECT_FALSE(hops->wants_links());
 }
 
 }  // namespace

@@ -31,6 +31,16 @@ static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next
     return bpf_redirect(hop->interface, 0);
 }
 
+// `path_mtu` is that outside, 0 = not known. No packet pointer survives.
+static __always_inline void clamp_mss_ipv4(struct __sk_buff *skb, __u32 at, const struct iphdr *ip,
+                                           __u32 path_mtu) {
+    if (!settings.mss_clamp || ip->protocol != IPPROTO_TCP || !is_first_fragment(ip)) return;
+    const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
+    if (path_mtu) clamp_mss(skb, at, header_size, total, most);
+}
+
 // `at` is where the inner packet begins, `total` its length, `hops` how many it has to lose. No
 // packet pointer survives. TC_ACT_OK: untouched, for the daemon.
 static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, int hops,
@@ -84,13 +94,8 @@ int dstm_down(struct __sk_buff *skb) {
     // RFC 2473 s7.2: the daemon answers "fragmentation needed", or has the outer packet fragmented.
     if (!fits_path(decision.entry, hop, load.largest + OUTER_SIZE)) return TC_ACT_OK;
 
-    const __u32 total = total_of(words);
-    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
-        const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        const __u32 path_mtu = path_mtu_of(decision.entry, hop);
-        clamp_mss(skb, at, header_size, total, path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
-    }
-    return wrap_and_send(skb, at, total, 0, &decision, hop, &load);
+    clamp_mss_ipv4(skb, at, ip, path_mtu_of(decision.entry, hop));
+    return wrap_and_send(skb, at, total_of(words), 0, &decision, hop, &load);
 }
 
 enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
@@ -258,12 +263,7 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     }
     struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
     const __u8 protocol = ip->protocol;
-    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
-        const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
-        const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
-        if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, most);
-    }
+    clamp_mss_ipv4(skb, ip_offset, ip, path_mtu_of(decision.entry, next_hop_of(decision.entry)));
     const enum stripped stripped = strip_outer(skb, size, protocol);
     if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;
     if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);

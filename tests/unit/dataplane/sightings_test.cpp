@@ -48,6 +48,31 @@ TEST(Sightings, WhatIsNotLetInIsNotSeen) {
     EXPECT_EQ(counters.last_seen_up, at(10)) << "one of three";
 }
 
+TEST(Sightings, DropsAfterThePacketsWereCountedAreNoPacketsLetIn) {
+    const auto at = [](int second) { return from_unix(1'000'000 + second); };
+    Sightings sightings;
+    std::uint64_t dropped = 0;
+    const auto note = [&](std::uint64_t up, int second) {
+        auto counters = counted(up, 0);
+        sightings.note(counters, at(second), [&] { return dropped; });
+        return counters.last_seen_up;
+    };
+    dropped = 105;
+    EXPECT_EQ(note(100, 0), WallTime());
+    dropped = 201;
+    EXPECT_EQ(note(200, 10), WallTime());
+    dropped = 300;
+    EXPECT_EQ(note(300, 20), WallTime());
+    EXPECT_EQ(note(301, 30), at(30));
+    sightings.change_device(40);
+    dropped = 49;
+    EXPECT_EQ(note(310, 40), at(30)) << "nine more, and all dropped";
+    sightings.begin_anew();
+    dropped = 4;
+    EXPECT_EQ(note(4, 50), at(30));
+    EXPECT_EQ(note(5, 60), at(60)) << "less than were let in before";
+}
+
 TEST(Sightings, CounterThatBeginsAnewIsNoPacket) {
     const auto first = from_unix(1'000'000);
     const auto later = first + std::chrono::seconds(10);

@@ -24,7 +24,6 @@
 #include "tep/bpf/host_follower.hpp"
 #include "tep/bpf/host_network.hpp"
 #include "tep/bpf/ipv6_table.hpp"
-#include "tep/bpf/last_seen.hpp"
 #include "tep/bpf/learned_mtus.hpp"
 #include "tep/bpf/left_behind.hpp"
 #include "tep/bpf/next_hops.hpp"
@@ -33,6 +32,7 @@
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
 #include "tep/bpf/tc_hook.hpp"
+#include "tep/bpf/ticks.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -46,6 +46,7 @@ using dataplane::TunDevice;
 using dataplane::TunnelCounters;
 
 constexpr Duration housekeeping_interval(1000);
+constexpr Duration look_interval(5000);
 
 // Of the inner packets of a family.
 struct Path {
@@ -96,12 +97,13 @@ private:
     [[nodiscard]] Result<void> attach();
     [[nodiscard]] Result<void> guard_exit();
     void leave_word();
-    [[nodiscard]] std::optional<dstm_entry> find(const IpAddress& inner) const;
+    [[nodiscard]] std::optional<SeenEntry> find(const IpAddress& inner) const;
     void add_counted(const IpAddress& inner, TunnelCounters& counters) const;
     [[nodiscard]] Way way_to(const Ipv6Address& client);
     [[nodiscard]] Path path_of(ForwardFamily family) const;
     void choose_path();
     void run();
+    void look_at_counters();
     [[nodiscard]] NextHops::Used used_hops() const;
     void learn(const IpAddress& far_end, std::uint32_t mtu);
     void tell_mtu(const IpAddress& far_end);
@@ -122,6 +124,7 @@ private:
     LearnedMtus learned_mtus_;
     std::optional<Entrances> entrances_;
     std::optional<HostFollower> follower_;
+    Instant look_at_;  // at the counters again
     int device_index_ = 0;
     bool stays_ = false;  // when this object goes
 
@@ -183,7 +186,8 @@ Result<void> BpfPlane::attach() {
 Result<void> BpfPlane::guard_exit() {
     if (exit_ && exit_->stands()) return {};
     auto hook = TcHook::attach(
-        {device_index_, TcDirection::egress, tc_handle_of(config_.device)}, programs_.down());
+        {device_index_, TcDirection::egress, tc_handle_of(config_.device), true},
+        programs_.down());
     if (!hook) return tl::unexpected(hook.error());
     if (exit_) exit_->leave();  // it is not there any more
     exit_ = std::move(*hook);
@@ -406,12 +410,12 @@ void BpfPlane::add_counted(const IpAddress& inner, TunnelCounters& counters) con
     counters.bytes_up += entry->bytes_up;
     counters.packets_down += entry->packets_down;
     counters.bytes_down += entry->bytes_down;
-    const auto last_seen = last_seen_of(*entry, clock_);
-    counters.last_seen_up = std::max(counters.last_seen_up, last_seen.up);
-    counters.last_seen_down = std::max(counters.last_seen_down, last_seen.down);
+    counters.last_seen_up = std::max(counters.last_seen_up, wall_of_tick(entry->last_seen, clock_));
+    counters.last_seen_down =
+        std::max(counters.last_seen_down, wall_of_tick(entry->last_seen_down, clock_));
 }
 
-std::optional<dstm_entry> BpfPlane::find(const IpAddress& inner) const {
+std::optional<SeenEntry> BpfPlane::find(const IpAddress& inner) const {
     if (const auto* ipv4 = std::get_if<Ipv4Address>(&inner)) return table_->find(*ipv4);
     return ipv6_table_->find(std::get<Ipv6Address>(inner));
 }
@@ -469,6 +473,7 @@ void BpfPlane::run() {
         choose_path();
         const std::lock_guard lock(mutex_);
         refusals_->take(*table_, *ipv6_table_);
+        look_at_counters();
         follower_->follow();
         std::vector<std::pair<IpAddress, std::uint32_t>> lowered;
         {
@@ -479,6 +484,14 @@ void BpfPlane::run() {
         // RFC 8201 s5.3: after a while a larger packet is tried again.
         for (const auto& far_end : learned_mtus_.forget_old(clock_.now())) tell_mtu(far_end);
     }
+}
+
+// To know when packets went down. Of a million tunnels it takes some milliseconds.
+void BpfPlane::look_at_counters() {
+    if (clock_.now() < look_at_) return;
+    look_at_ = clock_.now() + look_interval;
+    table_->look(tick_now());
+    ipv6_table_->look(tick_now());
 }
 
 void BpfPlane::learn(const IpAddress& far_end, std::uint32_t mtu) {

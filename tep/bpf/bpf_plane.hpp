@@ -21,10 +21,10 @@
 
 namespace dstm::tep::bpf {
 
-// What goes from interface to interface without the kernel's IPv4 routing, and so past a firewall's
+// What goes from interface to interface without the kernel's routing, and so past a firewall's
 // forward rules. Everything else, and what is not plain, goes through the kernel as ever.
 enum class Shortcut {
-    automatic,  // tc as long as no firewall looks at forwarded IPv4 packets, else none
+    automatic,  // tc as long as nobody looks at forwarded packets of this family, else none
     none,
     tc,   // on every interface with an IPv4 or IPv6 route
     xdp,  // the same where the driver can; tc on the others

@@ -46,7 +46,7 @@ void detach_hooks(int map, std::uint32_t handle, Netlink& netlink,
                   std::vector<std::string>& done) {
     HookRecords records(map);
     for (const auto& [index, record] : records.all()) {
-        take_back({index, TcDirection::ingress, handle}, record);
+        take_back({index, TcDirection::ingress, handle, true}, record);
         records.erase(index);
         const auto name = netlink.interface_name(index);
         done.push_back("programs on " + (name ? *name : "interface " + std::to_string(index)));
@@ -137,7 +137,7 @@ bool is_left(const std::string& device) {
     const auto handle = tc_handle_of(device);
     return std::ranges::any_of(interfaces(), [&](const auto& interface) {
         const auto& [index, name] = interface;
-        return (name == device && TcHook::stands_on({index, TcDirection::egress, handle})) ||
+        return (name == device && TcHook::stands_on({index, TcDirection::egress, handle, true})) ||
                TcHook::stands_on({index, TcDirection::ingress, handle});
     });
 }

@@ -178,8 +178,9 @@ Result<void> Entrances::enter(int index) {
     dstm_hook intent = earlier;
     if (!recorded) intent.made_clsact = 1;
     records_.write(index, intent);
-    auto hook =
-        TcHook::attach(place_on(index), program_of(*interface), earlier.made_clsact != 0);
+    auto place = place_on(index);
+    place.was_ours = recorded.has_value();
+    auto hook = TcHook::attach(place, program_of(*interface), earlier.made_clsact != 0);
     if (!hook) {
         recorded ? records_.write(index, earlier) : records_.erase(index);
         return tl::unexpected(hook.error());

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 #include <iterator>
 
 #include <bpf/bpf.h>
@@ -12,6 +11,7 @@
 
 #include "common/base/assert.hpp"
 #include "common/dataplane/generation.hpp"
+#include "tep/bpf/ticks.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -80,6 +80,7 @@ bool EntryTable::adopt(Place place) {
         return false;
     }
     peers_.add(peer_of(*place.entry), place.number);
+    seen_down_.begin(place.number, *place.entry, tick_now());
     ++size_;
     return true;
 }
@@ -177,6 +178,7 @@ void EntryTable::begin(Place place, const dstm_entry& fresh, const dstm_record& 
     write_record(*place.record, record);
     begin_use(*place.entry, fresh);
     peers_.add(peer_of(fresh), place.number);
+    seen_down_.begin(place.number, fresh, tick_now());
     ++size_;
 }
 
@@ -240,24 +242,35 @@ void EntryTable::set_way(const Ipv6Address& peer, Way way) {
 
 bool EntryTable::holds(Ipv4Address inner) const { return tunnel_of(inner).entry != nullptr; }
 
-std::optional<dstm_entry> EntryTable::find(Ipv4Address inner) const {
-    const auto* entry = tunnel_of(inner).entry;
-    return entry != nullptr ? std::optional(*entry) : std::nullopt;
+std::optional<SeenEntry> EntryTable::find(Ipv4Address inner) const {
+    const auto place = tunnel_of(inner);
+    if (place.entry == nullptr) return std::nullopt;
+    const dstm_entry entry = *place.entry;
+    return SeenEntry{entry, seen_down_.last(place.number, entry, tick_now())};
+}
+
+void EntryTable::look(std::uint32_t now) {
+    for (const auto& pool : pools_) seen_down_.look(pool.first, pool.entries.elements(), now);
+    seen_down_.look(in_pools_, outside_entries_.elements(), now);
 }
 
 void EntryTable::for_each(const std::function<void(const TunnelView&)>& visit) const {
+    const auto now = tick_now();
     for (const auto& pool : pools_) {
         const auto records = pool.records.elements();
         const auto entries = pool.entries.elements();
         const auto first = pool.prefix.address.host_order();
         for (std::size_t i = 0; i < records.size(); ++i) {
             if (records[i].generation == 0) continue;
-            visit({Ipv4Address(first + static_cast<std::uint32_t>(i)), entries[i], records[i]});
+            const auto index = static_cast<std::uint32_t>(i);
+            visit({Ipv4Address(first + index), entries[i], records[i],
+                   seen_down_.last(pool.first + index, entries[i], now)});
         }
     }
     for (const auto& [inner, slot] : outside_) {
         const auto place = place_in(slot);
-        visit({inner, *place.entry, *place.record});
+        visit({inner, *place.entry, *place.record,
+               seen_down_.last(place.number, *place.entry, now)});
     }
 }
 
@@ -295,32 +308,6 @@ std::string_view name_of(dstm_drop drop) {
         case DSTM_DROP_COUNT: break;
     }
     return "unknown";
-}
-
-std::uint32_t tick_now() {
-    timespec now{};
-    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
-    const auto nanoseconds = static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
-                             static_cast<std::uint64_t>(now.tv_nsec);
-    return static_cast<std::uint32_t>(nanoseconds >> DSTM_TICK_SHIFT);
-}
-
-std::uint32_t tick_at(WallTime wall, const Clock& clock) {
-    using std::chrono::nanoseconds;
-    using std::chrono::system_clock;
-    // `clock` tells whole seconds; where in the second it is, the host's clock tells.
-    const auto host = system_clock::now();
-    const auto shift = clock.wall() - std::chrono::floor<std::chrono::seconds>(host);
-    const auto left = std::chrono::duration_cast<nanoseconds>(wall - (host + shift)).count();
-    if (left <= 0) return 0;
-    const auto ticks = (static_cast<std::uint64_t>(left) >> DSTM_TICK_SHIFT) + tick_now();
-    return ticks > 0xffffffff ? 0xffffffff : static_cast<std::uint32_t>(ticks);
-}
-
-WallTime wall_of_tick(std::uint32_t tick, const Clock& clock) {
-    if (tick == 0) return WallTime{};
-    const auto ago = static_cast<std::uint64_t>(tick_now() - tick) << DSTM_TICK_SHIFT;
-    return clock.wall() - std::chrono::seconds(ago / 1'000'000'000);
 }
 
 }  // namespace dstm::tep::bpf

@@ -12,13 +12,13 @@
 #include <unordered_map>
 #include <vector>
 
-#include "common/base/clock.hpp"
 #include "common/base/result.hpp"
 #include "common/tunnel/spec.hpp"
 #include "tep/bpf/layout.h"
 #include "tep/bpf/mapped_array.hpp"
 #include "tep/bpf/peer_index.hpp"
 #include "tep/bpf/programs.hpp"
+#include "tep/bpf/seen_down.hpp"
 #include "tep/bpf/slots.hpp"
 
 namespace dstm::tep::bpf {
@@ -33,6 +33,7 @@ struct TunnelView {
     Ipv4Address inner;
     const dstm_entry& entry;
     const dstm_record& record;
+    std::uint32_t last_seen_down;  // as in SeenEntry
 };
 
 class EntryTable {
@@ -55,7 +56,9 @@ public:
     [[nodiscard]] std::size_t size() const { return size_; }
     [[nodiscard]] bool holds(Ipv4Address inner) const;
     // As it is now; none where nothing is installed.
-    [[nodiscard]] std::optional<dstm_entry> find(Ipv4Address inner) const;
+    [[nodiscard]] std::optional<SeenEntry> find(Ipv4Address inner) const;
+    // At what all tunnels have counted, at this tick (seen_down.hpp).
+    void look(std::uint32_t now);
     // Some tunnel leads to this outer address.
     [[nodiscard]] bool leads_to(const Ipv6Address& peer) const { return peers_.contains(peer); }
     // Of what is installed; a copy, counters as they are now.
@@ -97,6 +100,7 @@ private:
     std::unordered_map<Ipv4Address, Slot> outside_;
     FreeSlots free_{DSTM_OUTSIDE_MAX};
     Slot in_pools_ = 0;            // places
+    SeenDown seen_down_;           // by number of the place
     PeerIndex<Ipv6Address> peers_;  // and the places of their tunnels
     std::size_t size_ = 0;
 };
@@ -106,11 +110,5 @@ private:
 // The drop counters of the programs, summed over the CPUs, by enum dstm_drop.
 [[nodiscard]] std::vector<std::uint64_t> read_drops(const Programs& programs);
 [[nodiscard]] std::string_view name_of(dstm_drop drop);
-
-// Ticks of the programs' clock (layout.h).
-[[nodiscard]] std::uint32_t tick_now();
-// The tick at which `wall` (of `clock`) will be; 0 when it has passed.
-[[nodiscard]] std::uint32_t tick_at(WallTime wall, const Clock& clock);
-[[nodiscard]] WallTime wall_of_tick(std::uint32_t tick, const Clock& clock);
 
 }  // namespace dstm::tep::bpf

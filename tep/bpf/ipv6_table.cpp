@@ -13,6 +13,7 @@
 #include <bpf/bpf.h>
 
 #include "common/dataplane/generation.hpp"
+#include "tep/bpf/ticks.hpp"
 
 namespace dstm::tep::bpf {
 namespace {
@@ -130,6 +131,7 @@ void Ipv6Table::read_slots() {
             continue;
         }
         free_.keep(slot);
+        seen_down_.begin(slot, entries_.elements()[slot], tick_now());
         know(slot);
     }
 }
@@ -202,6 +204,7 @@ Result<void> Ipv6Table::restore(const dstm_entry& entry, const dstm_ipv6_record&
     const auto slot = free_.take();
     if (!slot) return fail(ErrorCode::exhausted, "the map of IPv6 tunnels is full");
     begin_use(entries_.elements()[*slot], entry);
+    seen_down_.begin(*slot, entry, tick_now());
     write_record(records_.elements()[*slot], record);
     know(*slot);
     tell_lengths();
@@ -290,10 +293,11 @@ void Ipv6Table::set_path_mtu(const Ipv4Address& client, std::uint16_t path_mtu) 
     });
 }
 
-std::optional<dstm_entry> Ipv6Table::find(const Ipv6Address& inner) const {
+std::optional<SeenEntry> Ipv6Table::find(const Ipv6Address& inner) const {
     const auto found = slots_.find(inner);
     if (found == slots_.end()) return std::nullopt;
-    return entries_.elements()[found->second];
+    const dstm_entry entry = entries_.elements()[found->second];
+    return SeenEntry{entry, seen_down_.last(found->second, entry, tick_now())};
 }
 
 bool Ipv6Table::holds(const Ipv6Address& inner) const {
@@ -304,10 +308,12 @@ bool Ipv6Table::holds(const Ipv6Address& inner) const {
 }
 
 void Ipv6Table::for_each(const std::function<void(const Ipv6TunnelView&)>& visit) const {
+    const auto now = tick_now();
     for (Slot slot = 0; slot < free_.end(); ++slot) {
         const auto& record = records_.elements()[slot];
         if (record.lease.generation == 0) continue;
-        visit({address_of(record.inner), entries_.elements()[slot], record});
+        const auto& entry = entries_.elements()[slot];
+        visit({address_of(record.inner), entry, record, seen_down_.last(slot, entry, now)});
     }
 }
 

@@ -17,6 +17,7 @@
 #include "tep/bpf/mapped_array.hpp"
 #include "tep/bpf/peer_index.hpp"
 #include "tep/bpf/programs.hpp"
+#include "tep/bpf/seen_down.hpp"
 #include "tep/bpf/slots.hpp"
 
 namespace dstm::tep::bpf {
@@ -25,6 +26,7 @@ struct Ipv6TunnelView {
     Ipv6Address inner;
     const dstm_entry& entry;  // as it is now
     const dstm_ipv6_record& record;
+    std::uint32_t last_seen_down;  // as in SeenEntry
 
     [[nodiscard]] std::optional<Ipv6Prefix> prefix() const;
     [[nodiscard]] IpEndpoint client() const;
@@ -49,7 +51,9 @@ public:
 
     [[nodiscard]] std::size_t size() const { return slots_.size(); }
     // As it is now; none where nothing is installed.
-    [[nodiscard]] std::optional<dstm_entry> find(const Ipv6Address& inner) const;
+    [[nodiscard]] std::optional<SeenEntry> find(const Ipv6Address& inner) const;
+    // As EntryTable's.
+    void look(std::uint32_t now) { seen_down_.look(0, entries_.elements(), now); }
     // An address of some tunnel, or behind one.
     [[nodiscard]] bool holds(const Ipv6Address& inner) const;
     // Some tunnel leads to this client, written as dstm_entry::peer.
@@ -84,6 +88,7 @@ private:
     std::map<std::uint32_t, std::uint32_t, std::greater<>> lengths_;
     bool untold_ = false;  // the programs know other lengths
     FreeSlots free_;
+    SeenDown seen_down_;
 };
 
 }  // namespace dstm::tep::bpf

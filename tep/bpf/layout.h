@@ -95,7 +95,7 @@ static inline __u64 dstm_lead(__u32 slot, __u32 state, __u64 key) {
 
 /* Where a packet to a client goes first. */
 struct dstm_next_hop {
-    __u32 interface; /* 0 = this place is free */
+    __u32 interface; /* 0 = this place was never used */
     __u16 mtu;       /* 0 = no way: the daemon sends; written last */
     __u8 has_link_addresses; /* else the kernel resolves the neighbour for each packet */
     __u8 takes_frames;       /* as in dstm_port */

@@ -21,8 +21,8 @@ namespace {
 constexpr __u32 first_key = 0;
 
 // A layout that is no longer today's stays here, under its number, with what it means today. In 1
-// to 4 entries of pools are the same; tunnels with IPv6 inside came with 2, slots with 3, and with 4
-// next hops changed, which no daemon takes over from another layout.
+// to 4 entries of pools are the same; tunnels with IPv6 inside came with 2, slots with 3, and with
+// 4 next hops changed, which no daemon takes over from another layout.
 struct Layout1 {
     using Entry = dstm_entry;
     using Record = dstm_record;

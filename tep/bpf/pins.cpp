@@ -251,7 +251,7 @@ Maps maps_of_hook(const std::string& device) {
     const auto program =
         interface == 0
             ? Descriptor()
-            : TcHook::program_on({interface, TcDirection::egress, tc_handle_of(device)});
+            : TcHook::program_on({interface, TcDirection::egress, tc_handle_of(device), true});
     Maps out;
     if (!program.is_open()) return out;
     std::array<__u32, 64> ids{};

@@ -44,7 +44,8 @@ bool is_of_a_daemon(const TcFilter& filter) { return filter.name.starts_with(our
 
 bool is_ours(const TcFilter& filter, const TcPlace& place) {
     return filter.priority == our_priority && is_of_a_daemon(filter) &&
-           (filter.handle == place.handle || filter.handle == earlier_handle);
+           (filter.handle == place.handle ||
+            (place.was_ours && filter.handle == earlier_handle));
 }
 
 // None on an interface that is gone.
@@ -106,8 +107,14 @@ Result<TcHook> TcHook::attach(const TcPlace& place, int program, bool made_qdisc
     if (made != 0 && made != -EEXIST) {
         return tl::unexpected(tc_error(-made, "making clsact on " + name_of(place.interface)));
     }
-    TcHook out(place, made == 0 || made_qdisc);
     const auto there = filters_on(place.interface, place.direction);
+    TcHook out(place, made == 0 || made_qdisc);
+    // What fails leaves what an earlier process left there.
+    if (made != 0 && (!there || std::ranges::any_of(*there, [&](const TcFilter& filter) {
+                          return is_ours(filter, place);
+                      }))) {
+        out.leave();
+    }
     if (!there) return tl::unexpected(there.error());
     const auto other = std::ranges::find_if(*there, [&](const TcFilter& filter) {
         return filter.priority == our_priority && !is_ours(filter, place);
@@ -120,10 +127,11 @@ Result<TcHook> TcHook::attach(const TcPlace& place, int program, bool made_qdisc
         return tl::unexpected(
             tc_error(-failed, "attaching a BPF program to " + name_of(place.interface)));
     }
-    if (std::ranges::find(*there, earlier_handle, &TcFilter::handle) != there->end()) {
+    if (place.was_ours) {  // where there is none, nothing happens
         const auto earlier = options_of(earlier_handle);
         static_cast<void>(bpf_tc_detach(&hook, &earlier));
     }
+    out.place_ = place;
     return out;
 }
 

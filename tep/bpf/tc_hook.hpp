@@ -18,6 +18,8 @@ struct TcPlace {
     int interface = 0;
     TcDirection direction = TcDirection::ingress;
     std::uint32_t handle = 0;
+    // An earlier daemon of this device was here: what has the handle of layout 3 is its.
+    bool was_ours = false;
 };
 
 class TcHook {

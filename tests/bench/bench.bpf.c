@@ -3,8 +3,8 @@
 //
 // One run handles a batch, as a card's driver does: entering and leaving a program costs the kernel
 // as much as two of these loops, and is no part of what is measured. No packet waits for what came
-// of the one before it: the key comes from a counter, not from an entry, and goes into the packet in
-// one word, which the processor can hand on from its store queue.
+// of the one before it: the key comes from a counter, not from an entry, and goes into the packet
+// in whole words, which the processor can hand on from its store queue.
 #include <stddef.h>
 
 #include <linux/bpf.h>

@@ -14,6 +14,8 @@
 #include "tep/bpf/bpf_plane.hpp"
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/ipv6_table.hpp"
+#include "tep/bpf/mapped_array.hpp"
+#include "tep/bpf/ticks.hpp"
 #include "tests/bench/report.hpp"
 #include "tests/bpf/packets.hpp"
 
@@ -75,21 +77,41 @@ double memory_of(int map) {
 
 double to_tenths(double value) { return std::round(10 * value) / 10; }
 
-// The median of several passes over all tunnels.
+// Of several passes over all tunnels, in milliseconds.
+using Passes = std::array<double, 9>;
+
+void report_median(const std::string& metric, Passes passes, std::uint64_t sum = 0) {
+    std::ranges::sort(passes);
+    report("table", metric, passes[passes.size() / 2], "ms", tunnels,
+           {{"layer", "map"}, {"least", passes.front()}, {"most", passes.back()}, {"sum", sum}});
+}
+
 template <class Table>
 void report_read(const Table& table, const std::string& metric) {
-    std::array<double, 9> passes{};
+    Passes passes{};
     std::uint64_t sum = 0;
     for (auto& pass : passes) {
         pass = 1000 * seconds([&] {
             table.for_each([&](const auto& view) {
-                sum += view.entry.packets_up + view.entry.packets_down + view.entry.last_seen;
+                sum += view.entry.packets_up + view.entry.packets_down + view.entry.last_seen +
+                       view.last_seen_down;
             });
         });
     }
-    std::ranges::sort(passes);
-    report("table", metric, passes[passes.size() / 2], "ms", tunnels,
-           {{"layer", "map"}, {"least", passes.front()}, {"most", passes.back()}, {"sum", sum}});
+    report_median(metric, passes, sum);
+}
+
+// After a packet to each of them.
+template <class Table>
+void report_look(Table& table, int entries_map, const std::string& metric) {
+    const auto entries = tep::bpf::MappedArray<dstm_entry>::map(entries_map, pool_addresses);
+    if (!entries) give_up(entries.error());
+    Passes passes{};
+    for (auto& pass : passes) {
+        for (auto& entry : entries->elements()) ++entry.packets_down;
+        pass = 1000 * seconds([&] { table.look(tep::bpf::tick_now()); });
+    }
+    report_median(metric, passes);
 }
 
 void measure_table(const Clock& clock) {
@@ -112,6 +134,7 @@ void measure_table(const Clock& clock) {
            tunnels, detail);
     report("table", "map_resync_ms_1m", 1000 * seconds([&] { put_all(2); }), "ms", tunnels, detail);
     report_read(*table, "counters_read_ms_1m");
+    report_look(*table, programs->pool_entries(0), "look_ms_1m");
     const auto entries = memory_of(programs->pool_entries(0));
     const auto records = memory_of(programs->pool_records(0));
     report("table", "bytes_per_tunnel", to_tenths((entries + records) / pool_addresses), "bytes",
@@ -163,6 +186,7 @@ void measure_ipv6_table(const Clock& clock) {
     report("table", "map_installs_per_second_v6", tunnels / seconds([&] { put_all(false); }), "1/s",
            tunnels, {{"layer", "map"}});
     report_read(*table, "counters_read_ms_1m_v6");
+    report_look(*table, programs->ipv6_entries(), "look_ms_1m_v6");
     const auto with_addresses = hash_memory();
     put_all(true);
     const auto entries = memory_of(programs->ipv6_entries());

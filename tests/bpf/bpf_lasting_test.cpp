@@ -110,6 +110,7 @@ TEST_F(BpfLasting, NewDaemonKnowsWhatTheOldOneCarried) {
         const auto& spec = tunnel.spec.inner == first_spec.inner ? first_spec : second_spec;
         EXPECT_EQ(tunnel.spec, spec);
         EXPECT_EQ(tunnel.counters.packets_down > 0, spec == first_spec);
+        EXPECT_EQ(tunnel.counters.last_seen_down != WallTime(), spec == first_spec);
     }
     EXPECT_EQ((*plane)->remove(first_spec.inner, 0).error().code, ErrorCode::conflict);
     drop(std::move(*plane));

@@ -164,6 +164,21 @@ TEST_F(BpfCampus, MergedPacketsCountAsTheirSegments) {
     EXPECT_EQ(tep->dropped("too_big"), 0u);
 }
 
+// The plane looks by itself: else the packet would be news for ever.
+TEST_F(BpfCampus, PacketsDownAloneAreSeenWhenTheyCame) {
+    bring_up();
+    client->stop();
+    const auto counters = [&] { return tep->plane().list().at(0).counters; };
+    const auto before = clock.wall();
+    EXPECT_FALSE(answers(*server, "192.0.2.7"));
+    EXPECT_EQ(counters().last_seen_up, WallTime());
+    EXPECT_GE(counters().last_seen_down, before);
+    EXPECT_TRUE(wait_until(
+        [&] { return counters().last_seen_down + std::chrono::seconds(2) <= clock.wall(); },
+        std::chrono::seconds(20)));
+    EXPECT_GE(counters().last_seen_down, before);
+}
+
 // Between clients packets that GRO has merged are turned round without being unwrapped.
 TEST_F(BpfCampus, TcpBetweenTwoClientsWithOffloads) {
     bring_up();

@@ -9,6 +9,7 @@ namespace dstm::dataplane::testing {
 namespace {
 
 using tep::bpf::Shortcut;
+using ::testing::AllOf;
 using ::testing::HasSubstr;
 
 constexpr auto inner = "2001:db8:100::7";
@@ -84,7 +85,13 @@ TEST_P(BpfStraightIpv6, PlainPacketsPassByTheKernelOnlyWithAShortcut) {
                 HasSubstr(" 0% packet loss"));
     EXPECT_EQ(carried(), carried_before + 40);
     EXPECT_EQ(forwarded_by_the_kernel() == before, shortcut() != Shortcut::none);
-    EXPECT_EQ(frames_of_xdp() - frames_before, shortcut() == Shortcut::xdp ? 40u : 0u);
+    // Two a second of each way go by the neighbour table, and so by tc.
+    const auto frames = frames_of_xdp() - frames_before;
+    if (shortcut() == Shortcut::xdp) {
+        EXPECT_THAT(frames, AllOf(::testing::Ge(30u), ::testing::Lt(40u)));
+    } else {
+        EXPECT_EQ(frames, 0u);
+    }
     EXPECT_THAT(ping(*first, host_behind, "-t 1"), HasSubstr("From 2001:db8:100::1"));
     EXPECT_THAT(ping(*server, inner, "-t 1"), HasSubstr("From 2001:db8:3::1"));
 }

@@ -94,6 +94,50 @@ TEST_F(EntryTable, NewTunnelStartsAtZero) {
     EXPECT_EQ(endpoint->entry("192.0.2.7").packets_down, 0U);
 }
 
+TEST_F(EntryTable, PacketDownIsSeenBySomebodyWhoLooks) {
+    for (const auto* inner : {"192.0.2.50", "198.51.100.50"}) {
+        const auto seen = [&] { return table().find(v4(inner)).value().last_seen_down; };
+        ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));
+        table().look(1);
+        EXPECT_EQ(seen(), 0u);
+        const auto before = tep::bpf::tick_now();
+        ASSERT_TRUE(is_carried(inner));
+        EXPECT_GE(seen(), before) << "as soon as it is asked for";
+        table().look(2);
+        table().look(3);
+        EXPECT_EQ(seen(), 2u);
+        ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::51", 2), {}, never)) << "it moves";
+        EXPECT_EQ(seen(), 2u);
+        table().for_each([&](const tep::bpf::TunnelView& view) {
+            EXPECT_EQ(view.last_seen_down, view.inner == v4(inner) ? 2u : 0u);
+        });
+        ASSERT_TRUE(table().remove(v4(inner), 2));
+        ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 3), {}, never));
+        table().look(4);
+        EXPECT_EQ(seen(), 0u) << "another tunnel";
+        ASSERT_TRUE(table().remove(v4(inner), 3));
+    }
+}
+
+// When it was carried is not known any more.
+TEST_F(EntryTable, NextOneHasSeenWhatIsCountedAlready) {
+    for (const auto* inner : {"192.0.2.50", "192.0.2.51", "198.51.100.50", "198.51.100.51"}) {
+        ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::50", 1), {}, never));
+    }
+    for (const auto* inner : {"192.0.2.50", "198.51.100.50"}) ASSERT_TRUE(is_carried(inner));
+    const auto started = tep::bpf::tick_now();
+    auto adopted = next();
+    adopted.look(0xffffffff);
+    const auto seen = [&](const char* inner) {
+        return adopted.find(v4(inner)).value().last_seen_down;
+    };
+    for (const auto* inner : {"192.0.2.50", "198.51.100.50"}) {
+        EXPECT_GE(seen(inner), started);
+        EXPECT_LT(seen(inner), 0xffffffff);
+    }
+    for (const auto* inner : {"192.0.2.51", "198.51.100.51"}) EXPECT_EQ(seen(inner), 0u);
+}
+
 // Outside the pools too an entry stays where it is: what leads to it is not touched.
 TEST_F(EntryTable, TunnelOutsideThePoolsIsChangedWithoutSystemCalls) {
     const auto* inner = "198.51.100.50";
@@ -107,7 +151,7 @@ TEST_F(EntryTable, TunnelOutsideThePoolsIsChangedWithoutSystemCalls) {
     }
     ::close(nothing);
     table().set_way(v4(inner), {7, 1400});
-    auto entry = table().find(v4(inner)).value();
+    dstm_entry entry = table().find(v4(inner)).value();
     EXPECT_EQ(entry.next_hop, 7);
     EXPECT_EQ(entry.path_mtu, 1400);
     ASSERT_TRUE(table().put(spec(inner, "2001:db8:1::51", 2), {}, never));

@@ -125,6 +125,39 @@ TEST_F(Ipv6TableTest, PathMtuIsThatOfTheTunnelsOfOneAddress) {
     EXPECT_EQ(path_mtu(3), 1350);
 }
 
+TEST_F(Ipv6TableTest, PacketDownIsSeenBySomebodyWhoLooks) {
+    const auto seen = [](const Ipv6Table& table, std::uint32_t number) {
+        return table.find(inner_of(spec(number))).value().last_seen_down;
+    };
+    static_cast<void>(full());
+    table().look(1);
+    EXPECT_EQ(seen(table(), 2), 0u);
+    const auto entries =
+        tep::bpf::MappedArray<dstm_entry>::map(endpoint->programs().ipv6_entries(), 4);
+    ASSERT_TRUE(entries);
+    const auto before = tep::bpf::tick_now();
+    ++entries->elements()[1].packets_down;  // as a program does
+    EXPECT_GE(seen(table(), 2), before) << "as soon as it is asked for";
+    table().look(2);
+    table().look(3);
+    EXPECT_EQ(seen(table(), 2), 2u);
+    auto moved = spec(2, 2);
+    moved.outer_client = {v4("10.9.9.9"), 0};
+    ASSERT_TRUE(table().put(moved, never));
+    table().for_each([&](const Ipv6TunnelView& view) {
+        EXPECT_EQ(view.last_seen_down, view.inner == inner_of(moved) ? 2u : 0u);
+    });
+    auto next = Ipv6Table::open(endpoint->programs());
+    ASSERT_TRUE(next);
+    next->look(0xffffffff);
+    EXPECT_GE(seen(*next, 2), before) << "when it was is not known any more";
+    EXPECT_LT(seen(*next, 2), 0xffffffff);
+    EXPECT_EQ(seen(*next, 3), 0u);
+    ASSERT_TRUE(table().remove(inner_of(moved), 2));
+    ASSERT_TRUE(table().put(spec(5), never)) << "in the same slot";
+    EXPECT_EQ(seen(table(), 5), 0u);
+}
+
 TEST_F(Ipv6TableTest, PrefixOfAnotherStaysWhenTheFirstOneLosesIt) {
     const auto prefix = Ipv6Prefix::parse("2001:db8:200::/56").value();
     auto first = spec(1);

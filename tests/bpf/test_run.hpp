@@ -15,6 +15,7 @@
 #include "tep/bpf/entry_table.hpp"
 #include "tep/bpf/programs.hpp"
 #include "tep/bpf/refusals.hpp"
+#include "tep/bpf/ticks.hpp"
 
 namespace dstm::test {
 

@@ -117,7 +117,7 @@ class Tidy(unittest.TestCase):
 
     def test_files_and_lines_are_short(self):
         wrong = []
-        for name in tracked("*.cpp", "*.hpp", "*.py"):
+        for name in tracked("*.cpp", "*.hpp", "*.c", "*.h", "*.py"):
             lines = text_of(name).split("\n")
             if len(lines) > LINES_MAX:
                 wrong.append(f"{name}: {len(lines)} lines")

@@ -27,7 +27,7 @@ struct decision {
     __u32 drop;
     struct dstm_entry *entry;
     __u64 peer[2]; /* down */
-    int ecn;       /* up: of the inner packet as it leaves */
+    int ecn;       /* up: of the inner packet as it leaves, or ECN_STAYS */
 };
 
 static __always_inline struct decision dropped(__u32 reason) {
@@ -98,8 +98,11 @@ static __always_inline struct decision decide_up(struct place place, const struc
     if (!is_destination_good && !is_usable_unicast(ip.destination)) {
         return dropped(DSTM_DROP_BAD_DESTINATION);
     }
-    const int ecn = ecn_leaving(tos_of(ip), traffic_class);
-    if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
+    int ecn = ECN_STAYS;
+    if (((tos_of(ip) ^ traffic_class) & ECN_MASK) != 0) {
+        ecn = ecn_leaving(tos_of(ip), traffic_class);
+        if (ecn < 0) return dropped(DSTM_DROP_ECN_CONGESTED);
+    }
     place.entry->last_seen = tick; /* two packets on two CPUs write the same value: no lock */
     struct decision decision = {.fate = FATE_CARRY, .entry = place.entry, .ecn = ecn};
     return decision;

@@ -31,6 +31,16 @@ static __always_inline int send_to(struct __sk_buff *skb, const struct dstm_next
     return bpf_redirect(hop->interface, 0);
 }
 
+// `path_mtu` is that outside, 0 = not known. No packet pointer survives.
+static __always_inline void clamp_mss_ipv4(struct __sk_buff *skb, __u32 at, const struct iphdr *ip,
+                                           __u32 path_mtu) {
+    if (!settings.mss_clamp || ip->protocol != IPPROTO_TCP || !is_first_fragment(ip)) return;
+    const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
+    const __u32 total = bpf_ntohs(ip->tot_len);
+    const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
+    if (path_mtu) clamp_mss(skb, at, header_size, total, most);
+}
+
 // `at` is where the inner packet begins, `total` its length, `hops` how many it has to lose. No
 // packet pointer survives. TC_ACT_OK: untouched, for the daemon.
 static __always_inline int wrap_and_send(struct __sk_buff *skb, __u32 at, __u32 total, int hops,
@@ -84,13 +94,8 @@ int dstm_down(struct __sk_buff *skb) {
     // RFC 2473 s7.2: the daemon answers "fragmentation needed", or has the outer packet fragmented.
     if (!fits_path(decision.entry, hop, load.largest + OUTER_SIZE)) return TC_ACT_OK;
 
-    const __u32 total = total_of(words);
-    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
-        const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        const __u32 path_mtu = path_mtu_of(decision.entry, hop);
-        clamp_mss(skb, at, header_size, total, path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4);
-    }
-    return wrap_and_send(skb, at, total, 0, &decision, hop, &load);
+    clamp_mss_ipv4(skb, at, ip, path_mtu_of(decision.entry, hop));
+    return wrap_and_send(skb, at, total_of(words), 0, &decision, hop, &load);
 }
 
 enum stripped { STRIPPED, NOT_STRIPPED, HALF_STRIPPED };
@@ -146,21 +151,21 @@ static __always_inline int turn_round(struct __sk_buff *skb, __u32 size,
 }
 
 // How this inner packet goes on without the kernel's routing; null: with it.
-static __always_inline const struct cached_route *straight_route(struct __sk_buff *skb, int may,
+static __always_inline struct cached_route *straight_route(struct __sk_buff *skb, int may,
                                                                  const struct iphdr *ip,
                                                                  const void *end,
                                                                  const struct load *load,
                                                                  const struct dstm_entry *entry) {
     const struct ipv4_words words = words_of(ip);
     if (!may || !is_plain(words, ip, end) || words.destination == settings.inner) return NULL;
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to(skb, skb->ingress_ifindex, ip->saddr, ip->daddr, entry->last_seen);
     if (route && route->mtu && load->largest > route->mtu) return NULL;
     return route;
 }
 
 // An inner packet behind a link header; without a route to the kernel's input.
-static __always_inline int deliver(struct __sk_buff *skb, const struct cached_route *route,
+static __always_inline int deliver(struct __sk_buff *skb, struct cached_route *route,
                                    int ecn) {
     struct ethhdr *link = (void *)(long)skb->data;
     struct iphdr *ip = (void *)(link + 1);
@@ -231,7 +236,8 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
     const struct ipv4_words words = words_of(ip);
     const struct place place = find_place(bpf_ntohl(words.source));
     const __u32 traffic_class = bpf_ntohs(*(const __u16 *)outer) >> 4;
-    const struct decision decision = decide_up(place, outer, traffic_class, words, current_tick(), 0);
+    const struct decision decision =
+        decide_up(place, outer, traffic_class, words, current_tick(), 0);
     if (decision.fate == FATE_DROP) return drop_packet(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return TC_ACT_UNSPEC;
     if (is_said_of_path(ip, end)) return TC_ACT_UNSPEC;
@@ -255,14 +261,9 @@ static __always_inline int carry_up(struct __sk_buff *skb, __u32 families) {
         const int verdict = turn_round(skb, size, &decision, &load, ip, outer, end, &done);
         if (done) return verdict;
     }
-    const struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
+    struct cached_route *route = straight_route(skb, may, ip, end, &load, decision.entry);
     const __u8 protocol = ip->protocol;
-    if (settings.mss_clamp && ip->protocol == IPPROTO_TCP && is_first_fragment(ip)) {
-        const __u32 header_size = (*(const __u8 *)ip & 0x0f) * 4;
-        const __u32 path_mtu = path_mtu_of(decision.entry, next_hop_of(decision.entry));
-        const __u32 most = path_mtu - OUTER_SIZE - MSS_OVERHEAD_IPV4;
-        if (path_mtu) clamp_mss(skb, ip_offset, header_size, total, most);
-    }
+    clamp_mss_ipv4(skb, ip_offset, ip, path_mtu_of(decision.entry, next_hop_of(decision.entry)));
     const enum stripped stripped = strip_outer(skb, size, protocol);
     if (stripped == NOT_STRIPPED) return TC_ACT_UNSPEC;
     if (stripped == HALF_STRIPPED) return drop_packet(DSTM_DROP_NO_HEADROOM);

@@ -21,6 +21,7 @@
 #define ECN_CE 3
 #define ECN_ECT_1 1
 #define ECN_ECT_0 2
+#define ECN_STAYS 4 /* as it is, and no value of the field */
 
 /* `available` bytes of packet begin at `ip`, of which at least sizeof(struct iphdr) can be read. */
 static __always_inline __u32 check_inner(const struct iphdr *ip, __u32 available) {
@@ -100,7 +101,6 @@ static __always_inline __u16 sum_of_header(const struct iphdr *ip) {
 static __always_inline int ecn_leaving(__u32 inner, __u32 outer) {
     inner &= ECN_MASK;
     outer &= ECN_MASK;
-    if (inner == outer) return (int)inner;
     if (outer == ECN_CE) return inner == 0 ? -1 : ECN_CE;
     if (inner == ECN_ECT_0 && outer == ECN_ECT_1) return ECN_ECT_1;
     return (int)inner;
@@ -116,7 +116,7 @@ static __always_inline __u16 updated_checksum(__u16 checksum, __u16 before, __u1
 
 static __always_inline void set_ecn(struct iphdr *ip, int ecn) {
     const __u16 before = *(const __u16 *)ip;
-    if ((ip->tos & ECN_MASK) == ecn) return;
+    if (ecn == ECN_STAYS || (ip->tos & ECN_MASK) == ecn) return;
     ip->tos = (__u8)((ip->tos & ~ECN_MASK) | ecn);
     ip->check = updated_checksum(ip->check, before, *(const __u16 *)ip);
 }

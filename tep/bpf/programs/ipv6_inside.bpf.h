@@ -226,11 +226,11 @@ static __always_inline int is_ipv6_from_elsewhere(const struct ipv6hdr *ip) {
 }
 
 /* The way to a client, and the MTU of the path there; null: the kernel's, by the daemon. */
-static __always_inline const struct cached_route *route_to_peer(void *context, __u32 interface,
+static __always_inline struct cached_route *route_to_peer(void *context, __u32 interface,
                                                                 __u64 peer,
                                                                 const struct dstm_entry *entry,
                                                                 __u32 *path_mtu) {
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to(context, interface, settings.outer_ipv4, peer_address(peer), current_tick());
     if (!route || route->mtu == 0) return NULL;
     const __u32 path = entry->path_mtu;
@@ -311,7 +311,7 @@ static __always_inline int write_headers(void *link, const void *end, __u64 peer
  * checksum, signalling). */
 static __always_inline __u32 open_ipv4(const struct iphdr *outer, const void *end, __u64 *peer) {
     if (*(const __u8 *)outer != IPV4_PLAIN || outer->daddr != settings.outer_ipv4) return 0;
-    if (outer->frag_off & bpf_htons(IPV4_OFFSET_MASK | 0x2000)) return 0;
+    if (outer->frag_off & bpf_htons(IPV4_OFFSET_MASK | IPV4_MORE_FRAGMENTS)) return 0;
     if (!is_sum_right(words_of(outer))) return 0;
     *peer = ipv4_peer(outer->saddr, 0);
     if (outer->protocol == IPPROTO_IPV6) return OUTER_IPV4_SIZE;

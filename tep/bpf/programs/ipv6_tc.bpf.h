@@ -25,7 +25,7 @@ static __always_inline void clamp_mss_ipv6(struct __sk_buff *skb, __u32 ip_offse
  * pointer survives. TC_ACT_OK: untouched, for the daemon. */
 static __always_inline int wrap_in_ipv4(struct __sk_buff *skb, __u32 at, __u32 total, int hops,
                                         const struct decision *decision,
-                                        const struct cached_route *route,
+                                        struct cached_route *route,
                                         const struct load *load) {
     const __u64 peer = decision->peer[0];
     const __u64 flags = BPF_F_ADJ_ROOM_ENCAP_L3_IPV4 | BPF_F_ADJ_ROOM_FIXED_GSO;
@@ -75,7 +75,7 @@ static __always_inline int down_ipv6(struct __sk_buff *skb) {
     const __u8 protocol = ip->nexthdr;
     const struct load load = load_with(skb, at, total, sizeof(*ip), protocol);
     __u32 path_mtu = 0;
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu);
     if (!route || load.largest + overhead_to(peer) > path_mtu) return TC_ACT_OK;
     if (settings.mss_clamp && protocol == IPPROTO_TCP) {
@@ -84,8 +84,8 @@ static __always_inline int down_ipv6(struct __sk_buff *skb) {
     return wrap_in_ipv4(skb, at, total, 0, &decision, route, &load);
 }
 
-/* Layer 2 where there is no XDP: from an IPv6 interface straight to a client. What is not plain goes
- * on to the kernel's routing, and so to layer 1, which judges and counts it. */
+/* Layer 2 where there is no XDP: from an IPv6 interface straight to a client. What is not plain
+ * goes on to the kernel's routing, and so to layer 1, which judges and counts it. */
 static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
     if (skb->vlan_present) return TC_ACT_UNSPEC;
     make_readable(skb, ETH_HLEN + sizeof(struct ipv6hdr) + TCP_HEADER_SIZE);
@@ -102,7 +102,7 @@ static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
     const __u32 total = sizeof(*ip) + bpf_ntohs(ip->payload_len);
     const struct load load = load_with(skb, ETH_HLEN, total, sizeof(*ip), ip->nexthdr);
     __u32 path_mtu = 0;
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu);
     if (!route || load.largest + overhead_to(peer) > path_mtu) return TC_ACT_UNSPEC;
     const int verdict = wrap_in_ipv4(skb, ETH_HLEN, total, 1, &decision, route, &load);
@@ -110,7 +110,7 @@ static __always_inline int straight_down_ipv6(struct __sk_buff *skb) {
 }
 
 /* How this inner packet goes on without the kernel's routing; null: with it. */
-static __always_inline const struct cached_route *straight_route_ipv6(
+static __always_inline struct cached_route *straight_route_ipv6(
     struct __sk_buff *skb, const struct ipv6hdr *ip, const void *end, const struct load *load,
     const struct dstm_entry *entry) {
     __u64 source[2];
@@ -119,7 +119,7 @@ static __always_inline const struct cached_route *straight_route_ipv6(
     read_address(source, &ip->saddr);
     read_address(destination, &ip->daddr);
     if (stays_here(destination)) return NULL;
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to_ipv6(skb, skb->ifindex, source, destination, entry->last_seen);
     return route && route->mtu && load->largest > route->mtu ? NULL : route;
 }
@@ -185,7 +185,7 @@ static __always_inline int up_ipv6(struct __sk_buff *skb, int may) {
         !route_to_peer(skb, skb->ifindex, peer, decision.entry, &path_mtu)) {
         return TC_ACT_UNSPEC; /* for how large the MSS may be */
     }
-    const struct cached_route *onward =
+    struct cached_route *onward =
         may ? straight_route_ipv6(skb, ip, end, &load, decision.entry) : NULL;
     /* Bytes behind the inner packet are not carried. */
     if (skb->len > ip_offset + total && bpf_skb_change_tail(skb, ip_offset + total, 0)) {

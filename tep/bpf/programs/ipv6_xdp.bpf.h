@@ -7,6 +7,13 @@
 #include "tep/bpf/programs/ipv6_inside.bpf.h"
 #include "tep/bpf/programs/xdp.bpf.h"
 
+/* Whether this packet is to go by the neighbour table: up to tc, which sends it there. */
+static __always_inline int goes_up_for(struct cached_route *route) {
+    if (route->owes != 1) return 0;
+    route->owes = 2;
+    return 1;
+}
+
 static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     void *end = (void *)(long)context->data_end;
     struct ipv6hdr *ip = (void *)(long)context->data + ETH_HLEN;
@@ -22,9 +29,10 @@ static __always_inline int xdp_down_ipv6(struct xdp_md *context) {
     if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
     const __u64 peer = decision.peer[0];
     __u32 path_mtu = 0;
-    const struct cached_route *route =
+    struct cached_route *route =
         route_to_peer(context, context->ingress_ifindex, peer, decision.entry, &path_mtu);
-    if (!route || route->is_new || !route->takes_frames || total + overhead_to(peer) > path_mtu) return XDP_PASS;
+    if (!route || !route->takes_frames || total + overhead_to(peer) > path_mtu) return XDP_PASS;
+    if (goes_up_for(route)) return XDP_PASS;
 
     --ip->hop_limit;
     if (bpf_xdp_adjust_head(context, -(int)overhead_to(peer))) {
@@ -57,9 +65,10 @@ static __always_inline int xdp_up_ipv6(struct xdp_md *context) {
     const struct decision decision = decide_up_ipv6(peer, outer->tos, ip, end);
     if (decision.fate == FATE_DROP) return drop_frame(decision.drop);
     if (decision.fate != FATE_CARRY || !decision.entry) return XDP_PASS;
-    const struct cached_route *route = route_to_ipv6(
+    struct cached_route *route = route_to_ipv6(
         context, context->ingress_ifindex, source, destination, decision.entry->last_seen);
-    if (!route || route->is_new || !route->takes_frames || (route->mtu && total > route->mtu)) return XDP_PASS;
+    if (!route || !route->takes_frames || (route->mtu && total > route->mtu)) return XDP_PASS;
+    if (goes_up_for(route)) return XDP_PASS;
 
     set_ecn_ipv6(ip, decision.ecn);
     --ip->hop_limit;

@@ -18,7 +18,7 @@ struct cached_route {
     __u32 interface;
     __u16 mtu;
     __u8 takes_frames; /* as in dstm_port */
-    __u8 is_new;       /* the kernel has been asked for this very packet */
+    __u8 owes;         /* a packet to the kernel's neighbour table; 2: XDP has sent one up for it */
     __u8 addresses[16] __attribute__((aligned(8))); /* of the link: to, from; four of padding */
 };
 
@@ -33,7 +33,7 @@ struct {
 static __always_inline void write_route(struct cached_route *route,
                                         const struct bpf_fib_lookup *answer, __u32 tick) {
     const volatile struct dstm_port *port = port_of(answer->ifindex);
-    route->is_new = 1;
+    route->owes = 1;
     route->takes_frames = port->interface == answer->ifindex && port->takes_frames;
     route->interface = answer->ifindex;
     route->mtu = answer->mtu_result;
@@ -55,7 +55,7 @@ static __always_inline struct cached_route *known_route(__be32 destination, __u3
 /* Apart from the look into the cache, so that what only the question needs is not read for every
  * packet. `context` is that of a tc or XDP program. Null: the kernel must
  * forward this one; a way back into the tunnels is its own, too. */
-static __noinline const struct cached_route *ask_for_route(void *context, __u32 interface,
+static __noinline struct cached_route *ask_for_route(void *context, __u32 interface,
                                                            __be32 source, __be32 destination,
                                                            __u32 tick) {
     struct cached_route *route = route_slot(destination);
@@ -76,13 +76,11 @@ static __noinline const struct cached_route *ask_for_route(void *context, __u32 
     return route;
 }
 
-static __always_inline const struct cached_route *route_to(void *context, __u32 interface,
+static __always_inline struct cached_route *route_to(void *context, __u32 interface,
                                                            __be32 source, __be32 destination,
                                                            __u32 tick) {
     struct cached_route *route = known_route(destination, tick);
-    if (!route) return ask_for_route(context, interface, source, destination, tick);
-    route->is_new = 0;
-    return route;
+    return route ? route : ask_for_route(context, interface, source, destination, tick);
 }
 
 struct cached_ipv6_route {
@@ -98,7 +96,7 @@ struct {
 } route_cache_v6 SEC(".maps");
 
 /* As route_to(). */
-static __always_inline const struct cached_route *route_to_ipv6(void *context, __u32 interface,
+static __always_inline struct cached_route *route_to_ipv6(void *context, __u32 interface,
                                                                 const __u64 *source,
                                                                 const __u64 *destination,
                                                                 __u32 tick) {
@@ -108,7 +106,6 @@ static __always_inline const struct cached_route *route_to_ipv6(void *context, _
     struct cached_route *route = &cached->route;
     if (cached->destination[0] == destination[0] && cached->destination[1] == destination[1] &&
         tick < route->until) {
-        route->is_new = 0;
         return route;
     }
 

@@ -205,7 +205,7 @@ struct peer {
     __u32 state; /* DSTM_ENTRY_WRITING when the two halves may not belong together */
 };
 
-/* Of a slot that serves another tunnel by now, what the state says is nothing: this one has ended. */
+/* Of a slot that serves another tunnel by now the state says nothing: this one has ended. */
 static __always_inline struct peer read_peer(struct place place) {
     const volatile struct dstm_entry *shared = place.entry;
     struct peer peer;

@@ -67,13 +67,16 @@ static __always_inline int may_change_version(const struct __sk_buff *skb, __u8 
     return skb->gso_size == 0 || protocol == IPPROTO_TCP || protocol == IPPROTO_UDP;
 }
 
-// An IP packet behind a link header, past the kernel's routing. Now and then by its neighbour table,
-// which so learns whether the neighbour lives.
-static __always_inline int send_on(struct __sk_buff *skb, const struct cached_route *route,
+// An IP packet behind a link header, past the kernel's routing. Now and then by its neighbour
+// table, which so learns whether the neighbour lives.
+static __always_inline int send_on(struct __sk_buff *skb, struct cached_route *route,
                                    __u16 protocol) {
     struct ethhdr *link = (void *)(long)skb->data;
     if ((void *)(link + 1) > (void *)(long)skb->data_end) return drop_packet(DSTM_DROP_NO_HEADROOM);
-    if (route->is_new) return bpf_redirect_neigh(route->interface, NULL, 0, 0);
+    if (route->owes) {
+        route->owes = 0;
+        return bpf_redirect_neigh(route->interface, NULL, 0, 0);
+    }
     write_link(link, route->addresses, protocol);
     return bpf_redirect(route->interface, 0);
 }

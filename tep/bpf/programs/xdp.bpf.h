@@ -34,7 +34,8 @@ static __always_inline int is_from_elsewhere(__be32 source) {
 
 /* Others come too where the interface is promiscuous or a switch floods; they are not for here. */
 static __always_inline int is_to_interface(const struct ethhdr *link, __u32 interface) {
-    const __u64 differs = *(const __u64 *)link ^ *(const volatile __u64 *)port_of(interface)->address;
+    const volatile __u64 *here = (const volatile __u64 *)port_of(interface)->address;
+    const __u64 differs = *(const __u64 *)link ^ *here;
     return bpf_be64_to_cpu(differs) >> 16 == 0; /* the upper six bytes of eight */
 }
 
@@ -132,11 +133,12 @@ static __always_inline int carry_up_frame(struct xdp_md *context, struct ipv6hdr
     if (decision.fate != FATE_CARRY) return XDP_PASS;
     if (!route) {
         ask_for_route(context, context->ingress_ifindex, ip->saddr, ip->daddr, tick);
-        return XDP_PASS; /* the kernel so learns whether the neighbour lives */
+        return XDP_PASS; /* by tc it goes to the neighbour table */
     }
-    if (!route->takes_frames || total - 1 > (__u32)route->mtu - 1) return XDP_PASS; /* 0: no limit */
+    if (!route->takes_frames) return XDP_PASS;
+    if (total - 1 > (__u32)route->mtu - 1) return XDP_PASS; /* 0 sets no limit */
 
-    if (((tos_of(words) ^ decision.ecn) & ECN_MASK) == 0) {
+    if (decision.ecn == ECN_STAYS) {
         count_ttl_down(ip, words);
     } else {
         set_ecn(ip, decision.ecn);

@@ -38,6 +38,7 @@ INSTANTIATE_TEST_SUITE_P(Types, TunIpv6CampusBothWays, ::testing::Bool(),
 
 TEST_P(TunIpv6CampusBothWays, PingGoesToTheEndpointToTheServerAndBack) {
     bring_up_v6(spec());
+    const auto before = clock.wall();
     EXPECT_TRUE(answers(ping(*first, "2001:db8:100::1")));
     EXPECT_TRUE(answers(ping(*first, host_behind)));
     EXPECT_TRUE(answers(ping(*server, inner)));
@@ -47,6 +48,8 @@ TEST_P(TunIpv6CampusBothWays, PingGoesToTheEndpointToTheServerAndBack) {
     EXPECT_EQ(counters.packets_up, 4u);
     EXPECT_EQ(counters.bytes_up, 4u * 104);
     EXPECT_EQ(counters.packets_down, 4u);
+    EXPECT_GE(counters.last_seen_up, before);
+    EXPECT_GE(counters.last_seen_down, before);
     auto drops = tep->plane().drops();
     drops.erase("link_local");  // the kernel tells its multicast groups to every device
     for (const auto& [name, count] : drops) EXPECT_EQ(count, 0u) << name;

@@ -37,10 +37,7 @@ TEST_F(TunCampus, PingGoesToTheEndpointToTheServerAndBack) {
         return seen <= clock.wall() && seen + std::chrono::seconds(10) >= clock.wall();
     };
     EXPECT_TRUE(is_recent(counters.last_seen_up));
-    // An entry of the BPF plane does not say when a packet went down.
-    if (tep->plane().name() == "tun") {
-        EXPECT_TRUE(is_recent(counters.last_seen_down));
-    }
+    EXPECT_TRUE(is_recent(counters.last_seen_down));
     for (const auto& [name, count] : tep->plane().drops()) EXPECT_EQ(count, 0u) << name;
 }
 

@@ -1,8 +1,33 @@
 // What the BPF data plane makes of changes of its host: tun_campus.hpp shows the network.
-#include <ctime>
+#include <atomic>
+#include <chrono>
+
+#include <sys/socket.h>
 
 #include "tep/bpf/bpf_plane.hpp"
+#include "tep/bpf/netlink_message.hpp"
 #include "tests/unit/dataplane/tun_campus.hpp"
+
+namespace {
+
+std::atomic<int> readings = 0;  // of all routes of IPv4
+
+void count_reading(std::span<const std::uint8_t> sent) {
+    const auto message = dstm::tep::bpf::netlink::Message::first_of(sent);
+    if (!message || message->type() != RTM_GETROUTE) return;
+    nlmsghdr header{};
+    std::memcpy(&header, sent.data(), sizeof header);
+    const bool is_list = (header.nlmsg_flags & NLM_F_DUMP) == NLM_F_DUMP;
+    if (is_list && message->body<rtmsg>().rtm_family == AF_INET) ++readings;
+}
+
+}  // namespace
+
+// In the place of libc's, for the whole program.
+extern "C" ssize_t send(int socket, const void* data, size_t size, int flags) {
+    count_reading({static_cast<const std::uint8_t*>(data), size});
+    return ::sendto(socket, data, size, flags, nullptr, 0);
+}
 
 namespace dstm::dataplane::testing {
 namespace {
@@ -138,8 +163,7 @@ TEST_F(BpfHostChanges, InterfaceWhosePacketsTheHostDoesNotForwardHasNoShortcut) 
     }
 }
 
-// Once each of them was read at each change.
-TEST_F(BpfHostChanges, ManyRoutesDoNotMakeChangesDear) {
+TEST_F(BpfHostChanges, ManyRoutesAreNotReadAtEachChange) {
     std::vector<std::string> lines;
     const auto route = [](const std::string& what, int i) {
         return "route " + what + " 11.0." + std::to_string(i / 256) + "." +
@@ -148,13 +172,16 @@ TEST_F(BpfHostChanges, ManyRoutesDoNotMakeChangesDear) {
     for (int i = 0; i < 60000; ++i) lines.push_back(route("add", i));
     endpoint->ip_batch(lines);
     make(bpf_config(Shortcut::tc));
-    const auto before = std::clock();
+    const auto began = std::chrono::steady_clock::now();
+    const int before = readings;
+    ASSERT_GT(before, 0);
     for (int i = 0; i < 100; ++i) endpoint->ip_batch({route("del", i), route("add", i)});
     endpoint->ip("link add name last type veth peer name other");
     endpoint->ip_batch({"link set last up", "addr add 198.51.100.1/24 dev last"});
     EXPECT_TRUE(wait_until([&] { return has_program("last", "dstm_up"); }));
-    const auto seconds = double(std::clock() - before) / CLOCKS_PER_SEC;
-    EXPECT_LT(seconds, 1.0);
+    const int made = readings - before;
+    const auto took = std::chrono::steady_clock::now() - began;
+    EXPECT_LE(made, 3 + took / std::chrono::seconds(1)) << "one a second";
 }
 
 }  // namespace

@@ -49,8 +49,8 @@ public:
     // What the device has besides goes: pools and addresses of an earlier process, which was told
     // others. The routes of single tunnels stay.
     [[nodiscard]] Result<void> remove_others();
-    // Puts back what the device lost of it while it was down, but for what others have led elsewhere
-    // meanwhile. False: nothing was missing. A host that fails keeps no other away.
+    // Puts back what the device lost of it while it was down, but for what others have led
+    // elsewhere meanwhile. False: nothing was missing. A host that fails keeps no other away.
     [[nodiscard]] Result<bool> restore();
     [[nodiscard]] int device_index() const { return device_index_; }
     // Into the device. conflict: a route to it leads elsewhere.

@@ -36,8 +36,9 @@ ListedTunnel read_listed(const Json& value) {
     };
     tunnel.last_seen_up = need_time("last-seen-up");
     // An older endpoint does not say it.
-    constexpr auto down = "last-seen-down";
-    if (find(json, down) != nullptr) tunnel.last_seen_down = need_time(down);
+    if (find(json, "last-seen-down") != nullptr) {
+        tunnel.last_seen_down = need_time("last-seen-down");
+    }
     return tunnel;
 }
 

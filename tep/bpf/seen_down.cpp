@@ -10,9 +10,7 @@ void SeenDown::begin(Slot slot, const dstm_entry& entry, std::uint32_t now) {
     if (number >= blocks_.size()) blocks_.resize(number + 1);
     auto& block = blocks_[number];
     if (!block) block = std::make_unique<Block>();
-    auto& sighting = (*block)[slot % block_size];
-    sighting = {};
-    note(sighting, entry, now);
+    (*block)[slot % block_size] = renew({}, entry, now);
 }
 
 void SeenDown::look(Slot first, std::span<const dstm_entry> entries, std::uint32_t now) {
@@ -20,7 +18,10 @@ void SeenDown::look(Slot first, std::span<const dstm_entry> entries, std::uint32
         const auto at = first % block_size;
         const auto count = std::min<std::size_t>(entries.size(), block_size - at);
         if (auto* block = blocks_[first / block_size].get()) {
-            for (std::size_t i = 0; i < count; ++i) note((*block)[at + i], entries[i], now);
+            for (std::size_t i = 0; i < count; ++i) {
+                auto& sighting = (*block)[at + i];
+                sighting = renew(sighting, entries[i], now);
+            }
         }
         entries = entries.subspan(count);
         first += static_cast<Slot>(count);

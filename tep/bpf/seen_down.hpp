@@ -30,8 +30,7 @@ public:
     void look(Slot first, std::span<const dstm_entry> entries, std::uint32_t now);
     // Of a slot that serves. Remembers nothing.
     [[nodiscard]] std::uint32_t last(Slot slot, const dstm_entry& entry, std::uint32_t now) const {
-        const auto& sighting = (*blocks_[slot / block_size])[slot % block_size];
-        return is_news(sighting, entry) ? now : sighting.tick;
+        return renew((*blocks_[slot / block_size])[slot % block_size], entry, now).tick;
     }
 
 private:
@@ -42,11 +41,10 @@ private:
     static constexpr Slot block_size = 4096;
     using Block = std::array<Sighting, block_size>;
 
-    [[nodiscard]] static bool is_news(const Sighting& sighting, const dstm_entry& entry) {
-        return sighting.packets != static_cast<std::uint32_t>(entry.packets_down);
-    }
-    static void note(Sighting& sighting, const dstm_entry& entry, std::uint32_t now) {
-        if (is_news(sighting, entry)) sighting = {static_cast<std::uint32_t>(entry.packets_down), now};
+    [[nodiscard]] static Sighting renew(Sighting known, const dstm_entry& entry,
+                                        std::uint32_t now) {
+        const auto packets = static_cast<std::uint32_t>(entry.packets_down);
+        return packets == known.packets ? known : Sighting{packets, now};
     }
 
     std::vector<std::unique_ptr<Block>> blocks_;  // null: none of its slots has served

@@ -38,7 +38,7 @@ INSTANTIATE_TEST_SUITE_P(Types, TunIpv6CampusBothWays, ::testing::Bool(),
 
 TEST_P(TunIpv6CampusBothWays, PingGoesToTheEndpointToTheServerAndBack) {
     bring_up_v6(spec());
-    const auto before = clock.wall();
+    const auto before = clock.wall() - std::chrono::seconds(1);  // a tick is not of whole seconds
     EXPECT_TRUE(answers(ping(*first, "2001:db8:100::1")));
     EXPECT_TRUE(answers(ping(*first, host_behind)));
     EXPECT_TRUE(answers(ping(*server, inner)));

@@ -13,7 +13,7 @@
 
 #define DSTM_POOLS_MAX 8
 #define DSTM_POOL_ADDRESSES_MAX (1u << 22) /* 256 MiB of entries */
-#define DSTM_NEXT_HOPS_MAX 2048 /* two halves: a new daemon uses the one that the last did not */
+#define DSTM_NEXT_HOPS_MAX 2048 /* two halves: a new daemon uses that to which fewer tunnels lead */
 #define DSTM_OUTSIDE_MAX 65536
 #define DSTM_HOOKS_MAX 1024
 #define DSTM_PORTS_MAX 1024 /* a power of two */
@@ -41,7 +41,7 @@ struct dstm_entry {
                       both in the first (programs/ipv6_inside.bpf.h) */
     __u32 state;
     __u32 expires;   /* tick from which nothing is carried */
-    __u32 last_seen; /* tick of the last packet up, 0 = none */
+    __u32 last_seen; /* tick of the last packet up, 0 = none; down: seen_down.hpp */
     __u16 next_hop;  /* index into next_hops */
     __u16 path_mtu;  /* of the outer path, 0 = that of the next hop */
     __u64 packets_up;

@@ -152,7 +152,7 @@ TEST_P(TunIpv6CampusBothWays, OuterHeaderIsThatOfRfc4213) {
 
 TEST_P(TunIpv6CampusBothWays, NothingIsCarriedAfterTheEnd) {
     bring_up_v6(spec());
-    ASSERT_TRUE(answers(ping(*first, host_behind)));
+    ASSERT_TRUE(wait_until([&] { return answers(ping(*first, host_behind)); }));
     auto ended = spec();
     ended.expires_at = clock.wall();
     ASSERT_TRUE(tep->add(ended));
